@@ -1,0 +1,72 @@
+# `make` lists the targets.  PYTHON is the interpreter that makes the virtual environment, VENV its folder.
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+LVCF = $(VENV)/bin/lvcf
+PIP = $(PY) -m pip --disable-pip-version-check install -q -c constraints.txt
+# Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
+PYTEST_ARGS ?=
+PARTS = autoencoder target oracle denoiser
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help install demo test test-slow lint weights bench clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
+
+install: $(VENV)/.installed  ## make the virtual environment and install lvcf in it
+
+demo: $(VENV)/.installed  ## simulate 8 clips, make counterfactuals, measure them, write the report
+	$(LVCF) simulate echo --out runs/data/echo_demo --n 8 --seed 100
+	$(LVCF) predict --config phantom.yaml
+	$(LVCF) evaluate runs/phantom
+	$(LVCF) report runs/phantom
+	@echo "report: $(CURDIR)/runs/phantom/report.html"
+
+# Tests reach no hub and no logging service.
+test test-slow: export HF_HUB_OFFLINE = 1
+test test-slow: export WANDB_MODE = offline
+
+test: $(VENV)/.installed-dev  ## run the tests, without the slow ones
+	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-dev  ## run the slow tests
+	$(PY) -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev  ## check style, format and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy --strict lvcf
+
+# A finished part leaves runs/weights/.phantom-PART; remove it to train the part again.
+weights: $(VENV)/.installed  ## train the phantom's models from nothing and pack them into lvcf/weights (hours)
+	$(LVCF) simulate echo --out runs/data/echo_train --n 2000 --seed 1
+	@mkdir -p runs/weights
+	@for part in $(PARTS); do \
+	  test -e runs/weights/.phantom-$$part && continue; \
+	  echo "$(LVCF) fit --config phantom/$$part.yaml"; \
+	  $(LVCF) fit --config phantom/$$part.yaml && touch runs/weights/.phantom-$$part || exit 1; \
+	done
+	$(PY) -m lvcf.models.pack runs/weights/phantom lvcf/weights/phantom
+
+bench: $(VENV)/.installed  ## run the phantom's ablation grid
+	$(LVCF) ablate --config configs/ablations/phantom.yaml
+
+clean:  ## remove .venv, caches and builds; runs/ stays
+	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache
+	find lvcf tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "lvcf needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@echo "installing lvcf into $(VENV): about 2 minutes and 6 GB the first time"
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing the development tools into $(VENV)"
+	$(PIP) -e '.[dev]'
+	@touch $@

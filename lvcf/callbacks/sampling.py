@@ -1,0 +1,115 @@
+"""The reverse diffusion's state and the hooks by which callbacks take part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning import Callback
+from torch import Tensor
+
+from lvcf.diffusion.steps import History
+from lvcf.guidance.goal import Goal
+from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.targets.base import TargetModel
+
+
+@dataclass
+class SamplingState:
+    """Everything a batch of samples needs; first axis B = samples, unless it says A = active rows.
+
+    Attributes:
+        ids: names of the clips.
+        video: factual videos ``(B, 3, T, H, W)``.
+        goal: what M should say.
+        backbone: the generator's parts.
+        model: M.
+        read: latents ``(N, ...)`` to M's output through the decoder, differentiably; the second argument names the rows
+            of the batch that the latents belong to.
+        prompt: embedding that steers sampling.
+        reference_prompt: embedding on the recorded path (the inversion's).
+        generators: one per sample, seeded from (seed, id).
+        grid: dense falling times ``(steps + 1,)``, shared.
+        z_ref: latents of the factual videos.
+        reconstruction: D(z_ref) ``(B, 3, T, H, W)``, not clamped.
+        noise: the recorded noise.
+        z: current latents.
+        index: place of each sample in ``grid`` ``(B,)``.
+        stride: grid places the next step takes ``(B,)``; a schedule callback sets it.
+        rows: active rows ``(A,)``.
+        t: their times ``(A,)``.
+        clean: their clean estimates ``(A, ...)``; guidance edits these.
+        offset: what the clean estimate misses on the recorded path ``(A, ...)``: M sees ``clean + offset``.
+        history: the solver's, of the sampled path.
+        reference_history: the solver's, of the recorded path.
+        prediction: M's last reading (B,).
+        reached: whether that was within tolerance (B,).
+        trajectory: per sample, one row per guided step.
+        steps: denoising steps taken, per sample.
+        gradient_evaluations: gradients of the target asked for, per sample.
+        decoded: the edited clip, after sampling; refinement edits it.
+        mask: where refinement lets the edit through ``(B, 1, T, H, W)``; None without refinement.
+        notes: extra facts for ``result.json``, per sample.
+    """
+
+    ids: list[str]
+    video: Tensor
+    goal: Goal
+    backbone: Backbone
+    model: TargetModel
+    read: Callable[[Tensor, Tensor], Tensor]
+    prompt: Embedding
+    reference_prompt: Embedding
+    generators: list[torch.Generator]
+    grid: Tensor
+    z_ref: Tensor
+    reconstruction: Tensor
+    noise: Tensor
+    z: Tensor
+    index: Tensor
+    stride: Tensor
+    history: History
+    reference_history: History
+    prediction: Tensor
+    reached: Tensor
+    trajectory: list[list[dict[str, float]]]
+    steps: list[int]
+    gradient_evaluations: list[int]
+    notes: list[dict[str, Any]]
+    rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    t: Tensor = field(default_factory=lambda: torch.zeros(0))
+    clean: Tensor = field(default_factory=lambda: torch.zeros(0))
+    offset: Tensor = field(default_factory=lambda: torch.zeros(0))
+    decoded: Tensor = field(default_factory=lambda: torch.zeros(0))
+    mask: Tensor | None = None
+
+    def draw(self, rows: Tensor, shape: torch.Size) -> Tensor:
+        """Gaussian noise ``(len(rows), *shape)`` from the samples' own generators."""
+        drawn = [torch.randn(shape, generator=self.generators[i]) for i in rows.tolist()]
+        return torch.stack(drawn).to(self.video.device)
+
+
+class SamplingCallback(Callback):
+    """A Lightning callback that takes part in sampling; taking it out of the YAML is the ablation."""
+
+    def on_sampling_start(self, state: SamplingState) -> None:
+        """Before the first step."""
+
+    def on_clean_estimate(self, state: SamplingState) -> None:
+        """Guidance edits ``state.clean`` of the active rows here."""
+
+    def on_step_end(self, state: SamplingState) -> None:
+        """The schedule sets ``state.stride`` here."""
+
+    def on_sampling_end(self, state: SamplingState) -> None:
+        """The last latents stand in ``state.z``; a last correction edits them here."""
+
+    def on_decoded(self, state: SamplingState) -> None:
+        """Refinement edits ``state.decoded`` here."""
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """A context without autocast: what is scored or saved is computed in float32."""
+    return torch.autocast(device.type, enabled=False)

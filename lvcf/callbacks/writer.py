@@ -1,0 +1,188 @@
+"""The prediction writer: one folder per clip, whole or not there; a run that was killed goes on."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+
+from lvcf.data.clip import Batch, safe_name, to_clip, to_frames
+from lvcf.data.video import Frames, read_video, write_lossless, write_preview
+from lvcf.errors import UserError
+from lvcf.report.panel import panel_frames
+from lvcf.tasks.counterfactual import CounterfactualTask, Edit
+
+SCHEMA_VERSION = 1
+VERSIONED = ("lvcf", "torch", "lightning", "diffusers", "transformers")
+
+
+class PredictionWriter(Callback):
+    """Writes every clip's ``predictions/<id>/`` and the run's ``manifest.json``.
+
+    Args:
+        method: what the run's callbacks amount to, for tables and the report.
+    """
+
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the manifest, or check that a half-done run here is this one.
+
+        Raises:
+            UserError: the folder holds another run.
+        """
+        task = _task(pl_module)
+        manifest = self._manifest(trainer, task)
+        path = task.output / "manifest.json"
+        if path.exists():
+            _check_same(path, json.loads(path.read_text()), manifest)
+        write_json(path, manifest)
+
+    def _manifest(self, trainer: Trainer, task: CounterfactualTask) -> dict[str, Any]:
+        loader = trainer.predict_dataloaders
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "ids": [safe_name(name) for name in loader.dataset.ids],
+            "batch_size": loader.batch_size,
+            "threads": torch.get_num_threads(),
+            "seed": task.seed,
+            "target": task.request.text,
+            "tolerance": task.tolerance,
+            "prompt": task.prompt,
+            "method": self.method,
+            "settings": task.settings(),
+            "target_model": type(task.target_model).__name__,
+            "backbone": type(task.backbone).__name__,
+            "command": " ".join(["lvcf", *sys.argv[1:]]),
+            "notice": [text for text in (task.backbone.notice, getattr(loader.dataset, "notice", "")) if text],
+            "data": str(getattr(loader.dataset, "root", "")),
+            "versions": {name: version(name) for name in VERSIONED},
+        }
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: list[Edit],
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write what is not there yet."""
+        task = _task(pl_module)
+        for name, problem in zip(batch["id"], batch["error"], strict=True):
+            if problem:
+                self._write_failed(task, name, problem)
+        for edit in outputs:
+            folder = task.output / "predictions" / safe_name(edit.id)
+            if not (folder / "result.json").exists():
+                row = batch["id"].index(edit.id)
+                self._write(task, folder, edit, to_frames(batch["video"][row]), float(batch["fps"][row]))
+
+    def _write_failed(self, task: CounterfactualTask, name: str, problem: str) -> None:
+        folder = task.output / "predictions" / safe_name(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        facts = {"schema_version": SCHEMA_VERSION, "id": safe_name(name), "status": "failed", "hint": problem}
+        write_json(folder / "result.json", {**facts, "seed": task.seed})
+
+    def _write(self, task: CounterfactualTask, folder: Path, edit: Edit, factual: Frames, fps: float) -> None:
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        counterfactual = to_frames(edit.video)
+        mask = (edit.mask[0].cpu().numpy() * 255.0).round().astype(np.uint8)
+        write_lossless(partial / "factual.mkv", factual, fps)
+        write_lossless(partial / "counterfactual.mkv", counterfactual, fps)
+        np.savez_compressed(partial / "mask.npz", mask=mask)
+        write_preview(partial / "panel.mp4", panel_frames(factual, counterfactual, mask / 255.0), fps)
+        write_json(partial / "result.json", self._facts(task, edit, partial, fps, float((mask > 127).mean())))
+        partial.replace(folder)
+
+    def _facts(
+        self, task: CounterfactualTask, edit: Edit, folder: Path, fps: float, mask_share: float
+    ) -> dict[str, Any]:
+        """``result.json``; M reads the saved file."""
+        saved = to_clip(read_video(folder / "counterfactual.mkv").frames, edit.video.shape[-1])
+        output = task.judge(saved[None].to(task.device))
+        after = float(edit.goal.reading(output)[0])
+        reached = bool(edit.goal.reached(output)[0])
+        model = task.target_model
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "id": safe_name(edit.id),
+            "status": "reached" if reached else "not_reached",
+            "hint": "" if reached else _hint(edit, after, model.unit),
+            "task": model.task,
+            "unit": model.unit if model.task == "regression" else "probability",
+            **edit.facts,
+            "prediction_after": after,
+            "peak_memory_bytes": _peak_memory(task.device),
+            "seed": task.seed,
+            "method": self.method,
+            "fps": fps,
+            "frames": edit.video.shape[1],
+            "mask_share": mask_share,
+            "versions": {name: version(name) for name in VERSIONED},
+        }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file in one step."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    partial.replace(path)
+
+
+def _task(module: LightningModule) -> CounterfactualTask:
+    if not isinstance(module, CounterfactualTask):
+        raise UserError(
+            f"the prediction writer needs a CounterfactualTask, not {type(module).__name__}; correct model:"
+        )
+    return module
+
+
+def _check_same(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """A resumed run must be the same run: other noise, batches or settings would mix two experiments."""
+    fixed = (
+        "ids",
+        "batch_size",
+        "seed",
+        "target",
+        "tolerance",
+        "prompt",
+        "method",
+        "settings",
+        "target_model",
+        "backbone",
+    )
+    differing = [key for key in fixed if old.get(key) != new[key]]
+    if differing:
+        raise UserError(
+            f"{path.parent}: holds a run with another {', '.join(differing)}; choose another --model.output or delete it"
+        )
+
+
+def _hint(edit: Edit, after: float, unit: str) -> str:
+    text = edit.facts["target"]["text"]
+    return (
+        f"the model reads {after:.1f} {unit} on the saved clip, target {text}; try more --model.steps, a larger guidance "
+        "weight, the prompt 'target', or the LastCorrection callback"
+    )
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: the device's peak, or the process's on the CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

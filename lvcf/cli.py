@@ -1,0 +1,78 @@
+"""The command line: Lightning's verbs through LightningCLI, the others through a small table."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+
+from lvcf.errors import UserError
+
+USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
+LIGHTNING_VERBS = {
+    "fit": "train a part of a backbone, a target model, or fine-tune the denoiser to a data set",
+    "validate": "measure a training's model on the validation split",
+    "test": "measure a training's model on the test split",
+    "predict": "make counterfactual videos for a frozen target model",
+}
+VERBS = {
+    "evaluate": ("lvcf.evaluate", "measure a run's counterfactuals, from the written files"),
+    "ablate": ("lvcf.ablate", "run a grid of methods and compare them in one table"),
+    "simulate": ("lvcf.simulate", "write a simulated data set with a known causal model"),
+    "report": ("lvcf.report.page", "write a run's report.html"),
+}
+
+
+def usage() -> str:
+    """What ``lvcf --help`` prints."""
+    rows = [*LIGHTNING_VERBS.items(), *((verb, text) for verb, (_, text) in VERBS.items())]
+    lines = [f"  {verb:<10} {text}" for verb, text in rows]
+    return "\n".join(
+        [
+            "usage: lvcf VERB [options]",
+            "",
+            "Latent video counterfactuals: the smallest plausible change to a video that changes what a model says.",
+            "",
+            *lines,
+            "",
+            "lvcf VERB --help tells a verb's options.  lvcf predict --config phantom.yaml is a good start.",
+        ]
+    )
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code.  A user's mistake prints one line and returns 2."""
+    arguments = list(sys.argv[1:] if args is None else args)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0
+    verb, *rest = arguments
+    try:
+        return _runner(verb)(rest)
+    except UserError as error:
+        # a loader process sends its whole traceback as the message; its last line is the user's
+        print(f"lvcf {verb}: {str(error).strip().splitlines()[-1].removeprefix(USER_ERROR)}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = error.filename or "the output folder"
+        print(f"lvcf {verb}: {where}: the disk is full; make room and run the same command again", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"lvcf {verb}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+
+
+def _runner(verb: str) -> Callable[[list[str]], int]:
+    """Heavy modules load here and not before, so that ``lvcf --help`` answers at once."""
+    if verb in LIGHTNING_VERBS:
+        from lvcf.lightning_cli import run
+
+        return lambda rest: run(verb, rest)
+    if verb not in VERBS:
+        known = ", ".join([*LIGHTNING_VERBS, *VERBS])
+        raise UserError(f"unknown verb '{verb}'; choose one of {known}")
+    module: Callable[[list[str]], int] = importlib.import_module(VERBS[verb][0]).main
+    return module

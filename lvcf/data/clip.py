@@ -1,0 +1,76 @@
+"""The clip every part of lvcf passes around: float32 ``(C=3, T, H, W)`` in [-1, 1], and what is known about it."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn import functional
+
+from lvcf.data.video import Frames
+
+
+class Clip(TypedDict):
+    """One sample of a data set; a batch stacks ``video``, ``label`` and ``fps`` and lists the rest.
+
+    Attributes:
+        video: ``(3, T, H, W)`` in [-1, 1].
+        id: unique within the data set; safe as a folder name after :func:`safe_name`.
+        label: class index or value; NaN where unknown.
+        prompt: the metadata and the label in words.
+        neutral_prompt: the metadata without the explained attribute.
+        fps: frames per second of ``video``.
+        error: why the clip could not be read; empty for a good one (then ``video`` is zeros).
+    """
+
+    video: Tensor
+    id: str
+    label: float
+    prompt: str
+    neutral_prompt: str
+    fps: float
+    error: str
+
+
+class Batch(TypedDict):
+    """A collated list of :class:`Clip`: ``video`` is ``(B, 3, T, H, W)``."""
+
+    video: Tensor
+    id: list[str]
+    label: Tensor
+    prompt: list[str]
+    neutral_prompt: list[str]
+    fps: Tensor
+    error: list[str]
+
+
+def to_clip(frames: Frames, size: int) -> Tensor:
+    """Frames ``(T, H, W, 3)`` uint8 to ``(3, T, size, size)`` in [-1, 1]; the centre square, resized with antialiasing."""
+    height, width = frames.shape[1:3]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = torch.from_numpy(np.ascontiguousarray(frames[:, top : top + side, left : left + side]))
+    video = rearrange(square, "t h w c -> t c h w").float()
+    if side != size:
+        video = functional.interpolate(video, size=(size, size), mode="bicubic", antialias=True).clamp(0, 255)
+    return rearrange(video / 127.5 - 1.0, "t c h w -> c t h w").contiguous()
+
+
+def to_frames(video: Tensor) -> Frames:
+    """The inverse on ``(3, T, H, W)``: clamped, rounded to 8 bits, ``(T, H, W, 3)``."""
+    levels = ((video.detach().float().cpu().clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8)
+    return rearrange(levels, "c t h w -> t h w c").contiguous().numpy()
+
+
+def round_to_8_bits(video: Tensor) -> Tensor:
+    """What a saved and re-read clip holds, still in [-1, 1]; scoring happens on this."""
+    return ((video.clamp(-1, 1) + 1.0) * 127.5).round() / 127.5 - 1.0
+
+
+def safe_name(identifier: str) -> str:
+    """A folder name that cannot leave its parent: every character but letters, digits, ``.``, ``_``, ``-`` becomes ``_``."""
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in identifier).lstrip(".")
+    return name[:120] or "clip"

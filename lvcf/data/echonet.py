@@ -1,0 +1,129 @@
+"""EchoNet-Dynamic (Ouyang et al. 2020), real or simulated: ``FileList.csv``, ``VolumeTracings.csv``, ``Videos/*.avi``."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from lvcf.data.clip import Clip, to_clip
+from lvcf.data.video import clip_indices, read_video
+from lvcf.errors import UserError
+
+Split = Literal["train", "val", "test", "all"]
+VIEW = "apical four chamber echocardiogram"
+COLUMNS = ("FileName", "EF", "Split")
+
+
+def ef_prompt(ef: float) -> str:
+    """The prompt that states a value, e.g. ``"... ejection fraction 55 percent"``; integers, as the words allow."""
+    return f"{VIEW} ejection fraction {round(ef)} percent"
+
+
+class EchoNetDataset(Dataset[Clip]):
+    """Clips of one split with their ejection fraction in percent.
+
+    Args:
+        root: the folder with ``FileList.csv`` and ``Videos/``.
+        split: ``train``, ``val``, ``test``, or ``all``.
+        frames: frames per clip.
+        fps: frames per second to sample at, by presentation time.
+        size: height and width of the clip.
+        random_start: start anywhere in the video (training) instead of at its beginning.
+        record_errors: return an unreadable clip with its ``error`` instead of raising.
+
+    Raises:
+        UserError: the root, the list or a column is missing, a name leaves the folder, an EF is no number, or the
+            split is empty.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        frames: int = 16,
+        fps: float = 8.0,
+        size: int = 112,
+        random_start: bool = False,
+        record_errors: bool = False,
+    ) -> None:
+        self.root = Path(root)
+        self.frames, self.fps, self.size = frames, fps, size
+        self.random_start, self.record_errors = random_start, record_errors
+        rows = read_file_list(self.root)
+        self.rows = [(name, ef) for name, ef, of in rows if split == "all" or of == split.upper()]
+        if not self.rows:
+            found = ", ".join(sorted({of for _, _, of in rows})) or "none"
+            raise UserError(f"{self.root / 'FileList.csv'}: no clip in split '{split}' (splits there: {found})")
+
+    @property
+    def ids(self) -> list[str]:
+        """Names of the clips, in order."""
+        return [name for name, _ in self.rows]
+
+    @property
+    def notice(self) -> str:
+        """What a report on these clips has to say."""
+        return "The clips are simulated." if (self.root / "Factors.csv").exists() else ""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Clip:
+        name, ef = self.rows[index]
+        video, error = torch.zeros(3, self.frames, self.size, self.size), ""
+        try:
+            decoded = read_video(self.root / "Videos" / f"{name}.avi", choose=self._choose)
+            video = to_clip(decoded.frames, self.size)
+        except UserError as problem:
+            if not self.record_errors:
+                raise
+            error = str(problem)
+        return {
+            "video": video,
+            "id": name,
+            "label": ef,
+            "prompt": ef_prompt(ef),
+            "neutral_prompt": VIEW,
+            "fps": self.fps,
+            "error": error,
+        }
+
+    def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        slack = max(float(times[-1]) - (self.frames - 1) / self.fps, 0.0)
+        start = float(torch.rand(())) * slack if self.random_start else 0.0
+        return clip_indices(times, self.frames, self.fps, start)
+
+
+def read_file_list(root: Path) -> list[tuple[str, float, str]]:
+    """(name without suffix, EF in percent, SPLIT) of every row of ``FileList.csv``."""
+    path = root / "FileList.csv"
+    if not path.is_file():
+        raise UserError(f"{path}: not found; set data.root to EchoNet-Dynamic's folder or make one: lvcf simulate echo")
+    with path.open(newline="") as stream:
+        reader = csv.DictReader(stream)
+        missing = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
+        if missing:
+            raise UserError(f"{path}: column {missing[0]} is missing; expected {', '.join(COLUMNS)}")
+        return [_row(path, number, row) for number, row in enumerate(reader, start=2)]
+
+
+def _row(path: Path, number: int, row: dict[str, str]) -> tuple[str, float, str]:
+    name = row["FileName"].removesuffix(".avi")
+    if not name or Path(name).name != name or name.startswith("."):
+        raise UserError(f"{path}, line {number}: FileName '{row['FileName']}' is not a plain name; correct it")
+    try:
+        ef = float(row["EF"])
+    except (TypeError, ValueError):
+        ef = math.nan
+    if not 0.0 <= ef <= 100.0:
+        raise UserError(
+            f"{path}, line {number}: EF '{row['EF']}' of {name} is not in 0..100; correct or remove the row"
+        )
+    return name, ef, (row["Split"] or "").upper()

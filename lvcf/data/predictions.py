@@ -1,0 +1,40 @@
+"""The counterfactuals of a run as clips, labelled with what M said of the factual ones: the way back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch.utils.data import Dataset
+
+from lvcf.data.clip import Clip, to_clip
+from lvcf.run_folder import read_predictions
+
+
+class PredictionsDataset(Dataset[Clip]):
+    """A run's finished counterfactuals; ``label`` is M's reading of the factual clip.
+
+    Args:
+        root: the run's folder.
+        metadata: the neutral prompt.
+    """
+
+    def __init__(self, root: Path, metadata: str) -> None:
+        self.root, self.metadata = root, metadata
+        self.predictions = [p for p in read_predictions(root) if not p.failed]
+        self.ids = [p.id for p in self.predictions]
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def __getitem__(self, index: int) -> Clip:
+        prediction = self.predictions[index]
+        frames = prediction.counterfactual()
+        return {
+            "video": to_clip(frames, frames.shape[1]),
+            "id": prediction.id,
+            "label": float(prediction.result["prediction_before"]),
+            "prompt": self.metadata,
+            "neutral_prompt": self.metadata,
+            "fps": float(prediction.result["fps"]),
+            "error": "",
+        }

@@ -1,0 +1,78 @@
+"""What is true of a counterfactual of a simulated echo clip: the clip under do(EF), and what the pixels say."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvcf.data.simulators.echo import FPS, EchoFactors, Ventricle, render
+from lvcf.data.simulators.echo_ruler import Measurement, measure
+from lvcf.data.simulators.echo_set import frame_times, to_rgb
+from lvcf.data.video import Frames, clip_indices, read_video, write_mjpeg
+from lvcf.metrics.truth import l1_levels, mask_iou, share_recovered
+
+Gray = NDArray[np.uint8]
+
+
+class EchoTruth:
+    """The true counterfactual of one clip, and comparisons with it.
+
+    Args:
+        factors: of the factual clip.
+        result: its ``result.json``; the target's edge nearest to the factual EF is what is true.
+    """
+
+    def __init__(self, factors: EchoFactors, result: dict[str, Any]) -> None:
+        self.factors = factors
+        low, high = result["target"]["low"], result["target"]["high"]
+        self.target = float(np.clip(factors.ef, low, high))
+        self.fps = float(result["fps"])
+        self.frames = int(result["frames"])
+        self.shape = Ventricle.of(factors)
+        self.curves: dict[str, Any] = {}
+
+    @cached_property
+    def video(self) -> Frames:
+        """The clip under do(EF = target), through the same video codec as the set ``(T, H, W, 3)``."""
+        grid = frame_times()
+        times = grid[clip_indices(grid, self.frames, self.fps)]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "true.avi"
+            write_mjpeg(path, to_rgb(render(self.factors.do(ef=self.target), times)), FPS)
+            return read_video(path).frames
+
+    def compare(self, factual: Gray, final: Gray, mask: NDArray[np.bool_]) -> dict[str, float]:
+        """Truth metrics of a final clip, gray frames ``(T, H, W)``; also fills ``curves``."""
+        truth = self.video[..., 0]
+        of_final, of_truth, of_factual = (measure(clip, self.shape) for clip in (final, truth, factual))
+        self.curves = self._curves(of_factual, of_final, of_truth)
+        return {
+            "truth/share_recovered_smooth": share_recovered(final, factual, truth, sigma=2.0),
+            "truth/share_recovered_raw": share_recovered(final, factual, truth, sigma=0.0),
+            "truth/l1_levels": l1_levels(final, truth),
+            "truth/pixel_ef": of_final.ef,
+            "truth/pixel_ef_of_truth": of_truth.ef,
+            "truth/pixel_ef_error": abs(of_final.ef - of_truth.ef),
+            "truth/ruler_error": abs(of_truth.ef - self.target),
+            "truth/mask_iou": mask_iou(mask, factual, truth),
+            "leakage/edv_percent": 100.0 * abs(of_final.volume_ratio.max() / of_truth.volume_ratio.max() - 1.0),
+            "leakage/beat_correlation_loss": 1.0 - _correlation(of_final.volume_ratio, of_truth.volume_ratio),
+            "leakage/brightness_levels": abs(float(final.mean()) - float(truth.mean())),
+        }
+
+    def _curves(self, factual: Measurement, final: Measurement, truth: Measurement) -> dict[str, Any]:
+        curves = {"factual": factual.area, "counterfactual": final.area, "truth": truth.area}
+        rounded = {name: np.round(area, 2).tolist() for name, area in curves.items()}
+        return {"unit": "px^2", **rounded, "ed": truth.ed, "es": truth.es}
+
+
+def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Pearson correlation of two volume curves: timing and phase of the beat; 0 for a flat curve."""
+    if one.std() < 1e-9 or other.std() < 1e-9:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])

@@ -1,0 +1,48 @@
+"""EchoNet-Dynamic's data module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lvcf.data.echonet import EchoNetDataset, Split
+from lvcf.datamodules.base import ClipDataModule, Stage
+
+
+class EchoNetDataModule(ClipDataModule):
+    """Clips of EchoNet-Dynamic or of a simulated set in its layout.
+
+    Args:
+        root: the folder with ``FileList.csv`` and ``Videos/``.
+        predict_split: the split ``lvcf predict`` explains.
+        batch_size: clips per batch.
+        num_workers: loader processes.
+        frames: frames per clip.
+        fps: frames per second to sample at.
+        size: height and width of a clip.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        predict_split: Split = "test",
+        batch_size: int = 8,
+        num_workers: int = 0,
+        frames: int = 16,
+        fps: float = 8.0,
+        size: int = 112,
+    ) -> None:
+        super().__init__(batch_size, num_workers)
+        self.root, self.predict_split = root, predict_split
+        self.frames, self.fps, self.size = frames, fps, size
+
+    def make_dataset(self, stage: Stage) -> EchoNetDataset:
+        """Training clips start anywhere in their video, all others at its beginning."""
+        return EchoNetDataset(
+            self.root,
+            self.predict_split if stage == "predict" else stage,
+            frames=self.frames,
+            fps=self.fps,
+            size=self.size,
+            random_start=stage == "train",
+            record_errors=stage == "predict",
+        )

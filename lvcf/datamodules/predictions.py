@@ -1,0 +1,33 @@
+"""The data module of a run's counterfactuals, for measuring reversibility: ``--model.target label``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lvcf.data.predictions import PredictionsDataset
+from lvcf.datamodules.base import ClipDataModule, Stage
+
+
+class PredictionsDataModule(ClipDataModule):
+    """A finished run's counterfactuals as clips.
+
+    Args:
+        root: the run's folder.
+        metadata: the neutral prompt.
+        batch_size: clips per batch.
+        num_workers: loader processes.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        metadata: str = "apical four chamber echocardiogram",
+        batch_size: int = 4,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(batch_size, num_workers)
+        self.root, self.metadata = root, metadata
+
+    def make_dataset(self, stage: Stage) -> PredictionsDataset:
+        """The same clips at every stage."""
+        return PredictionsDataset(self.root, self.metadata)

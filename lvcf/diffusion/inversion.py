@@ -1,0 +1,42 @@
+"""From a clip's latent to where sampling starts, and what keeps sampling on the clip.  DESIGN equation 10.
+
+Recorded noise is the default (edit-friendly inversion, Huberman-Spiegelglas et al. 2024): the reference's own noised
+latents z_t^rec = alpha z_ref + sigma eps are kept, and every step adds what the denoiser's step misses on them,
+z_s = step(z_t) + [z_s^rec - step(z_t^rec)], for the stride actually taken.  With guidance off this returns z_ref.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from lvcf.diffusion.parameterization import expand
+from lvcf.diffusion.steps import Scales, ddim_step
+
+
+def noised(z_ref: Tensor, noise: Tensor, scales: Scales) -> Tensor:
+    """alpha z_ref + sigma eps: the start of SDEdit (Meng et al. 2022) and any point of the recorded path."""
+    return expand(scales[0], z_ref) * z_ref + expand(scales[1], z_ref) * noise
+
+
+def recorded_residual(stepped: Tensor, z_ref: Tensor, noise: Tensor, following: Scales) -> Tensor:
+    """z_s^rec - step(z_t^rec)."""
+    return noised(z_ref, noise, following) - stepped
+
+
+def ddim_invert(
+    z_ref: Tensor, times: list[Tensor], scales: Callable[[Tensor], Scales], clean: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Run DDIM upwards from z_ref along rising ``times`` (each ``(B,)``; the first near 0); returns the last z_t.
+
+    Args:
+        z_ref: clean latents.
+        times: rising times; ``clean`` is asked at each but the last.
+        scales: alpha and sigma at a time.
+        clean: the denoiser's clean estimate of (z_t, t).
+    """
+    z = z_ref
+    for now, later in zip(times[:-1], times[1:], strict=True):
+        z = ddim_step(z, clean(z, now), scales(now), scales(later))
+    return z

@@ -1,0 +1,164 @@
+"""``lvcf evaluate RUN``: measure a run's counterfactuals from the written files."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
+from tqdm import tqdm
+
+from lvcf.callbacks.writer import write_json
+from lvcf.data.clip import to_clip
+from lvcf.data.simulators.echo_set import read_factors
+from lvcf.data.simulators.echo_truth import EchoTruth
+from lvcf.metrics.fidelity import Lpips, lpips_unavailable, psnr, ssim
+from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.ejection_fraction import echo_frame_transformer
+from lvcf.run_folder import Prediction, read_manifest, read_predictions
+
+Row = dict[str, Any]
+
+
+def main(args: list[str]) -> int:
+    """Parse the command line, evaluate, print the table; returns 1 if a clip failed."""
+    parser = argparse.ArgumentParser(prog="lvcf evaluate", description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of an lvcf predict run")
+    parser.add_argument("--oracle", default="phantom/oracle", help="weights of the model that guidance never saw")
+    options = parser.parse_args(args)
+    metrics, rows = evaluate(options.run, options.oracle)
+    print_metrics(metrics, options.run)
+    return int(any(row["status"] == "failed" for row in rows))
+
+
+def evaluate(run: Path, oracle: str) -> tuple[dict[str, Any], list[Row]]:
+    """Write ``predictions.csv`` and ``metrics.json``; returns both."""
+    predictions = read_predictions(run)
+    manifest = read_manifest(run)
+    factors = read_factors(Path(manifest["data"]))
+    judge = echo_frame_transformer(oracle).freeze() if factors else None
+    rows = []
+    for prediction in tqdm(predictions, desc="evaluate", unit="clip"):
+        row = _facts(prediction)
+        if not prediction.failed:
+            row |= measure_clip(
+                prediction, EchoTruth(factors[prediction.id], prediction.result) if factors else None, judge
+            )
+        rows.append(row)
+    metrics = summarise(rows)
+    metrics |= {"method": manifest["method"], "prompt": manifest["prompt"], "simulated": bool(factors)}
+    metrics["fidelity/lpips"] = metrics.get("fidelity/lpips", lpips_unavailable())
+    write_rows(run / "predictions.csv", rows)
+    write_json(run / "metrics.json", metrics)
+    return metrics, rows
+
+
+def _facts(prediction: Prediction) -> Row:
+    """The scalar entries of ``result.json``."""
+    result = prediction.result
+    names = (
+        "id",
+        "status",
+        "prediction_before",
+        "prediction_reference",
+        "prediction_before_correction",
+        "prediction_after",
+    )
+    counts = ("steps", "gradient_evaluations", "seconds", "peak_memory_bytes", "mask_share")
+    row = {name: result[name] for name in (*names, *counts) if name in result}
+    if not prediction.failed:
+        row |= {"target_low": result["target"]["low"], "target_high": result["target"]["high"]}
+    return row
+
+
+def measure_clip(prediction: Prediction, truth: EchoTruth | None, oracle: TargetModel | None) -> Row:
+    """Fidelity of one clip and, where its true counterfactual is known, truth."""
+    factual, final = prediction.factual(), prediction.counterfactual()
+    x, x_final = (to_clip(frames, frames.shape[1]) for frames in (factual, final))
+    row: Row = {"fidelity/ssim": ssim(x_final, x), "fidelity/psnr": psnr(x_final, x)}
+    if not lpips_unavailable():
+        row["fidelity/lpips"] = Lpips()(x_final, x)
+    if truth is not None and oracle is not None:
+        row |= truth.compare(factual[..., 0], final[..., 0], prediction.mask())
+        row |= _oracle(oracle, x_final, truth)
+        row["truth/ssim_of_truth"] = ssim(to_clip(truth.video, truth.video.shape[1]), x)
+        write_json(prediction.folder / "curves.json", truth.curves)
+    return row
+
+
+@torch.no_grad()
+def _oracle(oracle: TargetModel, video: Tensor, truth: EchoTruth) -> Row:
+    reading = float(oracle(video[None])[0])
+    return {"truth/oracle_ef": reading, "truth/oracle_ef_error": abs(reading - truth.target)}
+
+
+def summarise(rows: list[Row]) -> dict[str, Any]:
+    """Means over the clips that did not fail, each with its standard error; adherence over all of them together."""
+    done = [row for row in rows if row["status"] != "failed"]
+    metrics: dict[str, Any] = {"n": len(done), "failed": len(rows) - len(done)}
+    if not done:
+        return metrics
+    metrics |= adherence(done)
+    single = {"id", "status", "target_low", "target_high"} | {k for k in done[0] if k.startswith("prediction_")}
+    for name in [k for k in done[0] if k not in single]:
+        values = np.array([row[name] for row in done], dtype=np.float64)
+        key = name if "/" in name else f"cost/{name}"
+        metrics[key], metrics[f"{key}.se"] = float(values.mean()), standard_error(values)
+    if "truth/pixel_ef" in done[0]:
+        ours, true = (np.array([row[f"truth/pixel_ef{end}"] for row in done]) for end in ("", "_of_truth"))
+        metrics["truth/pixel_ef_r"] = float(np.corrcoef(ours, true)[0, 1]) if len(done) > 1 else "unavailable: one clip"
+    return metrics
+
+
+def adherence(rows: list[Row]) -> dict[str, Any]:
+    """R2, MAE and RMSE of M on the saved clips against the nearest edge of the target, and the share within tolerance."""
+    after = torch.tensor([row["prediction_after"] for row in rows], dtype=torch.float64)
+    low, high = (torch.tensor([row[f"target_{edge}"] for row in rows], dtype=torch.float64) for edge in ("low", "high"))
+    target = torch.minimum(torch.maximum(after, low), high)
+    error = (after - target).abs().numpy()
+    result = {
+        "adherence/mae": float(mean_absolute_error(after, target)),
+        "adherence/mae.se": standard_error(error),
+        "adherence/rmse": float(mean_squared_error(after, target, squared=False)),
+        "adherence/within_tolerance": float(np.mean([row["status"] == "reached" for row in rows])),
+        "adherence/r2": "unavailable: needs two clips with different targets",
+    }
+    if len(rows) > 1 and bool((target != target[0]).any()):
+        result["adherence/r2"] = float(r2_score(after, target))
+    return result
+
+
+def standard_error(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
+    """Of the mean; NaN is written as 0 width only for a single value."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def write_rows(path: Path, rows: list[Row]) -> None:
+    """One line per clip; a failed one leaves its measures empty."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def print_metrics(metrics: dict[str, Any], run: Path) -> None:
+    """The result table on the terminal."""
+    label = "simulated clips" if metrics["simulated"] else "clips"
+    table = Table(title=f"{run}: {metrics['method']}, prompt {metrics['prompt']}, {metrics['n']} {label}")
+    table.add_column("measure")
+    table.add_column("mean", justify="right")
+    table.add_column("standard error", justify="right")
+    for name, value in metrics.items():
+        if "/" in name and not name.endswith(".se"):
+            error = metrics.get(f"{name}.se")
+            shown = value if isinstance(value, str) else f"{value:.3f}"
+            table.add_row(name, shown, "" if error is None else f"{error:.3f}")
+    Console(width=110).print(table)

@@ -1,0 +1,154 @@
+"""What the target model should say, per sample: the target loss and its tolerance.  DESIGN equation 4."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lvcf.errors import UserError
+from lvcf.models.targets.base import TargetModel
+
+MIN_CONFIDENCE = 0.5
+"""Least probability of the target class within tolerance."""
+
+
+@dataclass
+class Goal:
+    """Targets of a batch; losses are dimensionless.
+
+    Attributes:
+        low: lower edge of the wanted values ``(B,)``; the class index of a classifier.
+        high: upper edge ``(B,)``; equal to ``low`` for a single value.
+        scale: the value's training standard deviation.
+        tolerance: how far outside [low, high] still counts as reached, in the value's unit.
+        classification: whether outputs are logits.
+    """
+
+    low: Tensor
+    high: Tensor
+    scale: float
+    tolerance: float
+    classification: bool = False
+
+    def __getitem__(self, rows: Tensor) -> Goal:
+        """The goals of some samples."""
+        return Goal(self.low[rows], self.high[rows], self.scale, self.tolerance, self.classification)
+
+    def to(self, device: torch.device) -> Goal:
+        """The same goals on a device."""
+        return Goal(self.low.to(device), self.high.to(device), self.scale, self.tolerance, self.classification)
+
+    def repeat(self, n: int) -> Goal:
+        """The goals of ``n`` stacked copies of the batch."""
+        return Goal(self.low.repeat(n), self.high.repeat(n), self.scale, self.tolerance, self.classification)
+
+    def loss(self, output: Tensor) -> Tensor:
+        """Per sample ``(B,)``: ((distance to the nearest edge) / scale)^2, or the cross-entropy."""
+        if self.classification:
+            return functional.cross_entropy(output, self.low.long(), reduction="none")
+        return (self._distance(output) / self.scale) ** 2
+
+    def reached(self, output: Tensor) -> Tensor:
+        """Per sample ``(B,)`` bool: within tolerance."""
+        if self.classification:
+            probability = output.softmax(-1)
+            chosen = probability.gather(1, self.low.long()[:, None])[:, 0]
+            return (output.argmax(-1) == self.low.long()) & (chosen >= MIN_CONFIDENCE)
+        return self._distance(output) <= self.tolerance
+
+    def reading(self, output: Tensor) -> Tensor:
+        """What is reported ``(B,)``: the value, or the target class's probability."""
+        if self.classification:
+            return output.softmax(-1).gather(1, self.low.long()[:, None])[:, 0]
+        return output
+
+    def _distance(self, value: Tensor) -> Tensor:
+        return functional.relu(self.low - value) + functional.relu(value - self.high)
+
+
+@dataclass(frozen=True)
+class TargetRequest:
+    """A parsed ``--model.target``: a value, ``delta:``, a range, ``label``, a class name, or ``uniform:`` (drawn per clip).
+
+    Attributes:
+        text: as written.
+        kind: value, delta, range, label, uniform or class.
+        numbers: its numbers, in the order written.
+    """
+
+    text: str
+    kind: str
+    numbers: tuple[float, ...]
+
+    def edges(self, before: float, label: float, draw: float) -> tuple[float, float]:
+        """Lower and upper edge for a clip that M reads as ``before``; ``draw`` in [0, 1) serves ``uniform``."""
+        if self.kind == "label":
+            return label, label
+        if self.kind == "delta":
+            return before + self.numbers[0], before + self.numbers[0]
+        if self.kind == "uniform":
+            value = _uniform_away(before, *self.numbers, draw=draw)
+            return value, value
+        return self.numbers[0], self.numbers[-1]
+
+
+_NUMBER = r"([+-]?\d+(?:\.\d+)?)"
+_FORMS = {
+    "label": "label",
+    "value": _NUMBER,
+    "delta": f"delta:{_NUMBER}",
+    "range": rf"{_NUMBER}\.\.{_NUMBER}",
+    "uniform": rf"uniform:{_NUMBER}\.\.{_NUMBER}:{_NUMBER}",
+}
+
+
+def parse_target(text: str, model: TargetModel) -> TargetRequest:
+    """Read a target for ``model``.
+
+    Raises:
+        UserError: no such form or class, or a value the model cannot say.
+    """
+    if model.task == "classification":
+        if text not in model.labels:
+            raise UserError(f"target '{text}': no such class; choose one of {', '.join(model.labels)}")
+        return TargetRequest(text, "class", (float(model.labels.index(text)),))
+    for kind, form in _FORMS.items():
+        if match := re.fullmatch(form, text):
+            request = TargetRequest(text, kind, tuple(float(g) for g in match.groups()))
+            _check_bounds(request, model)
+            return request
+    raise UserError(f"target '{text}': write 30, delta:-10, 20..30, label or uniform:15..80:10")
+
+
+def _check_bounds(request: TargetRequest, model: TargetModel) -> None:
+    low, high = model.bounds
+    values = () if request.kind == "delta" else request.numbers[:2]
+    outside = [v for v in values if not low <= v <= high]
+    if outside:
+        raise UserError(
+            f"target '{request.text}': {outside[0]:g} is outside the model's {low:g}..{high:g} {model.unit}"
+        )
+    if len(values) == 2 and values[0] > values[1]:
+        raise UserError(f"target '{request.text}': the lower edge is above the upper one; swap them")
+
+
+def _uniform_away(before: float, low: float, high: float, away: float, draw: float) -> float:
+    """The quantile ``draw`` of the uniform distribution on [low, high] without (before - away, before + away)."""
+    below = max(min(before - away, high) - low, 0.0)
+    above = max(high - max(before + away, low), 0.0)
+    if below + above <= 0.0:
+        return low if abs(before - low) > abs(high - before) else high
+    place = draw * (below + above)
+    value = low + place if place < below else high - (below + above - place)
+    return math.floor(value * 100.0) / 100.0
+
+
+def make_goal(edges: list[tuple[float, float]], model: TargetModel, tolerance: float) -> Goal:
+    """Goals of a batch from each sample's edges."""
+    low, high = torch.tensor(edges, dtype=torch.float32).T
+    return Goal(low, high, model.scale, tolerance, model.task == "classification")

@@ -1,0 +1,57 @@
+"""Estimators of the target gradient at the clean estimate.  DESIGN equations 2 and 6.
+
+``read`` maps latents to the target model's output, differentiably (decode, then M); the denoiser is never differentiated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from lvcf.guidance.goal import Goal
+
+Read = Callable[[Tensor], Tensor]
+
+
+def target_gradient(read: Read, clean: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
+    """The gradient of the target loss at ``clean`` ``(B, C, F, H, W)``, and M's output there."""
+    with torch.enable_grad():
+        point = clean.detach().requires_grad_(True)
+        output = read(point)
+        (gradient,) = torch.autograd.grad(goal.loss(output).sum(), point)
+    return gradient, output.detach()
+
+
+def smooth_gradient(read: Read, clean: Tensor, goal: Goal, perturbations: Tensor) -> Tensor:
+    """SmoothGrad (Smilkov et al. 2017): the mean gradient over ``clean + perturbations[i]``, in one batch.
+
+    Args:
+        read: latents to M's output.
+        clean: ``(B, ...)``.
+        goal: the batch's targets.
+        perturbations: ``(n, B, ...)``; n = 1 is RG, the gradient at one random point.
+    """
+    n = len(perturbations)
+    points = rearrange(clean + perturbations, "n b ... -> (n b) ...")
+    gradient, _ = target_gradient(read, points, goal.repeat(n))
+    return rearrange(gradient, "(n b) ... -> n b ...", n=n).mean(0)
+
+
+def normalised(gradient: Tensor) -> Tensor:
+    """g sqrt(numel) / (|g| + 1e-12) per sample: root mean square 1 whatever the loss's size."""
+    flat = gradient.flatten(1)
+    norm = flat.norm(dim=1) + 1e-12
+    return (flat * (flat.shape[1] ** 0.5 / norm)[:, None]).view_as(gradient)
+
+
+def attention_mask(gradient: Tensor, quantile: float = 0.8) -> Tensor:
+    """SGA's mask ``(B, 1, F, H, W)``: where the channel mean of |g|, min-max scaled per clip, exceeds its quantile."""
+    strength = gradient.abs().mean(dim=1, keepdim=True)
+    flat = strength.flatten(1)
+    low, high = flat.min(1, keepdim=True).values, flat.max(1, keepdim=True).values
+    scaled = (flat - low) / (high - low + 1e-12)
+    threshold = scaled.quantile(quantile, dim=1, keepdim=True)
+    return (scaled > threshold).to(gradient.dtype).view_as(strength)

@@ -1,0 +1,105 @@
+"""fit, validate, test and predict: LightningCLI over a verb's section of a configuration file."""
+
+from __future__ import annotations
+
+import warnings
+from argparse import ArgumentError
+from collections import Counter
+
+import torch
+import yaml
+from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+import lvcf.datamodules.echonet
+import lvcf.datamodules.predictions
+import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
+from lvcf.configuration import read_section
+from lvcf.errors import UserError
+from lvcf.run_folder import read_predictions
+from lvcf.tasks.counterfactual import CounterfactualTask
+
+QUIET = (
+    r".*LightningCLI's args parameter.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+    r".*does not have many workers.*",
+    r".*Cannot dispatch to fused implementation.*",
+)
+"""Warnings of the libraries that a user can do nothing about."""
+
+
+class LvcfCLI(LightningCLI):
+    """LightningCLI with any task and any data module, and the number of CPU threads as an option."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """``--threads``: results are bit-identical at one thread count only, so it is part of the configuration."""
+        parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads of one process")
+
+    def before_instantiate_classes(self) -> None:
+        """Set the threads before any model runs."""
+        torch.set_num_threads(self.config[self.subcommand].threads)
+
+    def before_predict(self) -> None:
+        """Keep the whole configuration with the run."""
+        if isinstance(self.model, CounterfactualTask):
+            self.model.make_output()
+            text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
+            (self.model.output / "config.yaml").write_text(text)
+
+
+def run(verb: str, arguments: list[str]) -> int:
+    """Run ``verb``; returns the exit code: 1 if predict finished but a clip failed."""
+    for message in QUIET:
+        warnings.filterwarnings("ignore", message)
+    cli = _lightning([verb, *with_sections(verb, arguments)])
+    if verb == "predict" and isinstance(cli.model, CounterfactualTask):
+        return summarise(cli.model)
+    return 0
+
+
+def _lightning(arguments: list[str]) -> LvcfCLI:
+    """Parse and run.
+
+    Raises:
+        UserError: an argument is wrong; the message is the parser's own, in one line.
+    """
+    try:
+        return LvcfCLI(
+            LightningModule,
+            LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            trainer_defaults={"inference_mode": False},
+            auto_configure_optimizers=False,
+            parser_kwargs={"exit_on_error": False, arguments[0]: {"exit_on_error": False}},
+            args=arguments,
+        )
+    except ArgumentError as error:
+        raise UserError(" ".join(str(error).split())[:600]) from error
+
+
+def with_sections(verb: str, arguments: list[str]) -> list[str]:
+    """Replace every ``--config NAME`` by the text of the verb's section of that file."""
+    replaced: list[str] = []
+    for i, argument in enumerate(arguments):
+        if argument.startswith("--config="):
+            replaced += ["--config", yaml.safe_dump(read_section(argument.partition("=")[2], verb))]
+        elif i > 0 and arguments[i - 1] == "--config":
+            replaced.append(yaml.safe_dump(read_section(argument, verb)))
+        else:
+            replaced.append(argument)
+    return replaced
+
+
+def summarise(task: CounterfactualTask) -> int:
+    """Print how the run went and what to do next; 1 if a clip failed."""
+    predictions = read_predictions(task.output)
+    count = Counter(str(p.result["status"]) for p in predictions)
+    told = ", ".join(f"{n} {status}" for status, n in sorted(count.items()))
+    print(f"{task.output}: {len(predictions)} clips: {told}")
+    for prediction in predictions:
+        if prediction.result["status"] != "reached":
+            print(f"  {prediction.id}: {prediction.result['status']}: {prediction.result['hint']}")
+    print(f"next: lvcf evaluate {task.output} && lvcf report {task.output}")
+    return int(count["failed"] > 0)

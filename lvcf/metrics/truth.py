@@ -1,0 +1,41 @@
+"""Distances to the true counterfactual, which only a simulator knows.  DESIGN section 5.
+
+Clips are uint8 ``(T, H, W)`` gray frames; results are plain numbers per clip.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+Gray = NDArray[np.uint8]
+
+CHANGED_LEVELS = 12.0
+"""A voxel truly changed if its smoothed difference exceeds this many of 255 levels."""
+
+
+def share_recovered(final: Gray, factual: Gray, truth: Gray, sigma: float) -> float:
+    """1 - |final - truth|_1 / |factual - truth|_1 on frames smoothed with ``sigma`` pixels (0 = raw).
+
+    0 is doing nothing, 1 is the true counterfactual; negative is worse than doing nothing.
+    """
+    smooth_final, smooth_factual, smooth_truth = (_smoothed(clip, sigma) for clip in (final, factual, truth))
+    missed = float(np.abs(smooth_final - smooth_truth).sum())
+    return 1.0 - missed / float(np.abs(smooth_factual - smooth_truth).sum())
+
+
+def mask_iou(mask: NDArray[np.bool_], factual: Gray, truth: Gray, sigma: float = 2.0) -> float:
+    """Intersection over union of a mask with the voxels that truly change."""
+    changed = np.abs(_smoothed(factual, sigma) - _smoothed(truth, sigma)) > CHANGED_LEVELS
+    union = float((mask | changed).sum())
+    return float((mask & changed).sum()) / union if union else 1.0
+
+
+def l1_levels(one: Gray, other: Gray) -> float:
+    """Mean absolute difference in levels of 255."""
+    return float(np.abs(one.astype(np.float64) - other).mean())
+
+
+def _smoothed(clip: Gray, sigma: float) -> NDArray[np.float64]:
+    return gaussian_filter(clip.astype(np.float64), (0.0, sigma, sigma)) if sigma else clip.astype(np.float64)

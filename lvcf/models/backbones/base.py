@@ -1,0 +1,66 @@
+"""A latent video diffusion model behind one contract, whatever its family predicts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Embedding:
+    """Encoded prompts: ``tokens`` ``(B, L, D)`` and their ``mask`` ``(B, L)``, 1 for a real token."""
+
+    tokens: Tensor
+    mask: Tensor
+
+    def __getitem__(self, rows: Tensor) -> Embedding:
+        """The prompts of some samples."""
+        return Embedding(self.tokens[rows], self.mask[rows])
+
+    @staticmethod
+    def cat(parts: list[Embedding]) -> Embedding:
+        """Join batches of prompts of one length."""
+        return Embedding(torch.cat([p.tokens for p in parts]), torch.cat([p.mask for p in parts]))
+
+
+class Backbone(nn.Module, ABC):
+    """VAE + text encoder + denoiser + scheduler; latents are the denoiser's own scaled ones.
+
+    The noised latent is ``z_t = alpha(t) z_0 + sigma(t) eps`` with t in [0, 1], 0 = clean.
+
+    Attributes:
+        notice: what every report made with these weights has to say; empty for none.
+    """
+
+    notice: str = ""
+
+    @abstractmethod
+    def encode(self, video: Tensor) -> Tensor:
+        """Clips ``(B, 3, T, H, W)`` in [-1, 1] to latents, deterministically; frames are padded as the VAE wants."""
+
+    @abstractmethod
+    def decode(self, latent: Tensor, frames: int) -> Tensor:
+        """Latents to clips of ``frames`` frames, differentiably; padded frames are cropped.  Not clamped."""
+
+    @abstractmethod
+    def decoder_blocks(self) -> list[nn.Module]:
+        """The decoder's blocks, coarse to fine: where MSPR reads its features."""
+
+    @abstractmethod
+    def embed(self, prompts: list[str]) -> Embedding:
+        """Encode prompts."""
+
+    @abstractmethod
+    def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
+        """The clean estimate and the noise estimate at per-sample times ``t`` ``(B,)``."""
+
+    @abstractmethod
+    def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Signal and noise scales at times ``t``."""
+
+    @abstractmethod
+    def time_grid(self, steps: int, strength: float) -> Tensor:
+        """``steps + 1`` falling times from ``strength`` to 0, spaced as the scheduler spaces them."""

@@ -1,0 +1,167 @@
+"""``lvcf report RUN``: one self-contained HTML page about a run, to be opened from disk."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from lvcf.report.media import embed_panel
+from lvcf.report.metrics import metric_groups, readable
+from lvcf.report.panel import difference_colours
+from lvcf.report.plots import Outcome, area_plot, guidance_plot, prediction_plot, target_scatter
+from lvcf.report.run import Clip, Json, Run, read_run
+
+STATUSES = {"reached": "reached", "not_reached": "not reached", "failed": "failed"}
+PROMPTS = {
+    "neutral": "neutral: the words do not name the target, so the change comes from the model explained",
+    "target": "target: the words name the target, so the video model can reach it without the model explained",
+}
+_PROBABLE = (0.5, 1.0)
+"""The target band of a classifier: the class is reached at p >= 0.5."""
+
+
+def main(args: list[str]) -> int:
+    """``lvcf report RUN``: write the page and print its path; returns the exit code.
+
+    Raises:
+        UserError: RUN is no run folder, or one of its files is damaged.
+    """
+    parser = argparse.ArgumentParser(prog="lvcf report", description="Write RUN/report.html, a page to open from disk.")
+    parser.add_argument("run", metavar="RUN", type=Path, help="the run folder that lvcf predict wrote")
+    print(write_report(parser.parse_args(args).run))
+    return 0
+
+
+def write_report(run: Path) -> Path:
+    """Write ``<run>/report.html`` from the run's files and return its path.
+
+    The page loads nothing from anywhere: videos are inside it.  It is the same page for the same files.
+
+    Raises:
+        UserError: ``run`` is no run folder, or one of its files is damaged.
+    """
+    content = read_run(run)
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = templates.get_template("page.html.j2").render(_context(content))
+    path = run / "report.html"
+    # an id may hold bytes that are no text: file names may
+    path.write_text(page, encoding="utf-8", errors="replace")
+    return path
+
+
+def _context(run: Run) -> Json:
+    counts = {status: sum(clip.status == status for clip in run.clips) for status in STATUSES}
+    return {
+        "name": run.folder.resolve().name,
+        "manifest": run.manifest,
+        "asked": _asked(run.manifest),
+        "statuses": STATUSES,
+        "counts": counts,
+        "pending": len(set(run.manifest["ids"]) - {clip.id for clip in run.clips}),
+        "clips": [_card(clip) for clip in run.clips],
+        "curves": any(clip.curves for clip in run.clips),
+        "scatter": _scatter(run.clips),
+        "groups": metric_groups(run.metrics) if run.metrics is not None else [],
+        "simulated": bool(run.metrics and run.metrics.get("simulated")),
+        "evaluated": run.metrics is not None,
+        "evaluate": f"lvcf evaluate {shlex.quote(str(run.folder))}",
+        "table": run.table,
+        "numeric": [any(_is_number(cell) for cell in column) for column in zip_longest(*run.table)],
+        "gradient": _gradient(),
+    }
+
+
+def _asked(manifest: Json) -> list[tuple[str, str]]:
+    rows = [
+        ("target", manifest["target"]),
+        ("model explained", manifest["target_model"]),
+        ("video model", manifest["backbone"]),
+        ("method", manifest["method"]),
+        ("prompt", PROMPTS.get(manifest["prompt"], manifest["prompt"])),
+        ("seed", manifest["seed"]),
+    ]
+    return [(name, str(value)) for name, value in rows]
+
+
+def _card(clip: Clip) -> Json:
+    """What the template shows of one clip; a failed clip has a hint and nothing else."""
+    card: Json = {"id": clip.id, "status": clip.status, "hint": clip.result["hint"], "finished": False}
+    if clip.status == "failed":
+        return card
+    result = clip.result
+    return card | {
+        "finished": True,
+        "classifier": result["task"] == "classification",
+        "unit": result["unit"],
+        "target": result["target"]["text"],
+        "before": readable(result["prediction_before"]),
+        "reference": readable(result["prediction_reference"]),
+        "after": readable(result["prediction_after"]),
+        "panel": embed_panel(clip.folder),
+        "fps": result["fps"],
+        "trajectory": result["trajectory"],
+        "plots": _plots(clip),
+        "cost": _cost(result),
+    }
+
+
+def _plots(clip: Clip) -> list[tuple[str, Markup]]:
+    """Captions and plots of one clip; a run without guidance has no trajectory."""
+    result, plots = clip.result, []
+    if clip.curves is not None:
+        plots.append(("Ventricle area, measured in the pixels", area_plot(clip.curves, result["fps"])))
+    if result["trajectory"]:
+        reading = prediction_plot(result["trajectory"], *_band(result), result["unit"])
+        plots.append(("The model's reading while guided", reading))
+        plots.append(("Loss and guidance weight", guidance_plot(result["trajectory"])))
+    return plots
+
+
+def _band(result: Json) -> tuple[float, float]:
+    if result["task"] == "classification":
+        return _PROBABLE
+    return float(result["target"]["low"]), float(result["target"]["high"])
+
+
+def _cost(result: Json) -> list[tuple[str, str]]:
+    return [
+        ("clip changed (mask)", f"{100 * result['mask_share']:.0f} %"),
+        ("denoising steps", str(result["steps"])),
+        ("gradient evaluations", str(result["gradient_evaluations"])),
+        ("time", f"{result['seconds']:.1f} s"),
+        ("peak memory", f"{result['peak_memory_bytes'] / 2**20:,.0f} MiB"),
+    ]
+
+
+def _scatter(clips: Sequence[Clip]) -> Markup | None:
+    results = [c.result for c in clips if c.status != "failed" and c.result["task"] == "regression"]
+    outcomes = [
+        Outcome(r["id"], r["status"], *_band(r), r["prediction_before"], r["prediction_after"]) for r in results
+    ]
+    return target_scatter(outcomes, results[0]["unit"]) if outcomes else None
+
+
+def _gradient() -> str:
+    """The panel's difference colours as stops of a CSS gradient."""
+    return ", ".join("rgb({} {} {})".format(*colour) for colour in difference_colours(np.linspace(-1, 1, 11), 1))
+
+
+def _is_number(cell: str | None) -> bool:
+    try:
+        float((cell or "").split("±")[0])
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,115 @@
+"""The panel video: factual | counterfactual | signed difference | mask, side by side with captions and a legend."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Frames = NDArray[np.uint8]
+Array = NDArray[np.float32]
+
+CAPTIONS = ("factual", "counterfactual", "signed difference", "mask on the factual")
+TILE = 336
+"""Height in pixels that a tile is scaled towards, by an integer factor."""
+GAP, HEADER, FOOTER = 8, 44, 56
+_GROUND, _INK, _QUIET = "#0f1215", "#f2f3f4", "#a9b0b7"
+_AMBER = np.array([255.0, 190.0, 40.0], dtype=np.float32)
+_LEVELS = (10, 20, 30, 40, 50, 60, 80, 100, 120, 160, 200, 255)
+
+
+def panel_frames(factual: Frames, counterfactual: Frames, mask: NDArray[np.floating]) -> Frames:
+    """Lay the four tiles of every frame side by side, captions above, legends below.
+
+    Args:
+        factual: the input clip, uint8 ``(T, H, W, 3)``.
+        counterfactual: the edited clip, of the same shape.
+        mask: where the clip was changed, ``(T, H, W)`` in 0..1.
+
+    Returns:
+        uint8 ``(T, HEADER + f * H + FOOTER, 4 * f * W + 3 * GAP, 3)`` with the integer factor f that
+        brings a tile's height nearest to ``TILE``.
+    """
+    factor = max(1, round(TILE / factual.shape[1]))
+    scale = difference_scale(factual, counterfactual)
+    before = upscale(factual.astype(np.float32), factor)
+    after = upscale(counterfactual.astype(np.float32), factor)
+    change = upscale(_difference(factual, counterfactual), factor)
+    coloured = difference_colours(change, scale).astype(np.float32)
+    tiles: tuple[Array, ...] = (before, after, coloured, _overlay(before, upscale(mask, factor)))
+    tall, wide = before.shape[1:3]
+    ground = _surround(tall, wide, scale)
+    panel = np.repeat(ground[None], len(factual), axis=0)
+    for index, tile in enumerate(tiles):
+        left = index * (wide + GAP)
+        panel[:, HEADER : HEADER + tall, left : left + wide] = np.clip(np.round(tile), 0, 255)
+    return panel
+
+
+def difference_scale(factual: Frames, counterfactual: Frames) -> int:
+    """Levels (of 255) at which the difference's colours end: its 99.5th percentile, rounded up to a plain number."""
+    size = float(np.percentile(np.abs(_difference(factual, counterfactual)), 99.5))
+    return next(level for level in _LEVELS if level >= size)
+
+
+def difference_colours(change: NDArray[np.floating], scale: float) -> Frames:
+    """Signed levels ``(...)`` to uint8 RGB ``(..., 3)``: red is brighter, blue is darker, pale is the same."""
+    # coolwarm is even in lightness on both sides and is not pure white, which would glare beside dark ultrasound
+    return np.asarray(colormaps["coolwarm"](0.5 + 0.5 * change / scale, bytes=True)[..., :3], dtype=np.uint8)
+
+
+def upscale(frames: NDArray[np.floating], factor: int) -> Array:
+    """Enlarge ``(T, H, W)`` or ``(T, H, W, C)`` by an integer factor with cubic convolution; values may overshoot."""
+    rows, columns = (_cubic(size, factor) for size in frames.shape[1:3])
+    return np.asarray(np.einsum("hi,tij...,wj->thw...", rows, frames, columns, optimize=True), dtype=np.float32)
+
+
+def _cubic(size: int, factor: int) -> Array:
+    """Keys' cubic kernel (a = -0.5) as a ``(size * factor, size)`` matrix, the edge pixel repeated outside."""
+    target = np.arange(size * factor)
+    at = (target + 0.5) / factor - 0.5
+    first = np.floor(at).astype(int) - 1
+    matrix = np.zeros((size * factor, size), dtype=np.float32)
+    for tap in range(4):
+        d = np.abs(at - (first + tap))
+        weight = np.where(d < 1, 1.5 * d**3 - 2.5 * d**2 + 1, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2)
+        np.add.at(matrix, (target, np.clip(first + tap, 0, size - 1)), weight)
+    return matrix
+
+
+def _difference(factual: Frames, counterfactual: Frames) -> Array:
+    return np.asarray((counterfactual.astype(np.float32) - factual.astype(np.float32)).mean(axis=-1), dtype=np.float32)
+
+
+def _overlay(frames: Array, mask: Array) -> Array:
+    """Tint the masked region amber and draw the outline where the mask crosses one half."""
+    share = 0.45 * np.clip(mask, 0, 1)[..., None]
+    tinted = frames * (1 - share) + _AMBER * share
+    inside = mask > 0.5
+    edge = np.zeros_like(inside)
+    for axis in (1, 2):
+        edge |= inside != np.roll(inside, 1, axis=axis)
+    edge[:, 0], edge[:, :, 0] = False, False
+    return np.where(edge[..., None], _AMBER, tinted)
+
+
+def _surround(tall: int, wide: int, scale: int) -> Frames:
+    """Captions, legends and dark ground of one panel frame; the tiles are pasted over it."""
+    width, height = 4 * wide + 3 * GAP, HEADER + tall + FOOTER
+    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=_GROUND)
+    canvas = FigureCanvasAgg(figure)
+    size = 72 / 100 * min(22.0, wide / 14)
+    for index, caption in enumerate(CAPTIONS):
+        centre = (index * (wide + GAP) + wide / 2) / width
+        figure.text(centre, 1 - 0.5 * HEADER / height, caption, color=_INK, size=size, ha="center", va="center")
+    bar_left, bar_wide, bar_middle = 2 * (wide + GAP) + round(0.18 * wide), round(0.5 * wide), FOOTER // 2
+    labels = ((bar_left - 8, "right", f"−{scale}"), (bar_left + bar_wide + 8, "left", f"+{scale} levels"))
+    for x, side, text in labels:
+        figure.text(x / width, bar_middle / height, text, color=_QUIET, size=0.82 * size, ha=side, va="center_baseline")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    picture = np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
+    ramp = difference_colours(np.linspace(-scale, scale, bar_wide), scale)
+    picture[height - bar_middle - 8 : height - bar_middle + 8, bar_left : bar_left + bar_wide] = ramp
+    return picture

@@ -1,0 +1,321 @@
+"""Make counterfactuals: invert a clip, run the reverse diffusion towards the target, decode.  DESIGN sections 3 and 4."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
+from lvcf.data.clip import Batch, round_to_8_bits, safe_name
+from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
+from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
+from lvcf.errors import UserError
+from lvcf.guidance.goal import Goal, make_goal, parse_target
+from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.targets.base import TargetModel
+
+Inversion = Literal["recorded", "ddim", "sdedit"]
+Solver = Literal["ddim", "dpmpp_2m"]
+Decode = Literal["plain", "residual"]
+Prompt = Literal["neutral", "target"]
+
+
+@dataclass
+class Edit:
+    """What came out for one clip.
+
+    Attributes:
+        id: the clip's name.
+        video: the counterfactual ``(3, T, H, W)`` on 8-bit levels in [-1, 1].
+        mask: ``(1, T, H, W)`` in [0, 1], where the edit was let through.
+        goal: what M should say, a batch of one.
+        facts: the entries of ``result.json`` that only sampling knows.
+    """
+
+    id: str
+    video: Tensor
+    mask: Tensor
+    goal: Goal
+    facts: dict[str, Any]
+
+
+class CounterfactualTask(LightningModule):
+    """The generator: ``predict_step`` runs one batch of clips through inversion, sampling and decoding.
+
+    Args:
+        backbone: the latent video diffusion model.
+        target_model: M, the model being explained.
+        target: what M should say: ``30``, ``delta:-10``, ``20..30``, ``label``, ``uniform:15..80:10`` or a class name.
+        output: the run's folder.
+        prompt: ``neutral`` (metadata alone: M guides) or ``target`` (the target value in the words too).
+        prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.
+        guidance_scale: classifier-free guidance between the neutral and the target prompt; 1 leaves it out.
+        steps: places of the dense time grid.
+        strength: where on the noise axis sampling starts, 0-1.
+        inversion: ``recorded`` (edit-friendly), ``ddim`` or ``sdedit``.
+        solver: ``ddim`` or ``dpmpp_2m``.
+        decode: ``plain`` d_cf, or ``residual`` x + d_cf - d_ref.
+        tolerance: how far from the target counts as reached, in M's unit.
+        seed: of the clips' own noise, together with their ids.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        target_model: TargetModel,
+        target: str,
+        output: Path,
+        prompt: Prompt = "neutral",
+        prompt_template: str = "{metadata} {target}",
+        guidance_scale: float = 3.0,
+        steps: int = 12,
+        strength: float = 0.9,
+        inversion: Inversion = "recorded",
+        solver: Solver = "ddim",
+        decode: Decode = "plain",
+        tolerance: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone.eval().requires_grad_(False)
+        self.target_model = target_model.freeze()
+        self.request = parse_target(target, target_model)
+        self.output, self.prompt, self.prompt_template = output, prompt, prompt_template
+        self.guidance_scale, self.steps, self.strength = guidance_scale, steps, strength
+        self.inversion, self.solver, self.decode = inversion, solver, decode
+        self.tolerance, self.seed = tolerance, seed
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Edit]:
+        """Edit a batch; an unreadable clip is not among the results."""
+        good = [i for i, error in enumerate(batch["error"]) if not error]
+        if all(self.is_done(batch["id"][i]) for i in good):
+            return []
+        started = time.perf_counter()
+        with torch.no_grad():
+            state = self._start(_select(batch, good))
+            self._notify("on_sampling_start", state)
+            self._sample(state)
+            self._notify("on_sampling_end", state)
+            state.decoded = self._decoded(state)
+            self._notify("on_decoded", state)
+        seconds = (time.perf_counter() - started) / len(good)
+        return [self._edit(state, row, seconds) for row in range(len(good))]
+
+    def make_output(self) -> None:
+        """Make the run's folder.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        try:
+            (self.output / "predictions").mkdir(parents=True, exist_ok=True)
+            (self.output / ".writable").touch()
+            (self.output / ".writable").unlink()
+        except OSError as error:
+            raise UserError(
+                f"{self.output}: cannot be written ({error.strerror}); choose another --model.output"
+            ) from error
+
+    def is_done(self, name: str) -> bool:
+        """Whether a clip's folder stands already; a batch is computed unless all of its clips do."""
+        return (self.output / "predictions" / safe_name(name) / "result.json").exists()
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result beside data, models and callbacks; kept in the run's manifest."""
+        names = ("guidance_scale", "steps", "strength", "inversion", "solver", "decode", "prompt_template")
+        return {name: getattr(self, name) for name in names}
+
+    def judge(self, video: Tensor) -> Tensor:
+        """M's output for clips in [-1, 1], in full precision."""
+        with full_precision(video.device):
+            return self.target_model(video.float())
+
+    def _notify(self, hook: str, state: SamplingState) -> None:
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, SamplingCallback):
+                getattr(callback, hook)(state)
+
+    def _start(self, batch: Batch) -> SamplingState:
+        """Ask M, set the goals, encode, invert."""
+        video, ids = batch["video"], batch["id"]
+        generators = [sample_generator(self.seed, name) for name in ids]
+        before = self.judge(video)
+        goal, edges = self._goal(before, batch["label"], generators)
+        with full_precision(video.device):
+            z_ref = self.backbone.encode(video)
+            reconstruction = self.backbone.decode(z_ref, video.shape[2])
+            prompt, reference_prompt = self._prompts(batch["neutral_prompt"], edges)
+        state = SamplingState(
+            ids=ids,
+            video=video,
+            goal=goal,
+            backbone=self.backbone,
+            model=self.target_model,
+            read=lambda z, rows: self.judge(self._clip(z, rows, state)),
+            prompt=prompt,
+            reference_prompt=reference_prompt,
+            generators=generators,
+            grid=self.backbone.time_grid(self.steps, self.strength).to(z_ref),
+            z_ref=z_ref,
+            reconstruction=reconstruction,
+            noise=torch.stack([torch.randn(z_ref.shape[1:], generator=g) for g in generators]).to(z_ref),
+            z=z_ref,
+            index=torch.zeros(len(ids), dtype=torch.long, device=video.device),
+            stride=torch.ones(len(ids), dtype=torch.long, device=video.device),
+            history=History.empty(z_ref),
+            reference_history=History.empty(z_ref),
+            prediction=goal.reading(before).clone(),
+            reached=goal.reached(before),
+            trajectory=[[] for _ in ids],
+            steps=[0] * len(ids),
+            gradient_evaluations=[0] * len(ids),
+            notes=[{"prediction_before": value} for value in goal.reading(before).tolist()],
+        )
+        for note, value in zip(
+            state.notes, goal.reading(self.judge(reconstruction.clamp(-1, 1))).tolist(), strict=True
+        ):
+            note["prediction_reference"] = value
+        state.z = self._inverted(state)
+        return state
+
+    def _goal(
+        self, before: Tensor, labels: Tensor, generators: list[torch.Generator]
+    ) -> tuple[Goal, list[tuple[float, float]]]:
+        """What M should say of each clip; ``uniform`` takes the clip's own first random number."""
+        readings = before.tolist() if self.target_model.task == "regression" else [0.0] * len(before)
+        draws = [float(torch.rand((), generator=g)) for g in generators]
+        known = zip(readings, labels.tolist(), draws, strict=True)
+        edges = [self.request.edges(value, label, draw) for value, label, draw in known]
+        return make_goal(edges, self.target_model, self.tolerance).to(before.device), edges
+
+    def _prompts(self, metadata: list[str], edges: list[tuple[float, float]]) -> tuple[Embedding, Embedding]:
+        """Embeddings that steer and that stay neutral."""
+        neutral = self.backbone.embed(metadata)
+        if self.prompt == "neutral":
+            return neutral, neutral
+        words = [self._say(low, high) for low, high in edges]
+        filled = [self.prompt_template.format(metadata=m, target=w) for m, w in zip(metadata, words, strict=True)]
+        return self.backbone.embed(filled), neutral
+
+    def _say(self, low: float, high: float) -> str:
+        """A class's name, or the middle of a range as a whole number."""
+        if self.target_model.task == "classification":
+            return self.target_model.labels[int(low)]
+        return str(round((low + high) / 2.0))
+
+    def _inverted(self, state: SamplingState) -> Tensor:
+        """Where sampling starts."""
+        start = state.grid[:1].expand(len(state.z_ref))
+        if self.inversion != "ddim":
+            return noised(state.z_ref, state.noise, self.backbone.alpha_sigma(start))
+        rising = state.grid.flip(0).clamp(min=1e-3)
+        times = [t.expand(len(state.z_ref)) for t in rising]
+        return ddim_invert(
+            state.z_ref,
+            times,
+            self.backbone.alpha_sigma,
+            lambda z, t: self.backbone.predict(z, t, state.reference_prompt)[0],
+        )
+
+    def _sample(self, state: SamplingState) -> None:
+        """The reverse diffusion: every sample walks the grid at its own stride; finished ones leave the batch."""
+        last = len(state.grid) - 1
+        while bool((state.index < last).any()):
+            state.rows = (state.index < last).nonzero()[:, 0]
+            state.t = state.grid[state.index[state.rows]]
+            following = torch.clamp(state.index + state.stride, max=last)[state.rows]
+            self._estimate(state)
+            self._notify("on_clean_estimate", state)
+            self._advance(state, state.grid[following])
+            state.index[state.rows] = following
+            for row in state.rows.tolist():
+                state.steps[row] += 1
+            self._notify("on_step_end", state)
+
+    def _estimate(self, state: SamplingState) -> None:
+        """Clean estimates of the active rows, and of the recorded path, in one pass of the denoiser."""
+        rows, t = state.rows, state.t
+        parts, prompts = [state.z[rows]], [state.prompt[rows]]
+        guided = self.prompt == "target" and self.guidance_scale != 1.0
+        recorded = self.inversion == "recorded"
+        if guided:
+            parts, prompts = [*parts, state.z[rows]], [*prompts, state.reference_prompt[rows]]
+        if recorded:
+            parts.append(noised(state.z_ref[rows], state.noise[rows], self.backbone.alpha_sigma(t)))
+            prompts.append(state.reference_prompt[rows])
+        clean, _ = self.backbone.predict(torch.cat(parts), t.repeat(len(parts)), Embedding.cat(prompts))
+        estimates = list(clean.float().chunk(len(parts)))
+        state.clean = estimates[0]
+        if guided:
+            state.clean = estimates[1] + self.guidance_scale * (estimates[0] - estimates[1])
+        state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(state.clean)
+
+    def _advance(self, state: SamplingState, s: Tensor) -> None:
+        """Step the active rows to times ``s``; recorded noise is for the stride actually taken."""
+        rows, now, following = state.rows, self.backbone.alpha_sigma(state.t), self.backbone.alpha_sigma(s)
+        stepped = self._step(state.z[rows], state.clean, now, following, state.history, rows)
+        if self.inversion == "recorded":
+            z_t = noised(state.z_ref[rows], state.noise[rows], now)
+            reference = self._step(z_t, state.z_ref[rows] - state.offset, now, following, state.reference_history, rows)
+            stepped = stepped + recorded_residual(reference, state.z_ref[rows], state.noise[rows], following)
+        state.z[rows] = stepped
+
+    def _step(
+        self, z_t: Tensor, clean: Tensor, now: Scales, following: Scales, history: History, rows: Tensor
+    ) -> Tensor:
+        if self.solver == "ddim":
+            return ddim_step(z_t, clean, now, following)
+        stepped = dpmpp_2m_step(z_t, clean, now, following, History(history.clean[rows], history.log_snr[rows]))
+        history.clean[rows], history.log_snr[rows] = clean, half_log_snr(now)
+        return stepped
+
+    def _clip(self, z: Tensor, rows: Tensor, state: SamplingState) -> Tensor:
+        """Decode latents of some rows as M sees them, differentiably."""
+        video = self.backbone.decode(z, state.video.shape[2]).float()
+        if self.decode == "residual":
+            video = state.video[rows] + video - state.reconstruction[rows]
+        return video.clamp(-1.0, 1.0)
+
+    def _decoded(self, state: SamplingState) -> Tensor:
+        with full_precision(state.z.device):
+            return self._clip(state.z, torch.arange(len(state.z), device=state.z.device), state)
+
+    def _edit(self, state: SamplingState, row: int, seconds: float) -> Edit:
+        low, high = float(state.goal.low[row]), float(state.goal.high[row])
+        return Edit(
+            id=state.ids[row],
+            video=round_to_8_bits(state.decoded[row]),
+            mask=torch.ones_like(state.video[row, :1]) if state.mask is None else state.mask[row],
+            goal=state.goal[torch.tensor([row])],
+            facts={
+                **state.notes[row],
+                "target": {"low": low, "high": high, "text": self._text(low, high)},
+                "trajectory": state.trajectory[row],
+                "steps": state.steps[row],
+                "gradient_evaluations": state.gradient_evaluations[row],
+                "seconds": seconds,
+            },
+        )
+
+    def _text(self, low: float, high: float) -> str:
+        if self.target_model.task == "classification":
+            return self.target_model.labels[int(low)]
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def sample_generator(seed: int, name: str) -> torch.Generator:
+    """A CPU generator seeded by sha256(seed, id): a clip's noise depends on nothing else."""
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _select(batch: Batch, rows: list[int]) -> Batch:
+    """Some samples of a batch."""
+    return {k: v[rows] if isinstance(v, Tensor) else [v[i] for i in rows] for k, v in batch.items()}  # type: ignore[return-value,index]  # keys are Batch's

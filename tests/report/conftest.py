@@ -1,0 +1,143 @@
+"""A small but realistic run folder: two finished clips of the phantom and a failed one with a nasty id."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from lvcf.data.simulators.echo import EchoFactors, Ventricle, ejected, render
+from lvcf.data.video import write_lossless, write_preview
+from lvcf.report.panel import panel_frames
+
+NASTY = "<script>alert('id')<"
+FPS = 8.0
+TIMES = np.arange(16) / FPS
+VERSIONS = {"lvcf": "0.1.0", "torch": "2.15.0"}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _colour(factors: EchoFactors) -> NDArray[np.uint8]:
+    return np.repeat(render(factors, np.round(TIMES * 50) / 50)[..., None], 3, axis=-1)
+
+
+def _area(factors: EchoFactors) -> list[float]:
+    shape = Ventricle.of(factors)
+    ratio = 1 - factors.ef / 100 * ejected(factors.phase + TIMES * factors.heart_rate / 60)
+    return [float(1.55 * shape.length * shape.width * r**0.6) for r in ratio]
+
+
+def _trajectory(before: float, after: float, steps: int) -> list[dict[str, float]]:
+    rows = []
+    for step in range(steps):
+        prediction = after + (before - after) * 0.55**step
+        loss = ((prediction - after) / 12) ** 2
+        weight = 0.05 + 0.3 * (1 - np.exp(-loss))
+        t = 0.9 * (1 - step / steps)
+        rows.append({"step": step, "t": t, "weight": weight, "loss": loss, "prediction": prediction})
+    return rows
+
+
+def _finished(run: Path, name: str, seed: int, ef: float, target: float, after: float, status: str) -> None:
+    folder = run / "predictions" / name
+    folder.mkdir(parents=True)
+    factors = EchoFactors.sample(np.random.default_rng(seed)).do(ef)
+    factual, counterfactual = _colour(factors), _colour(factors.do(after))
+    change = np.abs(counterfactual.astype(float) - factual).mean(axis=-1)
+    mask = np.clip(gaussian_filter(change, (1, 3, 3)) / 12 - 0.3, 0, 1)
+    write_lossless(folder / "factual.mkv", factual, FPS)
+    write_lossless(folder / "counterfactual.mkv", counterfactual, FPS)
+    np.savez_compressed(folder / "mask.npz", mask=np.round(mask * 255).astype(np.uint8))
+    write_preview(folder / "panel.mp4", panel_frames(factual, counterfactual, mask), FPS)
+    areas = [_area(factors), _area(factors.do(after)), _area(factors.do(target))]
+    curves = dict(zip(("factual", "counterfactual", "truth"), areas, strict=True))
+    ed, es = int(np.argmax(areas[0])), int(np.argmin(areas[0]))
+    _write_json(folder / "curves.json", {"unit": "px^2", **curves, "ed": ed, "es": es})
+    result = {
+        "schema_version": 1,
+        "id": name,
+        "status": status,
+        "hint": "" if status == "reached" else "The last step was still 7.2 % away; try more steps.",
+        "task": "regression",
+        "unit": "%",
+        "target": {"low": target, "high": target, "text": f"{target:g}"},
+        "prediction_before": ef + 0.7,
+        "prediction_reference": ef - 0.4,
+        "prediction_after": after + 0.2,
+        "trajectory": _trajectory(ef, after, 10),
+        "steps": 10,
+        "gradient_evaluations": 20,
+        "seconds": 3.14,
+        "peak_memory_bytes": 734_003_200,
+        "seed": 0,
+        "method": "AGG + ADS + MSPR",
+        "fps": FPS,
+        "mask_share": float(mask.mean()),
+        "versions": VERSIONS,
+    }
+    _write_json(folder / "result.json", result)
+
+
+def _failed(run: Path) -> None:
+    folder = run / "predictions" / NASTY
+    folder.mkdir(parents=True)
+    hint = "Videos/<b>clip</b>.avi: truncated, 12 of 180 frames are there; copy it again"
+    result = {"schema_version": 1, "id": NASTY, "status": "failed", "hint": hint, "seed": 0, "versions": VERSIONS}
+    _write_json(folder / "result.json", result)
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, rendered_run: Path) -> Path:
+    """A copy of the run that a test may change."""
+    return Path(shutil.copytree(rendered_run, tmp_path / "phantom-ef"))
+
+
+@pytest.fixture(scope="session")
+def rendered_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``lvcf predict`` and ``lvcf evaluate`` leave behind, with ``table.csv`` of an ablation."""
+    return make_run(tmp_path_factory.mktemp("report") / "phantom-ef")
+
+
+def make_run(run: Path) -> Path:
+    _finished(run, "echo_0007", 3, 62.0, 30.0, 30.4, "reached")
+    _finished(run, "echo_0002", 5, 28.0, 70.0, 62.8, "not_reached")
+    _failed(run)
+    manifest = {
+        "schema_version": 1,
+        "ids": ["echo_0002", "echo_0007", NASTY],
+        "seed": 0,
+        "target": "uniform:15..80:10",
+        "method": "AGG + ADS + MSPR",
+        "prompt": "neutral",
+        "command": "lvcf predict --config phantom.yaml --run runs/phantom-ef",
+        "notice": ["The clips are simulated: a phantom of the heart, no patient.", "Trained on simulated clips only."],
+        "versions": VERSIONS,
+        "target_model": "EjectionFraction (phantom)",
+        "backbone": "LTX, 4.5 M autoencoder, 4.2 M denoiser",
+    }
+    _write_json(run / "manifest.json", manifest)
+    metrics = {
+        "adherence/mae": 3.71,
+        "adherence/mae.se": 0.55,
+        "adherence/reached": 0.5,
+        "truth/pixel_ef_mae": 5.42,
+        "truth/pixel_ef_mae.se": 1.1,
+        "truth/ruler_ef_mae": 1.3,
+        "fidelity/ssim": 0.912,
+        "fidelity/lpips": "unavailable: no weights in the cache",
+        "n": 2,
+        "simulated": True,
+    }
+    _write_json(run / "metrics.json", metrics)
+    table = "method,EF MAE,pixel EF MAE,LPIPS\nAGG,0.32,5.4,unavailable: no weights\nprompt only,9.4,10.6,0.12\n"
+    (run / "table.csv").write_text(table, encoding="utf-8")
+    return run

@@ -1,0 +1,135 @@
+"""The page stands alone, escapes what came from file names, and is honest about what is missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lvcf.errors import UserError
+from lvcf.report.page import main, write_report
+
+NASTY = "<script>alert('id')<"
+
+
+class _Outline(HTMLParser):
+    """Collects tags, addresses, ids and the text of headings and badges."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.statuses: list[str] = []
+        self.ids: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what would load something, and the cards."""
+        fields = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [fields[k] or "" for k in ("src", "href", "poster", "srcset", "action") if k in fields]
+        self.ids += [fields["id"] or ""] if "id" in fields else []
+        if tag == "article":
+            self.statuses.append(fields["data-status"] or "")
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def _page(run: Path) -> str:
+    return write_report(run).read_text(encoding="utf-8")
+
+
+def test_everything_is_inside_the_page(run_folder: Path) -> None:
+    page = _page(run_folder)
+    outline = _Outline(page)
+    assert len(outline.addresses) == 4
+    assert all(a.startswith("data:") for a in outline.addresses)
+    assert not re.search(r"https?://|@import|url\(", page)
+    assert "link" not in outline.tags
+    assert outline.tags.count("video") == 2
+    assert outline.tags.count("script") == 1
+    assert len(outline.ids) == len(set(outline.ids))
+
+
+def test_names_and_hints_are_escaped_and_a_failed_clip_is_shown(run_folder: Path) -> None:
+    page = _page(run_folder)
+    assert NASTY not in page
+    assert "<b>clip</b>" not in page
+    assert "&lt;script&gt;alert" in page
+    assert "truncated, 12 of 180 frames" in page
+    assert _Outline(page).statuses == ["failed", "not_reached", "reached"]
+    assert "1 of 3 clips reached the target, 1 did not, 1 failed." in page
+
+
+def test_it_says_what_it_explains_and_what_was_simulated(run_folder: Path) -> None:
+    page = _page(run_folder)
+    assert "This page explains the model, not the patient." in page
+    assert "a phantom of the heart, no patient." in page
+    assert "Truth (simulated)" in page
+    assert "unavailable: no weights in the cache" in page
+    assert "lvcf predict --config phantom.yaml" in page
+    assert "torch 2.15.0" in page
+    assert "Not evaluated yet" not in page
+
+
+def test_readings_stand_beside_the_target_with_units(run_folder: Path) -> None:
+    words = " ".join(re.sub(r"<[^>]+>", " ", _page(run_folder)).split())
+    assert "62.7 % → 30.6 % target 30 %" in words
+    assert "Ventricle area, measured in the pixels" in words
+    assert "gradient evaluations 20" in words
+
+
+def test_before_evaluate_it_says_so(run_folder: Path) -> None:
+    for path in [run_folder / "metrics.json", run_folder / "table.csv", *run_folder.glob("predictions/*/curves.json")]:
+        path.unlink()
+    page = _page(run_folder)
+    assert f"Not evaluated yet: run <code>lvcf evaluate {run_folder}</code>" in page
+    assert "Ventricle area, measured" not in page
+    assert 'id="comparison"' not in page
+
+
+def test_a_classifier_without_guidance_and_clips_to_come(run_folder: Path) -> None:
+    path = run_folder / "predictions" / "echo_0007" / "result.json"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    target = {"low": 3, "high": 3, "text": "Happy & calm"}
+    change = {"task": "classification", "unit": "", "target": target, "prediction_after": 0.93, "trajectory": []}
+    _write_json(path, result | change)
+    manifest = json.loads((run_folder / "manifest.json").read_text(encoding="utf-8"))
+    _write_json(run_folder / "manifest.json", manifest | {"ids": [*manifest["ids"], "later"]})
+    page = _page(run_folder)
+    assert "target class Happy &amp; calm" in page
+    assert "0.930" in page
+    assert "1 more clip is not made yet" in page
+
+
+def test_the_verb_prints_the_path(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(run_folder)]) == 0
+    assert capsys.readouterr().out.strip() == str(run_folder / "report.html")
+
+
+def test_the_same_files_give_the_same_page(run_folder: Path) -> None:
+    assert _page(run_folder) == _page(run_folder)
+
+
+def test_mistakes_name_the_file_and_the_fix(tmp_path: Path, run_folder: Path) -> None:
+    with pytest.raises(UserError, match="gone: no such run folder; give the folder"):
+        write_report(tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty: holds no manifest\.json"):
+        write_report(tmp_path / "empty")
+    (run_folder / "metrics.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"metrics\.json: damaged .* run the command that wrote it again"):
+        write_report(run_folder)
+
+
+def test_the_report_needs_no_torch() -> None:
+    check = "import sys, lvcf.report.page; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
