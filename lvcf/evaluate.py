@@ -20,6 +20,7 @@ from lvcf.data.clip import to_clip
 from lvcf.data.simulators.echo_set import read_factors
 from lvcf.data.simulators.echo_truth import EchoTruth
 from lvcf.metrics.fidelity import Lpips, lpips_unavailable, psnr, ssim
+from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer
 from lvcf.run_folder import Prediction, read_manifest, read_predictions
@@ -48,9 +49,8 @@ def evaluate(run: Path, oracle: str) -> tuple[dict[str, Any], list[Row]]:
     for prediction in tqdm(predictions, desc="evaluate", unit="clip"):
         row = _facts(prediction)
         if not prediction.failed:
-            row |= measure_clip(
-                prediction, EchoTruth(factors[prediction.id], prediction.result) if factors else None, judge
-            )
+            truth = EchoTruth(factors[prediction.id], prediction.result) if factors else None
+            row |= measure_clip(prediction, truth, judge) | way_back(prediction, Path(manifest["data"]))
         rows.append(row)
     metrics = summarise(rows)
     metrics |= {"method": manifest["method"], "prompt": manifest["prompt"], "simulated": bool(factors)}
@@ -93,6 +93,18 @@ def measure_clip(prediction: Prediction, truth: EchoTruth | None, oracle: Target
     return row
 
 
+def way_back(prediction: Prediction, origin: Path) -> Row:
+    """Reversibility: for a run over another run's counterfactuals, the distance to the clip that one began with."""
+    folder = origin / "predictions" / prediction.id
+    if not (folder / "factual.mkv").exists():
+        return {}
+    first, final = Prediction(folder, {}).factual(), prediction.counterfactual()
+    x, x_final = (to_clip(frames, frames.shape[1]) for frames in (first, final))
+    there = l1_levels(prediction.factual(), first)
+    levels = l1_levels(final, first)
+    return {"reversibility/ssim": ssim(x_final, x), "reversibility/l1_levels": levels, "reversibility/l1_there": there}
+
+
 @torch.no_grad()
 def _oracle(oracle: TargetModel, video: Tensor, truth: EchoTruth) -> Row:
     reading = float(oracle(video[None])[0])
@@ -118,7 +130,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 
 
 def adherence(rows: list[Row]) -> dict[str, Any]:
-    """R2, MAE and RMSE of M on the saved clips against the nearest edge of the target, and the share within tolerance."""
+    """R2, MAE and RMSE of M on the saved clips against the target's nearest edge, and the share within tolerance."""
     after = torch.tensor([row["prediction_after"] for row in rows], dtype=torch.float64)
     low, high = (torch.tensor([row[f"target_{edge}"] for row in rows], dtype=torch.float64) for edge in ("low", "high"))
     target = torch.minimum(torch.maximum(after, low), high)

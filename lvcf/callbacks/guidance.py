@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState
@@ -49,8 +51,8 @@ class GradientGuidance(SamplingCallback):
         seen = (state.clean + state.offset)[todo]
         shape = torch.Size([self.samples, *seen.shape[1:]])
         perturbations = self.noise * state.draw(rows, shape).transpose(0, 1)
-        repeated = rows.repeat(self.samples)
-        gradient = smooth_gradient(lambda z: state.read(z, repeated), seen, state.goal[rows], perturbations)
+        read = partial(state.read, rows=rows.repeat(self.samples))
+        gradient = smooth_gradient(read, seen, state.goal[rows], perturbations)
         if self.attention:
             gradient = gradient * attention_mask(gradient)
         for row in rows.tolist():

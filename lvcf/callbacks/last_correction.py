@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,20 +29,18 @@ class LastCorrection(SamplingCallback):
 
     def on_sampling_end(self, state: SamplingState) -> None:
         """Correct every sample that needs it, in place."""
-        rows = torch.arange(len(state.z))
+        rows = torch.arange(len(state.z), device=state.z.device)
         for step in range(self.steps + 1):
-            gradient, output = target_gradient(
-                lambda z, rows=rows: state.read(z, rows), state.z[rows], state.goal[rows]
-            )  # type: ignore[misc]  # the default binds this turn's rows
-            if step == 0:
-                for note, reading in zip(state.notes, state.goal.reading(output).tolist(), strict=True):
-                    note["prediction_before_correction"] = reading
             goal = state.goal[rows]
-            near = replace(goal, tolerance=self.aim * goal.tolerance).reached(output)
-            if step == self.steps or bool(near.all()):
+            gradient, output = target_gradient(partial(state.read, rows=rows), state.z[rows], goal)
+            if step == 0:
+                for note, reading in zip(state.notes, goal.reading(output).tolist(), strict=True):
+                    note["prediction_before_correction"] = reading
+            far = ~replace(goal, tolerance=self.aim * goal.tolerance).reached(output)
+            if step == self.steps or not bool(far.any()):
                 return
-            rows, gradient, loss = rows[~near], gradient[~near], goal.loss(output)[~near]
-            state.z[rows] -= self._newton(gradient, loss)
+            rows = rows[far]
+            state.z[rows] -= self._newton(gradient[far], goal.loss(output)[far])
             for row in rows.tolist():
                 state.gradient_evaluations[row] += 1
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning import Callback
@@ -14,6 +13,13 @@ from lvcf.diffusion.steps import History
 from lvcf.guidance.goal import Goal
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
+
+
+class Read(Protocol):
+    """Latents ``(N, ...)`` of the batch's ``rows`` ``(N,)`` to M's output, through the decoder, differentiably."""
+
+    def __call__(self, z: Tensor, rows: Tensor) -> Tensor:
+        """M's output ``(N,)`` or ``(N, K)``."""
 
 
 @dataclass
@@ -26,8 +32,7 @@ class SamplingState:
         goal: what M should say.
         backbone: the generator's parts.
         model: M.
-        read: latents ``(N, ...)`` to M's output through the decoder, differentiably; the second argument names the rows
-            of the batch that the latents belong to.
+        read: latents to M's output, as M sees them.
         prompt: embedding that steers sampling.
         reference_prompt: embedding on the recorded path (the inversion's).
         generators: one per sample, seeded from (seed, id).
@@ -59,7 +64,7 @@ class SamplingState:
     goal: Goal
     backbone: Backbone
     model: TargetModel
-    read: Callable[[Tensor, Tensor], Tensor]
+    read: Read
     prompt: Embedding
     reference_prompt: Embedding
     generators: list[torch.Generator]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader
 
 from lvcf.data.clip import Batch, safe_name, to_clip, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
@@ -49,10 +50,11 @@ class PredictionWriter(Callback):
         write_json(path, manifest)
 
     def _manifest(self, trainer: Trainer, task: CounterfactualTask) -> dict[str, Any]:
-        loader = trainer.predict_dataloaders
+        loader: DataLoader[Batch] = trainer.predict_dataloaders  # type: ignore[assignment]  # set before predict starts
+        clips: Any = loader.dataset
         return {
             "schema_version": SCHEMA_VERSION,
-            "ids": [safe_name(name) for name in loader.dataset.ids],
+            "ids": [safe_name(name) for name in clips.ids],
             "batch_size": loader.batch_size,
             "threads": torch.get_num_threads(),
             "seed": task.seed,
@@ -64,8 +66,8 @@ class PredictionWriter(Callback):
             "target_model": type(task.target_model).__name__,
             "backbone": type(task.backbone).__name__,
             "command": " ".join(["lvcf", *sys.argv[1:]]),
-            "notice": [text for text in (task.backbone.notice, getattr(loader.dataset, "notice", "")) if text],
-            "data": str(getattr(loader.dataset, "root", "")),
+            "notice": [text for text in (task.backbone.notice, getattr(clips, "notice", "")) if text],
+            "data": str(getattr(clips, "root", "")),
             "versions": {name: version(name) for name in VERSIONED},
         }
 
@@ -167,16 +169,15 @@ def _check_same(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     )
     differing = [key for key in fixed if old.get(key) != new[key]]
     if differing:
-        raise UserError(
-            f"{path.parent}: holds a run with another {', '.join(differing)}; choose another --model.output or delete it"
-        )
+        other = ", ".join(differing)
+        raise UserError(f"{path.parent}: holds a run with another {other}; choose another --model.output or delete it")
 
 
 def _hint(edit: Edit, after: float, unit: str) -> str:
     text = edit.facts["target"]["text"]
     return (
-        f"the model reads {after:.1f} {unit} on the saved clip, target {text}; try more --model.steps, a larger guidance "
-        "weight, the prompt 'target', or the LastCorrection callback"
+        f"the model reads {after:.1f} {unit} on the saved clip, target {text}; try more --model.steps, a larger "
+        "guidance weight, the prompt 'target', or the LastCorrection callback"
     )
 
 

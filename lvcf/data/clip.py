@@ -48,7 +48,7 @@ class Batch(TypedDict):
 
 
 def to_clip(frames: Frames, size: int) -> Tensor:
-    """Frames ``(T, H, W, 3)`` uint8 to ``(3, T, size, size)`` in [-1, 1]; the centre square, resized with antialiasing."""
+    """Frames ``(T, H, W, 3)`` uint8 to ``(3, T, size, size)`` in [-1, 1]: the centre square, resized."""
     height, width = frames.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -71,6 +71,6 @@ def round_to_8_bits(video: Tensor) -> Tensor:
 
 
 def safe_name(identifier: str) -> str:
-    """A folder name that cannot leave its parent: every character but letters, digits, ``.``, ``_``, ``-`` becomes ``_``."""
+    """A folder name that cannot leave its parent: all but letters, digits, ``.``, ``_`` and ``-`` becomes ``_``."""
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in identifier).lstrip(".")
     return name[:120] or "clip"

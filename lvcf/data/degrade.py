@@ -24,4 +24,5 @@ def degrade(video: Tensor, blur: float, noise: float, gain: float) -> Tensor:
         video = rearrange(flat, "(b t) c h w -> b c t h w", b=len(video))
     video = (video + 1.0) * (1.0 + gain * (2.0 * change - 1.0)) - 1.0
     shared = torch.randn_like(video[:, :1])  # gray clips stay gray
-    return (video + level * noise * shared).clamp(-1, 1)
+    degraded: Tensor = (video + level * noise * shared).clamp(-1, 1)
+    return degraded

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.pixels.utils import pixel_array
 
 from lvcf.data.video import Frames, Video
 from lvcf.errors import UserError
@@ -23,7 +26,7 @@ def read_dicom(path: Path) -> Video:
     """
     try:
         dataset = pydicom.dcmread(path)
-        frames = pydicom.pixels.pixel_array(dataset, raw=False)
+        frames = pixel_array(dataset)
     except (InvalidDicomError, AttributeError, ValueError, RuntimeError, OSError, NotImplementedError) as error:
         raise UserError(
             f"{path}: not a readable DICOM video ({' '.join(str(error).split())[:200]}); export it again"
@@ -35,11 +38,14 @@ def read_dicom(path: Path) -> Video:
     return Video(_region(dataset, _to_8_bits(rgb)), frame_times(path, dataset, count))
 
 
-def frame_times(path: Path, dataset: Dataset, count: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def frame_times(path: Path, dataset: Dataset, count: int) -> NDArray[np.float64]:
     """Presentation times in seconds: FrameTimeVector, FrameTime (both ms), or a rate, whichever is there."""
     if vector := dataset.get("FrameTimeVector"):
-        steps = np.array(vector if len(vector) == count else [0.0, *vector], dtype=np.float64)[:count]
-        return np.cumsum(steps - np.eye(1, count)[0] * steps[0]) / 1000.0
+        steps: NDArray[np.float64] = np.array(vector if len(vector) == count else [0.0, *vector], dtype=np.float64)[
+            :count
+        ]
+        steps[0] = 0.0
+        return np.asarray(np.cumsum(steps) / 1000.0)
     if interval := dataset.get("FrameTime"):
         return np.arange(count) * float(interval) / 1000.0
     rate = dataset.get("CineRate") or dataset.get("RecommendedDisplayFrameRate")
@@ -48,11 +54,12 @@ def frame_times(path: Path, dataset: Dataset, count: int) -> np.ndarray[tuple[in
     return np.arange(count) / float(rate)
 
 
-def _to_8_bits(frames: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Frames:
+def _to_8_bits(frames: NDArray[Any]) -> Frames:
     if frames.dtype == np.uint8:
         return frames.astype(np.uint8)
     values = frames.astype(np.float64)
-    return np.round(255.0 * (values - values.min()) / max(float(np.ptp(values)), 1.0)).astype(np.uint8)
+    scaled: Frames = np.round(255.0 * (values - values.min()) / max(float(np.ptp(values)), 1.0)).astype(np.uint8)
+    return scaled
 
 
 def _region(dataset: Dataset, frames: Frames) -> Frames:

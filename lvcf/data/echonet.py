@@ -1,4 +1,4 @@
-"""EchoNet-Dynamic (Ouyang et al. 2020), real or simulated: ``FileList.csv``, ``VolumeTracings.csv``, ``Videos/*.avi``."""
+"""EchoNet-Dynamic (Ouyang et al. 2020), real or simulated: ``FileList.csv`` and ``Videos/*.avi``."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydicom.data import get_testdata_file
 from torch.utils.data import Dataset
 
 from lvcf.data.clip import Clip, safe_name, to_clip
@@ -24,7 +25,7 @@ class VideoFolderDataset(Dataset[Clip]):
     """Clips from the beginning of every file, in the order of their names; an unreadable one carries its error.
 
     Args:
-        root: a folder (searched recursively) or one file.
+        root: a folder (searched recursively), one file, or ``pydicom:NAME``.
         metadata: the neutral prompt: what the clips show, without the explained attribute.
         frames: frames per clip.
         fps: frames per second to sample at, by presentation time.
@@ -46,7 +47,7 @@ class VideoFolderDataset(Dataset[Clip]):
         crop: Box | None = None,
         loop: bool = False,
     ) -> None:
-        self.root, self.metadata = Path(root), metadata
+        self.root, self.metadata = resolve_root(Path(root)), metadata
         self.frames, self.fps, self.size, self.crop, self.loop = frames, fps, size, crop, loop
         self.files = find_videos(self.root)
         self.ids = [safe_name(self._name(path)) for path in self.files]
@@ -101,6 +102,17 @@ class VideoFolderDataset(Dataset[Clip]):
         turns = math.ceil(self.frames / self.fps / period)
         times = np.concatenate([video.times + turn * period for turn in range(turns)])
         return clip_indices(times, self.frames, self.fps) % len(video.times)
+
+
+def resolve_root(root: Path) -> Path:
+    """``pydicom:NAME`` names a test file that the pydicom package ships; any other root is itself."""
+    scheme, _, name = str(root).partition(":")
+    if scheme != "pydicom":
+        return root
+    found = get_testdata_file(name, download=False)
+    if found is None:
+        raise UserError(f"{root}: pydicom ships no such test file; try pydicom:examples_ybr_color.dcm")
+    return Path(str(found))
 
 
 def find_videos(root: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from lvcf.configuration import find_weights
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.models.backbones.ltx import encode_mode
 
@@ -50,14 +51,14 @@ class LatentDataModule(LightningDataModule):
     Args:
         clips: whose clips are encoded; training windows start anywhere.
         vae: the VAE's folder.
-        cache: where the latents go; the file name carries a fingerprint of the VAE's weights, so others are never mixed.
+        cache: where the latents go; a fingerprint of the VAE's weights in the file name keeps others apart.
         windows: random windows per training clip.
         batch_size: latents per training batch.
     """
 
-    def __init__(self, clips: ClipDataModule, vae: Path, cache: Path, windows: int = 3, batch_size: int = 16) -> None:
+    def __init__(self, clips: ClipDataModule, vae: str, cache: Path, windows: int = 3, batch_size: int = 16) -> None:
         super().__init__()
-        self.clips, self.vae, self.cache = clips, vae, cache
+        self.clips, self.vae, self.cache = clips, find_weights(vae), cache
         self.windows, self.batch_size = windows, batch_size
 
     def prepare_data(self) -> None:

@@ -8,6 +8,7 @@ z_s = step(z_t) + [z_s^rec - step(z_t^rec)], for the stride actually taken.  Wit
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -37,6 +38,6 @@ def ddim_invert(
         clean: the denoiser's clean estimate of (z_t, t).
     """
     z = z_ref
-    for now, later in zip(times[:-1], times[1:], strict=True):
+    for now, later in pairwise(times):
         z = ddim_step(z, clean(z, now), scales(now), scales(later))
     return z

@@ -18,7 +18,7 @@ Scales = tuple[Tensor, Tensor]
 
 @dataclass
 class History:
-    """What DPM-Solver++(2M) remembers per sample: the last clean estimate and its half log-SNR; NaN before the first."""
+    """What DPM-Solver++(2M) remembers per sample: the last clean estimate and its half log-SNR (NaN: none)."""
 
     clean: Tensor
     log_snr: Tensor

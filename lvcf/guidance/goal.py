@@ -73,7 +73,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class TargetRequest:
-    """A parsed ``--model.target``: a value, ``delta:``, a range, ``label``, a class name, or ``uniform:`` (drawn per clip).
+    """A parsed ``--model.target``: a value, ``delta:``, a range, ``label``, a class, or ``uniform:`` (drawn per clip).
 
     Attributes:
         text: as written.
@@ -92,7 +92,8 @@ class TargetRequest:
         if self.kind == "delta":
             return before + self.numbers[0], before + self.numbers[0]
         if self.kind == "uniform":
-            value = _uniform_away(before, *self.numbers, draw=draw)
+            low, high, away = self.numbers
+            value = _uniform_away(before, low, high, away, draw)
             return value, value
         return self.numbers[0], self.numbers[-1]
 

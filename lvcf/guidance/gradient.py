@@ -1,6 +1,6 @@
 """Estimators of the target gradient at the clean estimate.  DESIGN equations 2 and 6.
 
-``read`` maps latents to the target model's output, differentiably (decode, then M); the denoiser is never differentiated.
+``read`` maps latents to M's output, differentiably (decode, then M); the denoiser is never differentiated.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def normalised(gradient: Tensor) -> Tensor:
     """g sqrt(numel) / (|g| + 1e-12) per sample: root mean square 1 whatever the loss's size."""
     flat = gradient.flatten(1)
     norm = flat.norm(dim=1) + 1e-12
-    return (flat * (flat.shape[1] ** 0.5 / norm)[:, None]).view_as(gradient)
+    scaled: Tensor = flat * (flat.shape[1] ** 0.5 / norm)[:, None]
+    return scaled.view_as(gradient)
 
 
 def attention_mask(gradient: Tensor, quantile: float = 0.8) -> Tensor:

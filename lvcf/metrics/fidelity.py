@@ -15,7 +15,9 @@ LPIPS_FILES = {"alex": "alexnet-owt-7be5be79.pth"}
 def ssim(one: Tensor, other: Tensor) -> float:
     """Mean SSIM over frames of two clips ``(3, T, H, W)`` in [-1, 1] (11-pixel Gaussian window, data range 2)."""
     a, b = (rearrange(v, "c t h w -> t c h w") for v in (one, other))
-    return float(structural_similarity_index_measure(a, b, data_range=2.0))
+    value = structural_similarity_index_measure(a, b, data_range=2.0)
+    assert isinstance(value, Tensor)  # a tuple only when asked for more
+    return float(value)
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
@@ -30,7 +32,7 @@ def lpips_unavailable(net: str = "alex") -> str:
 
 
 class Lpips:
-    """LPIPS (Zhang et al. 2018) with AlexNet, mean over frames; construct only if :func:`lpips_unavailable` is empty."""
+    """LPIPS (Zhang et al. 2018) with AlexNet, mean over frames; only where :func:`lpips_unavailable` is empty."""
 
     def __init__(self) -> None:
         import lpips

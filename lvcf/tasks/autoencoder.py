@@ -57,7 +57,8 @@ class AutoencoderTask(LightningModule):
         error = functional.l1_loss(restored, video)
         edges = _edge_error(restored, video)
         self.log_dict({"train/l1": error, "train/edges": edges, "train/kl": kl}, prog_bar=True)
-        return error + self.edge_weight * edges + self.kl_weight * kl
+        loss: Tensor = error + self.edge_weight * edges + self.kl_weight * kl
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """PSNR in dB of whole clips, peak to peak 2."""

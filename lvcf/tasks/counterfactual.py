@@ -1,4 +1,4 @@
-"""Make counterfactuals: invert a clip, run the reverse diffusion towards the target, decode.  DESIGN sections 3 and 4."""
+"""Make counterfactuals: invert a clip, run the reverse diffusion towards the target, decode.  DESIGN 3 and 4."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ class CounterfactualTask(LightningModule):
     def judge(self, video: Tensor) -> Tensor:
         """M's output for clips in [-1, 1], in full precision."""
         with full_precision(video.device):
-            return self.target_model(video.float())
+            output: Tensor = self.target_model(video.float())
+            return output
 
     def _notify(self, hook: str, state: SamplingState) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -158,7 +159,7 @@ class CounterfactualTask(LightningModule):
             goal=goal,
             backbone=self.backbone,
             model=self.target_model,
-            read=lambda z, rows: self.judge(self._clip(z, rows, state)),
+            read=lambda z, rows: self.judge(self._clip(z, video[rows], reconstruction[rows])),
             prompt=prompt,
             reference_prompt=reference_prompt,
             generators=generators,
@@ -276,16 +277,16 @@ class CounterfactualTask(LightningModule):
         history.clean[rows], history.log_snr[rows] = clean, half_log_snr(now)
         return stepped
 
-    def _clip(self, z: Tensor, rows: Tensor, state: SamplingState) -> Tensor:
-        """Decode latents of some rows as M sees them, differentiably."""
-        video = self.backbone.decode(z, state.video.shape[2]).float()
+    def _clip(self, z: Tensor, source: Tensor, reconstruction: Tensor) -> Tensor:
+        """Decode latents as M sees them, differentiably."""
+        video = self.backbone.decode(z, source.shape[2]).float()
         if self.decode == "residual":
-            video = state.video[rows] + video - state.reconstruction[rows]
+            video = source + video - reconstruction
         return video.clamp(-1.0, 1.0)
 
     def _decoded(self, state: SamplingState) -> Tensor:
         with full_precision(state.z.device):
-            return self._clip(state.z, torch.arange(len(state.z), device=state.z.device), state)
+            return self._clip(state.z, state.video, state.reconstruction)
 
     def _edit(self, state: SamplingState, row: int, seconds: float) -> Edit:
         low, high = float(state.goal.low[row]), float(state.goal.high[row])

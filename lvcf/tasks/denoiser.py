@@ -1,4 +1,4 @@
-"""Train the denoising Transformer of a backbone on cached latents, together with its small text encoder."""
+"""Train the denoising Transformer of a backbone on cached latents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
@@ -16,7 +15,6 @@ from lvcf.datamodules.latents import LatentBatch
 from lvcf.diffusion.parameterization import expand
 from lvcf.errors import UserError
 from lvcf.models.backbones.ltx import LTXBackbone
-from lvcf.models.backbones.text import small_text_encoder, small_tokenizer
 from lvcf.tasks.optim import one_cycle
 
 
@@ -24,37 +22,27 @@ class DenoiserTask(LightningModule):
     """Flow matching: the mean squared error of u = eps - z_0, prompts dropped to the neutral one now and then.
 
     Args:
-        transformer: the denoiser.
-        vae: the trained VAE's folder; it goes into the backbone unchanged.
+        backbone: whose denoiser is trained, from nothing or from a checkpoint; its VAE stays as it is.
         output: where ``save_pretrained`` puts the whole backbone after training.
-        words: the prompts' words beside the integers 0..100.
-        text_width: width of the text encoder; the Transformer's ``caption_channels``.
-        text_layers: its layers.
-        prompt_length: tokens per prompt, start and end included.
+        train_text_encoder: train the text encoder too (from nothing); off when fine-tuning.
         lr: peak learning rate.
-        neutral_share: how often the prompt loses its value, which trains the neutral prompt and classifier-free guidance.
-        noise_shift: mean of the logit-normal distribution of times; above 0 favours the noisy ones, where motion is decided.
+        neutral_share: how often a prompt loses its value, which trains the neutral prompt and guidance.
+        noise_shift: mean of the logit-normal distribution of times; above 0 favours noise, where motion is decided.
     """
 
     def __init__(
         self,
-        transformer: LTXVideoTransformer3DModel,
-        vae: Path,
+        backbone: LTXBackbone,
         output: Path,
-        words: list[str],
-        text_width: int = 64,
-        text_layers: int = 2,
-        prompt_length: int = 12,
+        train_text_encoder: bool,
         lr: float = 1e-3,
         neutral_share: float = 0.2,
         noise_shift: float = 0.3,
     ) -> None:
         super().__init__()
-        tokenizer = small_tokenizer(words, numbers=100, length=prompt_length)
-        text_encoder = small_text_encoder(tokenizer, text_width, text_layers)
-        autoencoder = AutoencoderKLLTXVideo.from_pretrained(vae).requires_grad_(False)
-        scheduler = FlowMatchEulerDiscreteScheduler()
-        self.backbone = LTXBackbone(autoencoder, transformer, text_encoder, tokenizer, scheduler)
+        self.backbone = backbone
+        self.backbone.vae.requires_grad_(False)
+        self.backbone.text_encoder.requires_grad_(train_text_encoder)
         self.output, self.lr = output, lr
         self.neutral_share, self.noise_shift = neutral_share, noise_shift
 
@@ -92,6 +80,6 @@ class DenoiserTask(LightningModule):
         self.backbone.save_pretrained(self.output)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW, one cycle, on the Transformer and the text encoder."""
+        """AdamW, one cycle, on what is trained."""
         trained = [p for p in self.backbone.parameters() if p.requires_grad]
         return one_cycle(trained, self.lr, int(self.trainer.estimated_stepping_batches))

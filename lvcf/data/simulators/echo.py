@@ -88,8 +88,8 @@ class EchoFactors:
     @classmethod
     def from_row(cls, row: dict[str, str]) -> EchoFactors:
         """Read the factors back from a row of ``Factors.csv`` (strings), ignoring other columns."""
-        casts = {"speckle_seed": int, "marker": lambda text: text == "1"}
-        return cls(**{f.name: casts.get(f.name, float)(row[f.name]) for f in fields(cls)})
+        values = {f.name: float(row[f.name]) for f in fields(cls) if f.name not in ("speckle_seed", "marker")}
+        return cls(**values, speckle_seed=int(row["speckle_seed"]), marker=row["marker"] == "1")
 
     def to_row(self) -> dict[str, str]:
         """The inverse of :meth:`from_row`; ``repr`` keeps every digit."""
@@ -215,7 +215,7 @@ def _end_diastole(factors: EchoFactors, shape: Ventricle) -> tuple[Array, Array]
     tissue = np.full(a.shape, 0.24)
 
     def ellipse(centre_a: float, centre_u: float, half_a: float, half_u: float) -> Array:
-        return ((a - centre_a) / half_a) ** 2 + ((u - centre_u) / half_u) ** 2
+        return np.asarray(((a - centre_a) / half_a) ** 2 + ((u - centre_u) / half_u) ** 2)
 
     right = -(width + wall + 0.52 * width)
     tissue[ellipse(0.62 * length, right, 0.47 * length, 0.62 * width) < 1] = 0.46

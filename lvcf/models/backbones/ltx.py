@@ -20,6 +20,7 @@ from lvcf.configuration import find_weights
 from lvcf.diffusion.parameterization import from_flow
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.backbones.text import small_text_encoder, small_tokenizer
 
 PARTS = ("vae", "transformer", "text_encoder", "tokenizer", "scheduler")
 PATCH = 2
@@ -126,7 +127,8 @@ class LTXBackbone(Backbone):
             ),
             return_dict=False,
         )[0]
-        return rearrange(flow, "b (f h w) (c p q) -> b c f (h p) (w q)", f=frames, h=height, p=PATCH, q=PATCH)
+        latent: Tensor = rearrange(flow, "b (f h w) (c p q) -> b c f (h p) (w q)", f=frames, h=height, p=PATCH, q=PATCH)
+        return latent
 
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Rectified flow: alpha = 1 - t, sigma = t."""
@@ -152,7 +154,7 @@ def latent_statistics(vae: AutoencoderKLLTXVideo) -> tuple[Tensor, Tensor]:
 
 def encode_mode(vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:
     """The mode of the posterior of clips ``(B, 3, T, H, W)``, normalised per channel."""
-    latent = vae.encode(pad_frames(video, vae.temporal_compression_ratio)).latent_dist.mode()
+    latent: Tensor = vae.encode(pad_frames(video, vae.temporal_compression_ratio)).latent_dist.mode()
     mean, std = latent_statistics(vae)
     return (latent - mean) / std
 
@@ -160,3 +162,27 @@ def encode_mode(vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:
 def ltx_backbone(weights: str) -> LTXBackbone:
     """Load a backbone from a folder, or from the shipped weights by name (``phantom/backbone``)."""
     return LTXBackbone.from_pretrained(weights)
+
+
+def new_ltx_backbone(
+    transformer: LTXVideoTransformer3DModel,
+    vae: str,
+    words: list[str],
+    text_width: int = 64,
+    text_layers: int = 2,
+    prompt_length: int = 12,
+) -> LTXBackbone:
+    """An untrained denoiser and text encoder around a trained VAE.
+
+    Args:
+        transformer: the denoiser; its ``caption_channels`` is ``text_width``.
+        vae: the VAE's folder.
+        words: the prompts' words beside the integers 0..100.
+        text_width: width of the text encoder.
+        text_layers: its layers.
+        prompt_length: tokens per prompt, start and end included.
+    """
+    tokenizer = small_tokenizer(words, numbers=100, length=prompt_length)
+    text_encoder = small_text_encoder(tokenizer, text_width, text_layers)
+    autoencoder = AutoencoderKLLTXVideo.from_pretrained(find_weights(vae))
+    return LTXBackbone(autoencoder, transformer, text_encoder, tokenizer, FlowMatchEulerDiscreteScheduler())

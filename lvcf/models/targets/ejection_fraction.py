@@ -49,7 +49,8 @@ class EchoResNet3D(
 
     def normalised(self, video: Tensor) -> Tensor:
         """See the base class."""
-        return self.head(self.features(video).mean(dim=(2, 3, 4)))[:, 0]
+        value: Tensor = self.head(self.features(video).mean(dim=(2, 3, 4)))
+        return value[:, 0]
 
 
 class ResidualBlock3D(nn.Module):
@@ -76,7 +77,7 @@ class ResidualBlock3D(nn.Module):
 class EchoFrameTransformer(
     _EjectionFraction, PyTorchModelHubMixin, library_name="lvcf", tags=["echocardiography"], license="apache-2.0"
 ):
-    """The oracle: a 2D network reads each frame alone, a Transformer compares the frames.  Nothing shared with the target.
+    """The oracle: a 2D network reads each frame alone, a Transformer compares them.  Shares nothing with the target.
 
     Args:
         channels: width of each strided 2D stage.
@@ -102,7 +103,8 @@ class EchoFrameTransformer(
         frames = video.shape[2]
         features = self.frame(rearrange(video, "b c t h w -> (b t) c h w"))
         tokens = rearrange(features, "(b t) d -> b t d", t=frames) + self.position
-        return self.head(self.temporal(tokens).mean(dim=1))[:, 0]
+        value: Tensor = self.head(self.temporal(tokens).mean(dim=1))
+        return value[:, 0]
 
 
 def echo_resnet_3d(weights: str) -> EchoResNet3D:

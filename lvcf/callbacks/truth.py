@@ -1,0 +1,33 @@
+"""The ceiling: the true counterfactual's own latent instead of sampling, decoded and refined as every method's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
+from lvcf.data.clip import to_clip
+from lvcf.data.simulators.echo_set import read_factors
+from lvcf.data.simulators.echo_truth import EchoTruth
+
+
+class TrueCounterfactual(SamplingCallback):
+    """Puts E(x_true) where sampling ended: the best that any denoiser could do with this VAE.
+
+    Args:
+        root: the simulated set that the clips come from.
+        fps: the clips' frames per second.
+    """
+
+    def __init__(self, root: Path, fps: float = 8.0) -> None:
+        self.factors, self.fps = read_factors(root), fps
+
+    def on_sampling_end(self, state: SamplingState) -> None:
+        """Replace every latent."""
+        clips = []
+        for name, low, high in zip(state.ids, state.goal.low.tolist(), state.goal.high.tolist(), strict=True):
+            asked = {"target": {"low": low, "high": high}, "fps": self.fps, "frames": state.video.shape[2]}
+            clips.append(to_clip(EchoTruth(self.factors[name], asked).video, state.video.shape[-1]))
+        with full_precision(state.z.device):
+            state.z = state.backbone.encode(torch.stack(clips).to(state.video))

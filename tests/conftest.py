@@ -1,0 +1,104 @@
+"""Shared by all tests: one small simulated set and one tiny model of every kind, made once per session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def few_threads() -> None:
+    torch.set_num_threads(min(2, int(os.environ.get("OMP_NUM_THREADS", "2"))))
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def echo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six clips in EchoNet-Dynamic's layout: one TEST, one VAL, four TRAIN.  Read only."""
+    from lvcf.data.simulators.echo_set import simulate
+
+    root = tmp_path_factory.mktemp("echo") / "set"
+    simulate(root, n=6, seed=7)
+    return root
+
+
+@pytest.fixture(scope="session")
+def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random LTX backbone with the shape of the phantom's, in the diffusers layout.  Read only."""
+    from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
+
+    from lvcf.models.backbones.ltx import LTXBackbone
+    from lvcf.models.backbones.text import small_text_encoder, small_tokenizer
+
+    torch.manual_seed(1)
+    words = ["apical", "four", "chamber", "echocardiogram", "ejection", "fraction", "percent"]
+    tokenizer = small_tokenizer(words, numbers=100, length=12)
+    vae = AutoencoderKLLTXVideo(
+        latent_channels=4,
+        block_out_channels=[8, 8],
+        decoder_block_out_channels=[8, 16],
+        layers_per_block=[1, 1, 1],
+        decoder_layers_per_block=[1, 1, 1],
+        down_block_types=["LTXVideoDownBlock3D", "LTXVideoDownBlock3D"],
+        downsample_type=["conv", "conv"],
+        spatio_temporal_scaling=[True, False],
+        decoder_spatio_temporal_scaling=[True, False],
+        decoder_inject_noise=[False, False, False],
+        upsample_residual=[False, False],
+        upsample_factor=[1, 1],
+    )
+    vae.latents_mean.copy_(torch.tensor([0.3, -0.2, 0.1, 0.0]))
+    vae.latents_std.copy_(torch.tensor([0.5, 0.8, 1.2, 0.9]))
+    transformer = LTXVideoTransformer3DModel(
+        in_channels=16,
+        out_channels=16,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        cross_attention_dim=32,
+        caption_channels=16,
+        num_layers=1,
+    )
+    folder = tmp_path_factory.mktemp("backbone")
+    LTXBackbone(
+        vae, transformer, small_text_encoder(tokenizer, 16, 1), tokenizer, FlowMatchEulerDiscreteScheduler()
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def backbone(backbone_folder: Path):
+    from lvcf.models.backbones.ltx import LTXBackbone
+
+    return LTXBackbone.from_pretrained(backbone_folder)
+
+
+@pytest.fixture(scope="session")
+def target_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random EF regressor.  Read only."""
+    from lvcf.models.targets.ejection_fraction import EchoResNet3D
+
+    torch.manual_seed(2)
+    folder = tmp_path_factory.mktemp("target")
+    EchoResNet3D(channels=(8, 8, 16)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def oracle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random oracle.  Read only."""
+    from lvcf.models.targets.ejection_fraction import EchoFrameTransformer
+
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("oracle")
+    EchoFrameTransformer(channels=(8, 8, 16), layers=1).save_pretrained(folder)
+    return folder
