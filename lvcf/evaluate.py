@@ -19,6 +19,7 @@ from lvcf.callbacks.writer import write_json
 from lvcf.data.clip import to_clip
 from lvcf.data.simulators.echo_set import read_factors
 from lvcf.data.simulators.echo_truth import EchoTruth
+from lvcf.errors import UserError
 from lvcf.metrics.fidelity import Lpips, lpips_unavailable, psnr, ssim
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
@@ -41,8 +42,9 @@ def main(args: list[str]) -> int:
 
 def evaluate(run: Path, oracle: str) -> tuple[dict[str, Any], list[Row]]:
     """Write ``predictions.csv`` and ``metrics.json``; returns both."""
-    predictions = read_predictions(run)
-    manifest = read_manifest(run)
+    manifest, predictions = read_manifest(run), read_predictions(run)
+    if not predictions:
+        raise UserError(f"{run}: no finished clip; run lvcf predict first")
     factors = read_factors(Path(manifest["data"]))
     judge = echo_frame_transformer(oracle).freeze() if factors else None
     rows = []

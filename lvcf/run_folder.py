@@ -1,4 +1,4 @@
-"""Reading a finished run: its manifest, configuration and written predictions."""
+"""Reading a finished run: its manifest and written predictions.  Light: no torch."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from lightning.pytorch.cli import instantiate_class
 from numpy.typing import NDArray
 
 from lvcf.data.video import Frames, read_video
 from lvcf.errors import UserError
 
+Json = dict[str, Any]
 
-@dataclass
+
+@dataclass(frozen=True)
 class Prediction:
     """One written clip: ``result.json`` and, unless it failed, its videos ``(T, H, W, 3)`` and mask ``(T, H, W)``."""
 
     folder: Path
-    result: dict[str, Any]
+    result: Json
 
     @property
     def id(self) -> str:
@@ -29,9 +29,19 @@ class Prediction:
         return str(self.result["id"])
 
     @property
+    def status(self) -> str:
+        """reached, not_reached or failed."""
+        return str(self.result["status"])
+
+    @property
     def failed(self) -> bool:
         """Whether there is nothing but the reason."""
-        return bool(self.result["status"] == "failed")
+        return self.status == "failed"
+
+    @property
+    def curves(self) -> Json | None:
+        """The ventricle's area curves; only after ``lvcf evaluate`` on a simulated set."""
+        return read_optional(self.folder / "curves.json")
 
     def factual(self) -> Frames:
         """The input clip."""
@@ -47,41 +57,38 @@ class Prediction:
         return stored > 127
 
 
-def read_manifest(run: Path) -> dict[str, Any]:
+def read_manifest(run: Path) -> Json:
     """The run's ``manifest.json``.
 
     Raises:
-        UserError: there is none.
+        UserError: the folder or the manifest is missing, or the manifest is damaged.
     """
-    path = run / "manifest.json"
-    if not path.is_file():
-        raise UserError(f"{path}: not found; point to the folder of an lvcf predict run")
-    manifest: dict[str, Any] = json.loads(path.read_text())
-    return manifest
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run folder; give the folder that lvcf predict wrote, such as runs/phantom")
+    if not (run / "manifest.json").is_file():
+        raise UserError(f"{run}: holds no manifest.json, so it is no run folder; give one that lvcf predict wrote")
+    return read_json(run / "manifest.json")
 
 
 def read_predictions(run: Path) -> list[Prediction]:
-    """The finished clips, in the manifest's order.
+    """The finished clips, in the manifest's order."""
+    folders = [run / "predictions" / name for name in read_manifest(run)["ids"]]
+    return [Prediction(f, read_json(f / "result.json")) for f in folders if (f / "result.json").is_file()]
+
+
+def read_json(path: Path) -> Json:
+    """A JSON file that a verb of lvcf wrote.
 
     Raises:
-        UserError: none is there.
+        UserError: it is damaged.
     """
-    folders = [run / "predictions" / name for name in read_manifest(run)["ids"]]
-    done = [f for f in folders if (f / "result.json").is_file()]
-    if not done:
-        raise UserError(f"{run}: no finished clip; run lvcf predict first")
-    return [Prediction(f, json.loads((f / "result.json").read_text())) for f in done]
-
-
-def read_configuration(run: Path) -> dict[str, Any]:
-    """The arguments ``lvcf predict`` ran with, from ``config.yaml``."""
-    content: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())
+    try:
+        content: Json = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: damaged ({error}); remove it and run the command that wrote it again") from error
     return content
 
 
-def build(spec: dict[str, Any]) -> Any:
-    """Make the object that a ``class_path`` / ``init_args`` entry describes, nested ones first."""
-    arguments = {
-        k: build(v) if isinstance(v, dict) and "class_path" in v else v for k, v in spec.get("init_args", {}).items()
-    }
-    return instantiate_class((), {"class_path": spec["class_path"], "init_args": arguments})
+def read_optional(path: Path) -> Json | None:
+    """A JSON file, or None if it is not there yet."""
+    return read_json(path) if path.is_file() else None

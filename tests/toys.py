@@ -78,13 +78,17 @@ class LinearTarget(TargetModel):
 
 
 class BrightDark(TargetModel):
-    """A two-class classifier of the mean brightness."""
+    """A two-class classifier of the mean brightness against a threshold."""
 
     task = "classification"
     labels = ("bright", "dark")
 
+    def __init__(self, threshold: float = 0.0) -> None:
+        super().__init__()
+        self.threshold = threshold
+
     def forward(self, video: Tensor) -> Tensor:
-        logit = 8.0 * video.mean(dim=(1, 2, 3, 4))
+        logit = 8.0 * (video.mean(dim=(1, 2, 3, 4)) - self.threshold)
         return torch.stack([logit, -logit], dim=1)
 
 

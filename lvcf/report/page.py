@@ -16,7 +16,8 @@ from lvcf.report.media import embed_panel
 from lvcf.report.metrics import metric_groups, readable
 from lvcf.report.panel import difference_colours
 from lvcf.report.plots import Outcome, area_plot, guidance_plot, prediction_plot, target_scatter
-from lvcf.report.run import Clip, Json, Run, read_run
+from lvcf.report.run import Run, read_run
+from lvcf.run_folder import Json, Prediction
 
 STATUSES = {"reached": "reached", "not_reached": "not reached", "failed": "failed"}
 PROMPTS = {
@@ -96,7 +97,7 @@ def _asked(manifest: Json) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in rows]
 
 
-def _card(clip: Clip) -> Json:
+def _card(clip: Prediction) -> Json:
     """What the template shows of one clip; a failed clip has a hint and nothing else."""
     card: Json = {"id": clip.id, "status": clip.status, "hint": clip.result["hint"], "finished": False}
     if clip.status == "failed":
@@ -118,7 +119,7 @@ def _card(clip: Clip) -> Json:
     }
 
 
-def _plots(clip: Clip) -> list[tuple[str, Markup]]:
+def _plots(clip: Prediction) -> list[tuple[str, Markup]]:
     """Captions and plots of one clip; a run without guidance has no trajectory."""
     result, plots = clip.result, []
     if clip.curves is not None:
@@ -146,7 +147,7 @@ def _cost(result: Json) -> list[tuple[str, str]]:
     ]
 
 
-def _scatter(clips: Sequence[Clip]) -> Markup | None:
+def _scatter(clips: Sequence[Prediction]) -> Markup | None:
     results = [c.result for c in clips if c.status != "failed" and c.result["task"] == "regression"]
     outcomes = [
         Outcome(r["id"], r["status"], *_band(r), r["prediction_before"], r["prediction_after"]) for r in results

@@ -110,7 +110,7 @@ def test_guidance_moves_the_model_towards_the_target_from_both_sides(tmp_path, t
 
 def test_guidance_raises_the_wanted_class(tmp_path) -> None:
     for name, sign in (("bright", 1.0), ("dark", -1.0)):
-        task = make_task(tmp_path, name, model=BrightDark())
+        task = make_task(tmp_path, name, model=BrightDark(threshold=PRIOR_MEAN + 0.2 * sign))
         edits = predict(task, make_clips(2), [guidance(0.2)])
         change = torch.stack([e.video for e in edits]) - torch.stack([c["video"] for c in make_clips(2)])
         assert (sign * change.mean(dim=(1, 2, 3, 4)) > 0.05).all()
