@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -102,3 +103,9 @@ def oracle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("oracle")
     EchoFrameTransformer(channels=(8, 8, 16), layers=1).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quiet_logging_of_closed_streams() -> None:
+    """Lightning's log handler keeps the stderr of the test that imported it; pytest closes that stream afterwards."""
+    logging.raiseExceptions = False

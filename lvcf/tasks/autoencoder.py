@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from lvcf.data.clip import Batch
 from lvcf.models.backbones.ltx import pad_frames
-from lvcf.tasks.optim import one_cycle
+from lvcf.tasks.optim import finite, one_cycle
 
 
 class AutoencoderTask(LightningModule):
@@ -58,7 +58,7 @@ class AutoencoderTask(LightningModule):
         edges = _edge_error(restored, video)
         self.log_dict({"train/l1": error, "train/edges": edges, "train/kl": kl}, prog_bar=True)
         loss: Tensor = error + self.edge_weight * edges + self.kl_weight * kl
-        return loss
+        return finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """PSNR in dB of whole clips, peak to peak 2."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import torch
@@ -13,9 +12,8 @@ from torch.nn import functional
 
 from lvcf.datamodules.latents import LatentBatch
 from lvcf.diffusion.parameterization import expand
-from lvcf.errors import UserError
 from lvcf.models.backbones.ltx import LTXBackbone
-from lvcf.tasks.optim import one_cycle
+from lvcf.tasks.optim import finite, one_cycle
 
 
 class DenoiserTask(LightningModule):
@@ -70,10 +68,7 @@ class DenoiserTask(LightningModule):
         alpha, sigma = self.backbone.alpha_sigma(t)
         z_t = expand(alpha, latent) * latent + expand(sigma, latent) * noise
         flow = self.backbone.velocity(z_t, t, self.backbone.embed(prompts))
-        loss = functional.mse_loss(flow.float(), noise - latent)
-        if not math.isfinite(float(loss.detach())):
-            raise UserError(f"the loss is {float(loss.detach())}; lower --model.lr or set --trainer.precision 32-true")
-        return loss
+        return finite(functional.mse_loss(flow.float(), noise - latent))
 
     def on_fit_end(self) -> None:
         """Save the backbone."""

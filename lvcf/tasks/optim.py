@@ -1,13 +1,15 @@
-"""The one optimiser recipe all trainings share."""
+"""What all trainings share: the optimiser recipe and the guard against a diverged loss."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
+
+from lvcf.errors import UserError
 
 
 def one_cycle(
@@ -19,3 +21,14 @@ def one_cycle(
         optimizer, max_lr=lr, total_steps=steps, pct_start=0.05, div_factor=25.0, final_div_factor=100.0
     )
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def finite(loss: Tensor) -> Tensor:
+    """The loss itself.
+
+    Raises:
+        UserError: it is NaN or infinite.
+    """
+    if not bool(loss.isfinite()):
+        raise UserError(f"the loss is {float(loss)}; lower --model.lr or set --trainer.precision 32-true")
+    return loss

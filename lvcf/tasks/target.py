@@ -13,7 +13,7 @@ from torchmetrics import MeanAbsoluteError, R2Score
 from lvcf.data.clip import Batch
 from lvcf.data.degrade import degrade
 from lvcf.models.targets.ejection_fraction import MEAN_EF, STD_EF, EchoFrameTransformer, EchoResNet3D
-from lvcf.tasks.optim import one_cycle
+from lvcf.tasks.optim import finite, one_cycle
 
 
 class TargetTask(LightningModule):
@@ -48,7 +48,7 @@ class TargetTask(LightningModule):
         wanted = (batch["label"].float() - MEAN_EF) / STD_EF
         loss = functional.smooth_l1_loss(self.network.normalised(video).float(), wanted, beta=0.1)
         self.log("train/loss", loss, prog_bar=True)
-        return loss
+        return finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """MAE in EF points and R2."""

@@ -86,18 +86,19 @@ def test_features_come_from_every_block_and_hooks_are_gone_afterwards(backbone) 
 
 
 def test_the_mask_finds_a_local_change_of_a_stock_decoders_latent(backbone) -> None:
-    """A change at one place of the latent: the 20 % mask holds most of what changes in the decoded clip."""
+    """A change at one place of the latent: the 20 % mask holds nearly what the best 20 % of voxels could."""
     z_ref = torch.randn(1, 4, 9, 8, 8)
     z = z_ref.clone()
-    z[..., 3:5, 2:4, 5:7] += 2.0
+    z[..., 5:7, 2:4, 5:7] += 2.0
     with torch.no_grad():
         (one, after), (other, before) = (decode_with_features(backbone, latent, 16) for latent in (z, z_ref))
     difference = difference_map(after, before, [1.0] * 3, one.shape[2:])
     (mask,) = nested_masks(difference, [0.2])
-    change = (one - other).abs().sum(1, keepdim=True)
-    assert float((change * mask).sum() / change.sum()) > 0.7
-    assert float(mask.mean()) < 0.3
-    assert float(mask[..., :16, 48:].mean()) == 0.0 or float(mask[..., :2, :, :].mean()) < 0.05
+    change = (one - other).abs().sum(1)[0]
+    best = change.flatten().topk(change.numel() // 5).values.sum()
+    assert float((change * mask[0, 0]).sum() / best) > 0.75
+    assert 0.1 < float(mask.mean()) < 0.3
+    assert float(mask[:, :, 0].max()) == 0.0  # causal: nothing changes at the beginning
 
 
 @pytest.mark.parametrize("decode", ["plain", "residual"])

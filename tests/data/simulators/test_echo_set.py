@@ -70,7 +70,7 @@ def test_factors_round_trip_through_the_file_and_render_the_video_again(echo_roo
     stored = echo_root / "Videos" / f"{name}.avi"
     assert (tmp_path / "again.avi").read_bytes() == stored.read_bytes()
     error = np.abs(read_video(stored).frames[..., 0].astype(int) - render(f, frame_times()))
-    assert error.mean() < 1.0
+    assert error.mean() < 2.5  # MJPG is lossy; bytes above are not
 
 
 def test_the_labels_are_the_factors(echo_root) -> None:

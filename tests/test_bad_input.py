@@ -1,0 +1,396 @@
+"""A user's mistakes: exit code 2, one line that names the file, the value and the fix, no traceback, nothing lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lvcf.cli import main
+from lvcf.data.video import write_lossless, write_mjpeg
+from tests.helpers import fails, predict_arguments, results, rewrite, subset, told
+
+
+@pytest.fixture
+def data(tmp_path, echo_root) -> Path:
+    return subset(echo_root, tmp_path / "data", 3)
+
+
+@pytest.fixture
+def arguments(data, tmp_path, backbone_folder, target_folder) -> list[str]:
+    return predict_arguments(data, backbone_folder, target_folder, tmp_path / "run")
+
+
+def edit_list(data: Path, **changes: str) -> None:
+    """Change cells of the second clip's row."""
+    with (data / "FileList.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    rows[1].update(changes)
+    rewrite(data / "FileList.csv", rows)
+
+
+def drop_column(data: Path, name: str) -> None:
+    with (data / "FileList.csv").open(newline="") as stream:
+        rows = [{k: v for k, v in row.items() if k != name} for row in csv.DictReader(stream)]
+    rewrite(data / "FileList.csv", rows)
+
+
+BAD_LISTS = {
+    "no list": (lambda d: (d / "FileList.csv").unlink(), ["FileList.csv", "not found", "lvcf simulate echo"]),
+    "no EF": (lambda d: drop_column(d, "EF"), ["FileList.csv", "column EF is missing"]),
+    "no FileName": (lambda d: drop_column(d, "FileName"), ["column FileName is missing"]),
+    "no Split": (lambda d: drop_column(d, "Split"), ["column Split is missing"]),
+    "empty file": (lambda d: (d / "FileList.csv").write_text(""), ["column FileName is missing"]),
+    "NaN EF": (lambda d: edit_list(d, EF="nan"), ["line 3", "EF 'nan'", "correct or remove"]),
+    "empty EF": (lambda d: edit_list(d, EF=""), ["line 3", "EF ''"]),
+    "EF in words": (lambda d: edit_list(d, EF="high"), ["line 3", "EF 'high'"]),
+    "EF of 130": (lambda d: edit_list(d, EF="130"), ["line 3", "EF '130'", "0..100"]),
+    "EF below 0": (lambda d: edit_list(d, EF="-3"), ["line 3", "EF '-3'"]),
+    "a name that leaves": (lambda d: edit_list(d, FileName="../../etc/passwd"), ["line 3", "'../../etc/passwd'"]),
+    "an absolute name": (lambda d: edit_list(d, FileName="/etc/passwd"), ["line 3", "'/etc/passwd'"]),
+    "two dots": (lambda d: edit_list(d, FileName=".."), ["line 3", "'..'"]),
+    "no name": (lambda d: edit_list(d, FileName=""), ["line 3", "FileName ''"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LISTS)
+def test_bad_file_lists(case, capfd, arguments, data, tmp_path) -> None:
+    spoil, says = BAD_LISTS[case]
+    spoil(data)
+    line = fails(capfd, arguments)
+    for text in says:
+        assert text in line
+    assert results(tmp_path / "run") == {}
+
+
+BAD_OPTIONS = {
+    "missing root": (["--data.root=/nowhere/echo"], ["/nowhere/echo", "not found"]),
+    "empty split": (["--data.predict_split=test", "--data.root={empty}"], ["no clip in split 'test'", "TRAIN"]),
+    "unknown split": (["--data.predict_split=holdout"], ["predict_split", "holdout"]),
+    "target outside": (["--model.target=130"], ["'130'", "0..100 %"]),
+    "range outside": (["--model.target=-10..20"], ["-10 is outside"]),
+    "target in words": (["--model.target=healthy"], ["'healthy'", "delta:-10"]),
+    "reversed range": (["--model.target=60..20"], ["'60..20'", "swap"]),
+    "unknown prompt": (["--model.prompt=factual"], ["prompt", "factual"]),
+    "unknown solver": (["--model.solver=euler"], ["solver", "euler"]),
+    "steps in words": (["--model.steps=many"], ["steps", "many"]),
+    "unknown option": (["--model.stepz=3"], ["stepz"]),
+    "unknown section": (["--modle.steps=3"], ["modle.steps"]),
+    "no weights folder": (["--model.backbone.weights=/nowhere/backbone"], ["/nowhere/backbone", "make weights"]),
+    "no target weights": (["--model.target_model.weights=/nowhere/target"], ["/nowhere/target", "make weights"]),
+    "unknown data": (["--data=NoSuchDataModule"], ["NoSuchDataModule"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_bad_options(case, capfd, arguments, data, tmp_path) -> None:
+    options, says = BAD_OPTIONS[case]
+    edit_list(data, Split="TRAIN")
+    with (data / "FileList.csv").open(newline="") as stream:
+        rows = [{**row, "Split": "TRAIN"} for row in csv.DictReader(stream)]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    rewrite(empty / "FileList.csv", rows)
+    line = fails(capfd, [*arguments, *(option.format(empty=empty) for option in options)])
+    for text in says:
+        assert text in line
+    assert results(tmp_path / "run") == {}
+
+
+# what a mistake in a number does before any clip is touched
+BAD_NUMBERS = [
+    "--model.steps=0",
+    "--model.steps=-4",
+    "--model.strength=0",
+    "--model.strength=1.5",
+    "--data.batch_size=0",
+    "--data.frames=0",
+    "--data.fps=0",
+    "--data.size=0",
+]
+
+
+@pytest.mark.parametrize("option", BAD_NUMBERS)
+def test_numbers_that_make_no_sense(option, capfd, arguments) -> None:
+    line = fails(capfd, [*arguments, option])
+    assert option.partition("=")[0].rpartition(".")[2].partition("_")[0] in line
+
+
+@pytest.mark.parametrize("part", ["vae", "transformer", "text_encoder", "tokenizer", "scheduler"])
+def test_a_backbone_that_lacks_a_part(part, capfd, arguments, tmp_path, backbone_folder) -> None:
+    broken = tmp_path / "backbone"
+    shutil.copytree(backbone_folder, broken)
+    shutil.rmtree(broken / part)
+    line = fails(capfd, [*arguments, f"--model.backbone.weights={broken}"])
+    assert f"lacks {part}" in line
+    assert str(broken) in line
+
+
+DAMAGE = {
+    "vae without weights": ("vae/diffusion_pytorch_model.safetensors", None),
+    "transformer truncated": ("transformer/diffusion_pytorch_model.safetensors", b"\x08\x00"),
+    "text encoder without weights": ("text_encoder/model.safetensors", None),
+    "vae config not JSON": ("vae/config.json", b"{"),
+    "scheduler config gone": ("scheduler/scheduler_config.json", None),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_backbone_with_a_damaged_part(case, capfd, arguments, tmp_path, backbone_folder) -> None:
+    file, content = DAMAGE[case]
+    broken = tmp_path / "backbone"
+    shutil.copytree(backbone_folder, broken)
+    (broken / file).unlink()
+    if content is not None:
+        (broken / file).write_bytes(content)
+    line = fails(capfd, [*arguments, f"--model.backbone.weights={broken}"])
+    assert str(broken) in line
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json"])
+@pytest.mark.parametrize("damage", ["gone", "damaged"])
+def test_a_target_model_with_a_missing_or_damaged_file(file, damage, capfd, arguments, tmp_path, target_folder) -> None:
+    broken = tmp_path / "target"
+    shutil.copytree(target_folder, broken)
+    (broken / file).unlink()
+    if damage == "damaged":
+        (broken / file).write_bytes(b"{nonsense")
+    line = fails(capfd, [*arguments, f"--model.target_model.weights={broken}"])
+    assert str(broken) in line
+
+
+def test_an_output_that_is_a_file(capfd, arguments, tmp_path) -> None:
+    (tmp_path / "run").write_text("mine")
+    line = fails(capfd, arguments)
+    assert str(tmp_path / "run") in line
+    assert "choose another --model.output" in line
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_an_output_that_cannot_be_written(capfd, arguments) -> None:
+    line = fails(capfd, [*arguments, "--model.output=/proc/lvcf/run"])
+    assert "/proc/lvcf/run: cannot be written" in line
+
+
+def test_a_full_disk(capfd, arguments, monkeypatch, tmp_path) -> None:
+    """The kernel's own full device: writing the manifest fails with ENOSPC."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / ".manifest.json.partial").symlink_to("/dev/full")
+    line = fails(capfd, arguments)
+    assert "the disk is full" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["predict", "--config", "nowhere.yaml"], ["nowhere.yaml: no such configuration", "phantom.yaml"]),
+        (["predict", "--config=nowhere.yaml"], ["nowhere.yaml: no such configuration"]),
+        (["fit", "--config", "phantom.yaml"], ["has no section 'fit:'", "predict"]),
+        (["validate", "--config", "phantom/target.yaml"], ["has no section 'validate:'", "fit"]),
+        (["fit"], ["model"]),
+        (["predict", "--config"], ["config"]),
+        (["evaluate", "/nowhere/run"], ["/nowhere/run/manifest.json: not found"]),
+        (["report", "/nowhere/run"], ["/nowhere/run"]),
+        (["simulate", "echo", "--out", "/tmp/never", "--n", "0"], ["--n 0", "at least one"]),
+        (["simulate", "echo", "--out", "/proc/lvcf", "--n", "1"], ["/proc/lvcf: cannot be written"]),
+        (["ablate", "--config", "nowhere.yaml"], ["nowhere.yaml"]),
+    ],
+    ids=lambda a: " ".join(a)[:40],
+)
+def test_bad_command_lines(arguments, says, capfd) -> None:
+    line = fails(capfd, arguments)
+    for text in says:
+        assert text in line
+
+
+@pytest.mark.parametrize("text", ["", "- a list\n", "predict: [1, 2]\n", "predict: {model: [\n", "\x00\x01"])
+def test_a_config_file_that_is_none(text, capfd, tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(text.encode())
+    assert str(path) in fails(capfd, ["predict", "--config", str(path)])
+
+
+def test_a_config_that_is_binary(capfd, tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x80predict")
+    assert str(path) in fails(capfd, ["predict", "--config", str(path)])
+
+
+# --- one bad clip among many -------------------------------------------------------------------------------------
+
+
+def grey(frames: int, size: int = 112) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 255, (frames, size, size, 3), dtype=np.uint8)
+
+
+def truncated(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+BAD_CLIPS = {
+    "gone": (lambda p: p.unlink(), "no such video file"),
+    "zero bytes": (lambda p: p.write_bytes(b""), "not a readable video"),
+    "text": (lambda p: p.write_text("this is no video\n" * 100), "not a readable video"),
+    "truncated": (truncated, "truncated|not a readable video"),
+    "too short": (lambda p: write_mjpeg(p, grey(20), 50.0), r"lasts 0\.38 s; 16 frames at 8 fps need 1\.88 s"),
+    "a folder": (lambda p: (p.unlink(), p.mkdir()), "no such video file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CLIPS)
+def test_one_bad_clip_is_recorded_and_the_others_go_on(case, capfd, arguments, data, tmp_path) -> None:
+    spoil, hint = BAD_CLIPS[case]
+    names = [p.stem for p in sorted((data / "Videos").iterdir())]
+    spoil(data / "Videos" / f"{names[1]}.avi")
+    capfd.readouterr()
+    assert main(arguments) == 1
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err
+    written = results(tmp_path / "run")
+    assert list(written) == names
+    assert [written[n]["status"] == "failed" for n in names] == [False, True, False]
+    assert names[1] in written[names[1]]["hint"]
+    assert __import__("re").search(hint, written[names[1]]["hint"])
+    assert f"{names[1]}: failed: " in out
+    assert (tmp_path / "run" / "predictions" / names[2] / "counterfactual.mkv").is_file()
+
+
+def test_a_clip_of_other_frame_size_goes_through_or_fails_alone(capfd, arguments, data, tmp_path) -> None:
+    names = [p.stem for p in sorted((data / "Videos").iterdir())]
+    write_mjpeg(data / "Videos" / f"{names[0]}.avi", grey(128, 64), 50.0)
+    assert main(arguments) == 0
+    assert len(results(tmp_path / "run")) == 3
+
+
+def test_when_every_clip_is_bad_each_is_recorded(capfd, arguments, data, tmp_path) -> None:
+    for path in (data / "Videos").iterdir():
+        path.write_bytes(b"")
+    assert main(arguments) == 1
+    assert {r["status"] for r in results(tmp_path / "run").values()} == {"failed"}
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_repaired_clip_is_done_when_the_run_is_started_again(capfd, arguments, data, tmp_path) -> None:
+    path = sorted((data / "Videos").iterdir())[1]
+    good = path.read_bytes()
+    path.write_bytes(b"")
+    assert main(arguments) == 1
+    path.write_bytes(good)
+    assert main(arguments) == 0
+    assert results(tmp_path / "run")[path.stem]["status"] != "failed"
+
+
+def test_evaluate_keeps_a_failed_clip_apart(capfd, arguments, data, tmp_path, oracle_folder) -> None:
+    path = sorted((data / "Videos").iterdir())[1]
+    path.write_bytes(b"")
+    assert main([*arguments, "--data.size=112", "--model.steps=1"]) == 1
+    assert main(["evaluate", str(tmp_path / "run"), "--oracle", str(oracle_folder)]) == 1
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert (metrics["n"], metrics["failed"]) == (2, 1)
+    with (tmp_path / "run" / "predictions.csv").open(newline="") as stream:
+        rows = {row["id"]: row for row in csv.DictReader(stream)}
+    assert rows[path.stem]["status"] == "failed"
+    assert rows[path.stem]["prediction_after"] == ""
+
+
+def test_a_bad_training_clip_stops_fit_with_one_line(capfd, data, tmp_path) -> None:
+    """Training must not learn from zeros: an unreadable clip is an error there."""
+    edit_list(data, Split="TRAIN")
+    with (data / "FileList.csv").open(newline="") as stream:
+        rows = [{**row, "Split": "TRAIN"} for row in csv.DictReader(stream)]
+    rewrite(data / "FileList.csv", rows)
+    for path in (data / "Videos").iterdir():
+        path.write_bytes(b"")
+    line = fails(capfd, fit_arguments(data, tmp_path))
+    assert "Videos" in line
+
+
+def fit_arguments(data: Path, tmp_path: Path) -> list[str]:
+    return [
+        "fit",
+        "--config",
+        "phantom/target.yaml",
+        f"--data.root={data}",
+        f"--model.output={tmp_path / 'weights'}",
+        f"--trainer.logger.save_dir={tmp_path / 'logs'}",
+        f"--trainer.default_root_dir={tmp_path}",
+        "--data.num_workers=0",
+        "--data.batch_size=2",
+        "--trainer.fast_dev_run=true",
+        "--trainer.accelerator=cpu",
+        "--trainer.precision=32-true",
+        "--trainer.enable_progress_bar=false",
+        "--threads=1",
+    ]
+
+
+# --- a user's own folder -----------------------------------------------------------------------------------------
+
+
+def own(arguments: list[str], root: Path) -> list[str]:
+    """The same command on a user's own folder."""
+    kept = [a for a in arguments if not a.startswith("--data.")]
+    return [
+        *kept,
+        "--data=VideoFolderDataModule",
+        f"--data.root={root}",
+        "--data.size=32",
+        "--data.batch_size=2",
+        "--model.target=30",
+    ]
+
+
+def test_an_empty_folder_of_videos(capfd, arguments, tmp_path) -> None:
+    (tmp_path / "clips").mkdir()
+    line = fails(capfd, own(arguments, tmp_path / "clips"))
+    assert f"{tmp_path / 'clips'}: holds no .avi" in line
+
+
+def test_a_missing_folder_of_videos(capfd, arguments, tmp_path) -> None:
+    assert "does not exist" in fails(capfd, own(arguments, tmp_path / "clips"))
+
+
+def test_two_files_of_one_name(capfd, arguments, tmp_path) -> None:
+    (tmp_path / "clips").mkdir()
+    for suffix in ("avi", "mkv"):
+        write_lossless(tmp_path / "clips" / f"a.{suffix}", grey(20, 32), 8.0)
+    assert "two files would both be called a" in fails(capfd, own(arguments, tmp_path / "clips"))
+
+
+@pytest.mark.parametrize("crop", ["[0,0,500,500]", "[20,0,10,30]"])
+def test_a_crop_that_does_not_fit_fails_the_clip(crop, capfd, arguments, tmp_path) -> None:
+    (tmp_path / "clips").mkdir()
+    write_lossless(tmp_path / "clips" / "a.mkv", grey(20, 32), 8.0)
+    assert main([*own(arguments, tmp_path / "clips"), f"--data.crop={crop}"]) == 1
+    assert "does not fit frames of 32x32" in results(tmp_path / "run")["a"]["hint"]
+    assert told(capfd.readouterr().err) == []
+
+
+def test_a_short_clip_of_ones_own_fails_with_the_way_out_and_loops_on_request(capfd, arguments, tmp_path) -> None:
+    (tmp_path / "clips").mkdir()
+    write_lossless(tmp_path / "clips" / "a.mkv", grey(6, 32), 8.0)
+    assert main(own(arguments, tmp_path / "clips")) == 1
+    assert "data.loop: true" in results(tmp_path / "run")["a"]["hint"]
+    looped = [*own(arguments, tmp_path / "clips"), "--data.loop=true", f"--model.output={tmp_path / 'looped'}"]
+    assert main(looped) == 0
+
+
+def test_a_loss_that_is_no_number_stops_with_one_line(capfd, arguments, tmp_path, target_folder) -> None:
+    """A target model whose weights hold NaN: no clip may be called done."""
+    from lvcf.models.targets.ejection_fraction import EchoResNet3D
+
+    model = EchoResNet3D.from_pretrained(target_folder)
+    with torch.no_grad():
+        model.head.bias.fill_(float("nan"))
+    model.save_pretrained(tmp_path / "broken")
+    line = fails(capfd, [*arguments, f"--model.target_model.weights={tmp_path / 'broken'}"])
+    assert "nan" in line.lower()
