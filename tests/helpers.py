@@ -49,7 +49,16 @@ def fails(capfd: Any, arguments: Sequence[str], code: int = 2) -> str:
 def told(stderr: str) -> list[str]:
     """What lvcf itself says on stderr; Lightning's own INFO lines and progress bars are left out."""
     assert "Traceback" not in stderr
-    noise = ("INFO", "💡", "GPU available", "TPU available", "Seed set", "Loading weights", "simulate echo", "evaluate:")
+    noise = (
+        "INFO",
+        "💡",
+        "GPU available",
+        "TPU available",
+        "Seed set",
+        "Loading weights",
+        "simulate echo",
+        "evaluate:",
+    )
     lines = [part for line in stderr.splitlines() for part in line.split("\r")]
     return [line for line in lines if line.strip() and not line.strip().startswith(noise)]
 

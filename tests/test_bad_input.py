@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 
 from lvcf.cli import main
 from lvcf.data.video import write_lossless, write_mjpeg
+from lvcf.models.targets.ejection_fraction import EchoResNet3D
 from tests.helpers import fails, predict_arguments, results, rewrite, subset, told
 
 
@@ -32,6 +34,12 @@ def edit_list(data: Path, **changes: str) -> None:
         rows = list(csv.DictReader(stream))
     rows[1].update(changes)
     rewrite(data / "FileList.csv", rows)
+
+
+def all_in(data: Path, split: str) -> list[dict[str, str]]:
+    """The list's rows with every clip in one split."""
+    with (data / "FileList.csv").open(newline="") as stream:
+        return [{**row, "Split": split} for row in csv.DictReader(stream)]
 
 
 def drop_column(data: Path, name: str) -> None:
@@ -90,12 +98,9 @@ BAD_OPTIONS = {
 @pytest.mark.parametrize("case", BAD_OPTIONS)
 def test_bad_options(case, capfd, arguments, data, tmp_path) -> None:
     options, says = BAD_OPTIONS[case]
-    edit_list(data, Split="TRAIN")
-    with (data / "FileList.csv").open(newline="") as stream:
-        rows = [{**row, "Split": "TRAIN"} for row in csv.DictReader(stream)]
     empty = tmp_path / "empty"
     empty.mkdir()
-    rewrite(empty / "FileList.csv", rows)
+    rewrite(empty / "FileList.csv", all_in(data, "TRAIN"))
     line = fails(capfd, [*arguments, *(option.format(empty=empty) for option in options)])
     for text in says:
         assert text in line
@@ -177,7 +182,7 @@ def test_an_output_that_cannot_be_written(capfd, arguments) -> None:
     assert "/proc/lvcf/run: cannot be written" in line
 
 
-def test_a_full_disk(capfd, arguments, monkeypatch, tmp_path) -> None:
+def test_a_full_disk(capfd, arguments, tmp_path) -> None:
     """The kernel's own full device: writing the manifest fails with ENOSPC."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
@@ -197,7 +202,7 @@ def test_a_full_disk(capfd, arguments, monkeypatch, tmp_path) -> None:
         (["validate", "--config", "phantom/target.yaml"], ["has no section 'validate:'", "fit"]),
         (["fit"], ["model"]),
         (["predict", "--config"], ["config"]),
-        (["evaluate", "/nowhere/run"], ["/nowhere/run/manifest.json: not found"]),
+        (["evaluate", "/nowhere/run"], ["/nowhere/run: no such run folder"]),
         (["report", "/nowhere/run"], ["/nowhere/run"]),
         (["simulate", "echo", "--out", "/tmp/never", "--n", "0"], ["--n 0", "at least one"]),
         (["simulate", "echo", "--out", "/proc/lvcf", "--n", "1"], ["/proc/lvcf: cannot be written"]),
@@ -259,7 +264,7 @@ def test_one_bad_clip_is_recorded_and_the_others_go_on(case, capfd, arguments, d
     assert list(written) == names
     assert [written[n]["status"] == "failed" for n in names] == [False, True, False]
     assert names[1] in written[names[1]]["hint"]
-    assert __import__("re").search(hint, written[names[1]]["hint"])
+    assert re.search(hint, written[names[1]]["hint"])
     assert f"{names[1]}: failed: " in out
     assert (tmp_path / "run" / "predictions" / names[2] / "counterfactual.mkv").is_file()
 
@@ -304,12 +309,10 @@ def test_evaluate_keeps_a_failed_clip_apart(capfd, arguments, data, tmp_path, or
 
 def test_a_bad_training_clip_stops_fit_with_one_line(capfd, data, tmp_path) -> None:
     """Training must not learn from zeros: an unreadable clip is an error there."""
-    edit_list(data, Split="TRAIN")
-    with (data / "FileList.csv").open(newline="") as stream:
-        rows = [{**row, "Split": "TRAIN"} for row in csv.DictReader(stream)]
-    rewrite(data / "FileList.csv", rows)
-    for path in (data / "Videos").iterdir():
-        path.write_bytes(b"")
+    rows = all_in(data, "TRAIN")
+    rewrite(data / "FileList.csv", [*rows[:2], {**rows[2], "Split": "VAL"}])
+    for row in rows[:2]:
+        (data / "Videos" / f"{row['FileName']}.avi").write_bytes(b"")
     line = fails(capfd, fit_arguments(data, tmp_path))
     assert "Videos" in line
 
@@ -386,8 +389,6 @@ def test_a_short_clip_of_ones_own_fails_with_the_way_out_and_loops_on_request(ca
 
 def test_a_loss_that_is_no_number_stops_with_one_line(capfd, arguments, tmp_path, target_folder) -> None:
     """A target model whose weights hold NaN: no clip may be called done."""
-    from lvcf.models.targets.ejection_fraction import EchoResNet3D
-
     model = EchoResNet3D.from_pretrained(target_folder)
     with torch.no_grad():
         model.head.bias.fill_(float("nan"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from diffusers import AutoencoderKLLTXVideo
 from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningCLI
 
 from lvcf.cli import LIGHTNING_VERBS, main
 from lvcf.configuration import config_folder, find_config, read_section
@@ -15,7 +18,7 @@ from lvcf.errors import UserError
 from lvcf.lightning_cli import with_sections
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.targets.ejection_fraction import EchoFrameTransformer, EchoResNet3D
-from tests.helpers import subset
+from tests.helpers import rewrite, subset
 
 FILES = sorted(config_folder().rglob("*.yaml"))
 SECTIONS = [
@@ -39,10 +42,9 @@ def test_the_configurations_are_there() -> None:
 @pytest.mark.parametrize(("path", "verb"), SECTIONS, ids=names)
 def test_every_section_parses_for_its_verb(path, verb) -> None:
     """The parser checks every class path, argument name and type without making any object."""
-    from lightning.pytorch.cli import LightningCLI
 
     class Parse(LightningCLI):
-        def add_arguments_to_parser(self, parser) -> None:  # noqa: ANN001
+        def add_arguments_to_parser(self, parser) -> None:
             parser.add_argument("--threads", type=int)
 
         def instantiate_classes(self) -> None:
@@ -95,10 +97,6 @@ def test_only_config_arguments_are_replaced() -> None:
 @pytest.fixture(scope="module")
 def data(echo_root, tmp_path_factory) -> Path:
     """Two training and two validation clips."""
-    import csv
-
-    from tests.helpers import rewrite
-
     root = subset(echo_root, tmp_path_factory.mktemp("fit") / "data", 4)
     with (root / "FileList.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -146,8 +144,6 @@ def test_fit_oracle(data, tmp_path) -> None:
 
 
 def test_fit_autoencoder_measures_its_latents(data, tmp_path) -> None:
-    from diffusers import AutoencoderKLLTXVideo
-
     small = ["--model.vae.block_out_channels=[8,8]", "--model.vae.decoder_block_out_channels=[8,16]"]
     assert fit("phantom/autoencoder.yaml", tmp_path, *clips(data), *small, "--data.size=32") == 0
     vae = AutoencoderKLLTXVideo.from_pretrained(tmp_path / "weights")
@@ -159,29 +155,26 @@ def test_fit_autoencoder_measures_its_latents(data, tmp_path) -> None:
 def test_fit_denoiser_saves_a_whole_backbone(data, tmp_path, backbone_folder) -> None:
     shutil.copytree(backbone_folder / "vae", tmp_path / "vae")
     options = [
-        f"--model.vae={tmp_path / 'vae'}",
+        f"--model.backbone.vae={tmp_path / 'vae'}",
         f"--data.vae={tmp_path / 'vae'}",
         f"--data.cache={tmp_path / 'latents'}",
         "--data.windows=1",
         "--data.batch_size=2",
         *clips(data, "data.clips"),
         "--data.clips.size=32",
-        "--model.text_width=16",
-        "--model.text_layers=1",
-        "--model.transformer.in_channels=16",
-        "--model.transformer.out_channels=16",
-        "--model.transformer.num_attention_heads=2",
-        "--model.transformer.attention_head_dim=16",
-        "--model.transformer.cross_attention_dim=32",
-        "--model.transformer.caption_channels=16",
-        "--model.transformer.num_layers=1",
+        "--model.backbone.text_width=16",
+        "--model.backbone.text_layers=1",
+        "--model.backbone.transformer.in_channels=16",
+        "--model.backbone.transformer.out_channels=16",
+        "--model.backbone.transformer.num_attention_heads=2",
+        "--model.backbone.transformer.attention_head_dim=16",
+        "--model.backbone.transformer.cross_attention_dim=32",
+        "--model.backbone.transformer.caption_channels=16",
+        "--model.backbone.transformer.num_layers=1",
     ]
     assert fit("phantom/denoiser.yaml", tmp_path, *options) == 0
     backbone = LTXBackbone.from_pretrained(tmp_path / "weights")
     assert backbone.embed(["ejection fraction 55 percent"]).tokens.shape == (1, 12, 16)
-    for file in ("config.json", "diffusion_pytorch_model.safetensors"):  # the VAE goes in unchanged
-        assert (tmp_path / "weights" / "vae" / file).exists()
-    from diffusers import AutoencoderKLLTXVideo
-
-    before, after = (AutoencoderKLLTXVideo.from_pretrained(p / "vae").state_dict() for p in (tmp_path, tmp_path / "weights"))
-    assert all((before[name] == after[name]).all() for name in before)
+    folders = (tmp_path / "vae", tmp_path / "weights" / "vae")
+    before, after = (AutoencoderKLLTXVideo.from_pretrained(folder).state_dict() for folder in folders)
+    assert all((before[name] == after[name]).all() for name in before)  # the VAE goes in unchanged

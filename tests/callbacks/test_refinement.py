@@ -49,7 +49,7 @@ def test_the_chosen_mask_is_the_smallest_that_keeps_the_model_within_tolerance(e
     family = nested_masks(difference_map(*features, [1.0, 1.0], z.shape[2:]), SHARES, 0, 0.0)
     for row in range(2):
         at = next(i for i, mask in enumerate(family) if torch.equal(mask[row], chosen[row]))
-        assert 0 < at
+        assert at > 0
         for smaller in family[:at]:
             blended = round_to_8_bits(blend(z, z_ref, z_ref, smaller, reference))
             assert not aim.reached(model(blended))[row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -126,7 +127,7 @@ def test_the_solver_converges_at_its_order_to_the_exact_flow_of_a_gaussian(solve
     for steps in (20, 40, 80):
         times = torch.linspace(start, end, steps + 1, dtype=torch.float64)[None]
         errors.append(float((walk(z, times, solver, std, mean) - exact).abs().max()))
-    rates = [math.log2(a / b) for a, b in zip(errors[:-1], errors[1:], strict=True)]
+    rates = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert errors[-1] < 0.02
     assert rates[-1] == pytest.approx(order, abs=0.3)
 

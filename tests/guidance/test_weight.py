@@ -41,13 +41,16 @@ def test_the_constant_weight_ignores_loss_and_time() -> None:
 
 
 def test_adaptivity_means_something_because_gradients_are_normalised() -> None:
-    """Of M = mean(z) with squared loss the raw gradient shrinks near the target by itself; the normalised one does not."""
+    """Of M = mean(z)^2 the raw gradient shrinks near the target by itself; the normalised one does not."""
     near, far = torch.full((1, 16), 0.01), torch.full((1, 16), 1.0)
     raw = [2 * z.mean() * torch.full_like(z, 1 / 16) for z in (near, far)]
     assert float(raw[1].norm() / raw[0].norm()) == pytest.approx(100.0, rel=1e-4)
     unit = [normalised(g) for g in raw]
     torch.testing.assert_close(unit[0], unit[1])
     schedule = AdaptiveWeight(0.02, 0.2, 4.0)
-    steps = [float((schedule(z.mean(1) ** 2, torch.ones(1))[:, None] * g).norm()) for z, g in zip((near, far), unit, strict=True)]
+    steps = [
+        float((schedule(z.mean(1) ** 2, torch.ones(1))[:, None] * g).norm())
+        for z, g in zip((near, far), unit, strict=True)
+    ]
     assert steps[1] / steps[0] == pytest.approx(float(schedule(torch.ones(1), torch.ones(1))) / 0.02, rel=0.01)
     assert steps[1] > 5 * steps[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import Tensor
@@ -62,11 +64,11 @@ def test_masks_are_nested_and_within_zero_and_one(feather) -> None:
     coarse = torch.rand(2, 1, 3, 5, 5)
     difference = torch.nn.functional.interpolate(coarse, size=SIZE, mode="trilinear")
     masks = nested_masks(difference, [0.05, 0.1, 0.3, 0.6, 0.9], radius=1, feather=feather)
-    for small, large in zip(masks[:-1], masks[1:], strict=True):
+    for small, large in itertools.pairwise(masks):
         assert (small <= large + 1e-6).all()
         assert float(small.sum()) < float(large.sum())
     for mask in masks:
-        assert 0.0 <= float(mask.min())
+        assert float(mask.min()) >= 0.0
         assert float(mask.max()) <= 1.0
 
 

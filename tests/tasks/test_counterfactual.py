@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,8 @@ def guidance(weight: float = 0.05, noise: float = 0.0, samples: int = 1) -> Grad
 def hand_written(z_ref: np.ndarray, noise: np.ndarray, y: float, weight: float, inversion: str) -> np.ndarray:
     """Guided DDIM on the flow with the exact Gaussian denoiser, in numpy, from the equations alone.
 
-    M = 50 + 50 mean(w z) with w the upper left quarter, so L = ((M - y) / 20)^2 and grad L is (M - y) w times a positive
-    number: its unit-RMS form is sign(M - y) w sqrt(numel / n_w).
+    M = 50 + 50 mean(w z) with w the upper left quarter, so L = ((M - y) / 20)^2 and grad L is (M - y) w times a
+    positive number: its unit-RMS form is sign(M - y) w sqrt(numel / n_w).
     """
     region = np.zeros(z_ref.shape)
     region[..., : z_ref.shape[-2] // 2, : z_ref.shape[-1] // 2] = 1.0
@@ -66,7 +67,7 @@ def hand_written(z_ref: np.ndarray, noise: np.ndarray, y: float, weight: float, 
 
     times = np.linspace(STRENGTH, 0.0, STEPS + 1)
     z = (1 - times[0]) * z_ref + times[0] * noise
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in itertools.pairwise(times):
         clean, recorded = clean_of(z, t), (1 - t) * z_ref + t * noise
         reference = clean_of(recorded, t)
         seen = clean + (z_ref - reference if inversion == "recorded" else 0.0)
@@ -251,7 +252,10 @@ def test_a_batch_of_four_equals_four_batches_of_one(tmp_path, backbone, smooth_c
         assert together.goal.reached(outputs).unique().numel() == 1
         assert np.abs(to_frames(together.video).astype(int) - to_frames(alone.video)).max() <= 2
         assert together.facts["steps"] == alone.facts["steps"]
-    changed = [np.abs(to_frames(e.video).astype(int) - to_frames(c["video"])).max() for e, c in zip(runs[0], clips, strict=True)]
+    changed = [
+        np.abs(to_frames(e.video).astype(int) - to_frames(c["video"])).max()
+        for e, c in zip(runs[0], clips, strict=True)
+    ]
     assert min(changed) > 0
 
 

@@ -36,7 +36,7 @@ def test_file_list_is_echonets(echo_root) -> None:
         video = read_video(echo_root / "Videos" / f"{row['FileName']}.avi")
         assert video.frames.shape == (int(row["NumberOfFrames"]), int(row["FrameHeight"]), int(row["FrameWidth"]), 3)
         assert video.fps == pytest.approx(float(row["FPS"]))
-        assert (FRAMES, FPS) == (int(row["NumberOfFrames"]), float(row["FPS"]))
+        assert (int(row["NumberOfFrames"]), float(row["FPS"])) == (FRAMES, FPS)
 
 
 def test_tracings_are_echonets_and_hold_the_volumes(echo_root) -> None:

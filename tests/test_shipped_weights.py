@@ -1,0 +1,71 @@
+"""The weights that travel with the package: size, format, licence card, and what they can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import lvcf
+from lvcf.data.clip import to_clip
+from lvcf.data.simulators.echo import EchoFactors, render
+from lvcf.data.simulators.echo_set import frame_times, to_rgb
+from lvcf.data.video import clip_indices
+from lvcf.models.backbones.ltx import ltx_backbone
+from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
+
+FOLDER = Path(lvcf.__file__).parent / "weights" / "phantom"
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the weights are made by `make weights`")
+
+
+@pytest.fixture(scope="module")
+def clips() -> tuple[torch.Tensor, list[float]]:
+    """Eight clips of a seed that no training used."""
+    times = frame_times()[clip_indices(frame_times(), 16, 8.0)]
+    drawn = [EchoFactors.sample(np.random.default_rng([90210, i])) for i in range(8)]
+    return torch.stack([to_clip(to_rgb(render(f, times)), 112) for f in drawn]), [f.ef for f in drawn]
+
+
+def test_they_are_small_safe_and_described() -> None:
+    files = [p for p in FOLDER.rglob("*") if p.is_file()]
+    assert sum(p.stat().st_size for p in files) <= 16 * 2**20
+    assert not [p for p in files if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
+    assert [p for p in files if p.suffix == ".safetensors"]
+    assert list(FOLDER.rglob("*.md"))
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "mae"), [(echo_resnet_3d, "target", 3.0), (echo_frame_transformer, "oracle", 5.0)]
+)
+@torch.no_grad()
+def test_the_regressors_read_unseen_clips(clips, load, name, mae) -> None:
+    video, ef = clips
+    error = load(f"phantom/{name}").freeze()(video) - torch.tensor(ef)
+    assert float(error.abs().mean()) < mae
+
+
+@torch.no_grad()
+def test_reconstruction_keeps_the_targets_reading(clips) -> None:
+    video, _ = clips
+    backbone, model = ltx_backbone("phantom/backbone").eval(), echo_resnet_3d("phantom/target").freeze()
+    restored = backbone.decode(backbone.encode(video), 16).clamp(-1, 1)
+    assert restored.shape == video.shape
+    assert float((model(restored) - model(video)).abs().mean()) < 1.5
+    assert 10 * float(torch.log10(4 / (restored - video).square().mean())) > 22
+
+
+@torch.no_grad()
+def test_latents_have_unit_scale(clips) -> None:
+    z = ltx_backbone("phantom/backbone").eval().encode(clips[0])
+    assert float(z.mean().abs()) < 0.3
+    assert float(z.std()) == pytest.approx(1.0, abs=0.3)
+
+
+def test_every_prompt_word_is_known() -> None:
+    from lvcf.data.echonet import VIEW, ef_prompt
+
+    tokenizer = ltx_backbone("phantom/backbone").tokenizer
+    for prompt in (VIEW, *(ef_prompt(ef) for ef in range(101))):
+        assert tokenizer.unk_token_id not in tokenizer(prompt).input_ids
