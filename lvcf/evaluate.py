@@ -68,6 +68,7 @@ def _facts(prediction: Prediction) -> Row:
     names = (
         "id",
         "status",
+        "task",
         "prediction_before",
         "prediction_reference",
         "prediction_before_correction",
@@ -120,7 +121,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     if not done:
         return metrics
     metrics |= adherence(done)
-    single = {"id", "status", "target_low", "target_high"} | {k for k in done[0] if k.startswith("prediction_")}
+    single = {"id", "status", "task", "target_low", "target_high"} | {k for k in done[0] if k.startswith("prediction_")}
     for name in [k for k in done[0] if k not in single]:
         values = np.array([row[name] for row in done], dtype=np.float64)
         key = name if "/" in name else f"cost/{name}"
@@ -132,7 +133,10 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 
 
 def adherence(rows: list[Row]) -> dict[str, Any]:
-    """R2, MAE and RMSE of M on the saved clips against the target's nearest edge, and the share within tolerance."""
+    """R2, MAE, RMSE against the target's nearest edge and the share within tolerance; of a classifier the flip rate."""
+    reached = float(np.mean([row["status"] == "reached" for row in rows]))
+    if rows[0]["task"] == "classification":
+        return {"adherence/flip_rate": reached}
     after = torch.tensor([row["prediction_after"] for row in rows], dtype=torch.float64)
     low, high = (torch.tensor([row[f"target_{edge}"] for row in rows], dtype=torch.float64) for edge in ("low", "high"))
     target = torch.minimum(torch.maximum(after, low), high)
@@ -141,7 +145,7 @@ def adherence(rows: list[Row]) -> dict[str, Any]:
         "adherence/mae": float(mean_absolute_error(after, target)),
         "adherence/mae.se": standard_error(error),
         "adherence/rmse": float(mean_squared_error(after, target, squared=False)),
-        "adherence/within_tolerance": float(np.mean([row["status"] == "reached" for row in rows])),
+        "adherence/within_tolerance": reached,
         "adherence/r2": "unavailable: needs two clips with different targets",
     }
     if len(rows) > 1 and bool((target != target[0]).any()):

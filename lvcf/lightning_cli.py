@@ -40,11 +40,9 @@ class LvcfCLI(LightningCLI):
         torch.set_num_threads(self.config[self.subcommand].threads)
 
     def before_predict(self) -> None:
-        """Keep the whole configuration with the run."""
+        """Hand the whole configuration to the task, whose writer keeps it with the run."""
         if isinstance(self.model, CounterfactualTask):
-            self.model.make_output()
-            text = self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False)
-            (self.model.output / "config.yaml").write_text(text)
+            self.model.configuration = self._parser(self.subcommand).dump(self.config[self.subcommand])
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -77,6 +75,13 @@ def _lightning(arguments: list[str]) -> LvcfCLI:
         )
     except ArgumentError as error:
         raise UserError(" ".join(str(error).split())[:600]) from error
+    except ValueError as error:  # what a constructor raises comes wrapped
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from error
 
 
 def with_sections(verb: str, arguments: list[str]) -> list[str]:

@@ -7,16 +7,15 @@ from torch import Tensor
 
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
 from lvcf.data.clip import round_to_8_bits
-from lvcf.guidance.goal import Goal
 from lvcf.models.backbones.base import Backbone
-from lvcf.models.targets.base import TargetModel
 from lvcf.refinement.mask import Reference, blend, difference_map, nested_masks
 
 
 class MultiScalePerceptualRefinement(SamplingCallback):
-    """The smallest of a nested family of masks that keeps M within tolerance on the 8-bit clip.
+    """The smallest of a nested family of masks that keeps M within tolerance on the 8-bit clip; m = 1 where none does.
 
-    Where no mask does, the whole edit stays: m = 1.
+    The masks stand when sampling ends, and M then reads clips through the largest: a last correction listed after this
+    callback corrects the clip that refinement will leave.
 
     Args:
         reference: what the clip is outside the mask.
@@ -37,29 +36,40 @@ class MultiScalePerceptualRefinement(SamplingCallback):
         self.reference, self.shares, self.block_weights = reference, shares, block_weights
         self.radius, self.feather = radius, feather
 
-    def on_decoded(self, state: SamplingState) -> None:
-        """Replace ``state.decoded`` and set ``state.mask``."""
-        refined, state.mask = self.refine(state.backbone, state.model, state.goal, state.z, state.z_ref, state.video)
-        whole = (state.mask == 1.0).flatten(1).all(1)
-        state.decoded[~whole] = refined[~whole]
+    @torch.no_grad()
+    def on_sampling_end(self, state: SamplingState) -> None:
+        """Make the masks, and let M read through the largest."""
+        size = state.video.shape[2:]
+        with full_precision(state.z.device):
+            _, edited = decode_with_features(state.backbone, state.z, size[0])
+            _, plain = decode_with_features(state.backbone, state.z_ref, size[0])
+            difference = difference_map(edited, plain, self.block_weights, size)
+            state.masks = nested_masks(difference, self.shares, self.radius, self.feather)
+
+        def read(z: Tensor, rows: Tensor) -> Tensor:
+            clip = self._blended(state.backbone.decode(z, size[0]).float(), state.masks[-1], state, rows)
+            with full_precision(z.device):
+                output: Tensor = state.model(clip)
+            return output
+
+        state.read = read
 
     @torch.no_grad()
-    def refine(
-        self, backbone: Backbone, model: TargetModel, goal: Goal, z: Tensor, z_ref: Tensor, video: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The refined clips ``(B, 3, T, H, W)`` and their masks ``(B, 1, T, H, W)``, in full precision."""
-        with full_precision(z.device):
-            edited, edited_features = decode_with_features(backbone, z, video.shape[2])
-            plain, plain_features = decode_with_features(backbone, z_ref, video.shape[2])
-            difference = difference_map(edited_features, plain_features, self.block_weights, video.shape[2:])
-            result, chosen = edited.clamp(-1.0, 1.0), torch.ones_like(difference)
-            undecided = torch.ones(len(z), dtype=torch.bool, device=z.device)
-            for mask in nested_masks(difference, self.shares, self.radius, self.feather):
-                refined = blend(edited, plain, video, mask, self.reference)
-                kept = undecided & goal.reached(model(round_to_8_bits(refined)))
-                result[kept], chosen[kept] = refined[kept], mask[kept]
+    def on_decoded(self, state: SamplingState) -> None:
+        """Replace ``state.decoded`` and set ``state.mask``."""
+        everyone = torch.arange(len(state.z), device=state.z.device)
+        with full_precision(state.z.device):
+            edited = state.backbone.decode(state.z, state.video.shape[2])
+            state.mask = torch.ones_like(state.masks[-1])
+            undecided = torch.ones_like(everyone, dtype=torch.bool)
+            for mask in state.masks:
+                refined = self._blended(edited, mask, state, everyone)
+                kept = undecided & state.goal.reached(state.model(round_to_8_bits(refined)))
+                state.decoded[kept], state.mask[kept] = refined[kept], mask[kept]
                 undecided &= ~kept
-        return result, chosen
+
+    def _blended(self, edited: Tensor, mask: Tensor, state: SamplingState, rows: Tensor) -> Tensor:
+        return blend(edited, state.reconstruction[rows], state.video[rows], mask[rows], self.reference)
 
 
 def decode_with_features(backbone: Backbone, latent: Tensor, frames: int) -> tuple[Tensor, list[Tensor]]:

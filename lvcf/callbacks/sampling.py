@@ -55,6 +55,7 @@ class SamplingState:
         steps: denoising steps taken, per sample.
         gradient_evaluations: gradients of the target asked for, per sample.
         decoded: the edited clip, after sampling; refinement edits it.
+        masks: refinement's nested masks, smallest first.
         mask: where refinement lets the edit through ``(B, 1, T, H, W)``; None without refinement.
         notes: extra facts for ``result.json``, per sample.
     """
@@ -88,6 +89,7 @@ class SamplingState:
     clean: Tensor = field(default_factory=lambda: torch.zeros(0))
     offset: Tensor = field(default_factory=lambda: torch.zeros(0))
     decoded: Tensor = field(default_factory=lambda: torch.zeros(0))
+    masks: list[Tensor] = field(default_factory=list)
     mask: Tensor | None = None
 
     def draw(self, rows: Tensor, shape: torch.Size) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import resource
 import shutil
@@ -12,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch.utils.data import DataLoader
 
 from lvcf.data.clip import Batch, safe_name, to_clip, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
@@ -45,17 +46,19 @@ class PredictionWriter(Callback):
         task = _task(pl_module)
         manifest = self._manifest(trainer, task)
         path = task.output / "manifest.json"
+        task.make_output()
         if path.exists():
             _check_same(path, json.loads(path.read_text()), manifest)
         write_json(path, manifest)
+        (task.output / "config.yaml").write_text(task.configuration)
 
     def _manifest(self, trainer: Trainer, task: CounterfactualTask) -> dict[str, Any]:
-        loader: DataLoader[Batch] = trainer.predict_dataloaders  # type: ignore[assignment]  # set before predict starts
-        clips: Any = loader.dataset
+        clips: Any = trainer.predict_dataloaders.dataset  # type: ignore[union-attr]  # set before predict starts
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # of the trainer, not of its type
         return {
             "schema_version": SCHEMA_VERSION,
             "ids": [safe_name(name) for name in clips.ids],
-            "batch_size": loader.batch_size,
+            "batch_size": data.batch_size,
             "threads": torch.get_num_threads(),
             "seed": task.seed,
             "target": task.request.text,
@@ -63,6 +66,7 @@ class PredictionWriter(Callback):
             "prompt": task.prompt,
             "method": self.method,
             "settings": task.settings(),
+            "configuration": fingerprint(task.configuration),
             "target_model": type(task.target_model).__name__,
             "backbone": type(task.backbone).__name__,
             "command": " ".join(["lvcf", *sys.argv[1:]]),
@@ -87,7 +91,7 @@ class PredictionWriter(Callback):
                 self._write_failed(task, name, problem)
         for edit in outputs:
             folder = task.output / "predictions" / safe_name(edit.id)
-            if not (folder / "result.json").exists():
+            if not task.is_done(edit.id):
                 row = batch["id"].index(edit.id)
                 self._write(task, folder, edit, to_frames(batch["video"][row]), float(batch["fps"][row]))
 
@@ -108,6 +112,7 @@ class PredictionWriter(Callback):
         np.savez_compressed(partial / "mask.npz", mask=mask)
         write_preview(partial / "panel.mp4", panel_frames(factual, counterfactual, mask / 255.0), fps)
         write_json(partial / "result.json", self._facts(task, edit, partial, fps, float((mask > 127).mean())))
+        shutil.rmtree(folder, ignore_errors=True)  # a failed attempt's
         partial.replace(folder)
 
     def _facts(
@@ -138,6 +143,17 @@ class PredictionWriter(Callback):
         }
 
 
+def fingerprint(configuration: str) -> str:
+    """Of what decides the result: models, data, callbacks, precision; not where it goes or on how many threads."""
+    if not configuration:
+        return ""
+    content = yaml.safe_load(configuration)
+    content["model"]["init_args"].pop("output")
+    trainer = {key: content["trainer"].get(key) for key in ("callbacks", "precision")}
+    kept = {"model": content["model"], "data": content["data"], "trainer": trainer}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file in one step."""
     partial = path.with_name(f".{path.name}.partial")
@@ -155,19 +171,9 @@ def _task(module: LightningModule) -> CounterfactualTask:
 
 def _check_same(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     """A resumed run must be the same run: other noise, batches or settings would mix two experiments."""
-    fixed = (
-        "ids",
-        "batch_size",
-        "seed",
-        "target",
-        "tolerance",
-        "prompt",
-        "method",
-        "settings",
-        "target_model",
-        "backbone",
-    )
-    differing = [key for key in fixed if old.get(key) != new[key]]
+    named = [key for key in new if key not in ("command", "versions", "threads", "configuration", "data", "notice")]
+    differing = [key for key in named if old.get(key) != new[key]]
+    differing = differing or [key for key in ("data", "configuration") if old.get(key) != new[key]]
     if differing:
         other = ", ".join(differing)
         raise UserError(f"{path.parent}: holds a run with another {other}; choose another --model.output or delete it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lvcf.data.video import Frames
+from lvcf.errors import UserError
 
 
 class Clip(TypedDict):
@@ -55,8 +57,34 @@ def to_clip(frames: Frames, size: int) -> Tensor:
     square = torch.from_numpy(np.ascontiguousarray(frames[:, top : top + side, left : left + side]))
     video = rearrange(square, "t h w c -> t c h w").float()
     if side != size:
-        video = functional.interpolate(video, size=(size, size), mode="bicubic", antialias=True).clamp(0, 255)
+        video = functional.interpolate(video, size=(size, size), mode="bicubic", antialias=True).clamp(0, 255).round()
     return rearrange(video / 127.5 - 1.0, "t c h w -> c t h w").contiguous()
+
+
+def check_sampling(frames: int, fps: float, size: int) -> None:
+    """Refuse clips that cannot be.
+
+    Raises:
+        UserError: a number is out of range.
+    """
+    for name, value, least in (("frames", frames, 2), ("size", size, 16)):
+        if value < least:
+            raise UserError(f"data.{name} {value}: at least {least} is needed")
+    if not fps > 0.0:
+        raise UserError(f"data.fps {fps}: choose a number above 0")
+
+
+def check_names(source: Path, ids: list[str]) -> None:
+    """Refuse clips that would share a folder.
+
+    Raises:
+        UserError: two ids are the same after :func:`safe_name`.
+    """
+    seen: dict[str, str] = {}
+    for name in ids:
+        if safe_name(name) in seen:
+            raise UserError(f"{source}: '{seen[safe_name(name)]}' and '{name}' would share a folder; rename one")
+        seen[safe_name(name)] = name
 
 
 def to_frames(video: Tensor) -> Frames:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lvcf.data.clip import Clip, to_clip
+from lvcf.data.clip import Clip, check_names, check_sampling, to_clip
 from lvcf.data.video import clip_indices, read_video
 from lvcf.errors import UserError
 
@@ -53,6 +53,7 @@ class EchoNetDataset(Dataset[Clip]):
         random_start: bool = False,
         record_errors: bool = False,
     ) -> None:
+        check_sampling(frames, fps, size)
         self.root = Path(root)
         self.frames, self.fps, self.size = frames, fps, size
         self.random_start, self.record_errors = random_start, record_errors
@@ -61,6 +62,7 @@ class EchoNetDataset(Dataset[Clip]):
         if not self.rows:
             found = ", ".join(sorted({of for _, _, of in rows})) or "none"
             raise UserError(f"{self.root / 'FileList.csv'}: no clip in split '{split}' (splits there: {found})")
+        check_names(self.root / "FileList.csv", self.ids)
 
     @property
     def ids(self) -> list[str]:
@@ -106,7 +108,7 @@ def read_file_list(root: Path) -> list[tuple[str, float, str]]:
     path = root / "FileList.csv"
     if not path.is_file():
         raise UserError(f"{path}: not found; set data.root to EchoNet-Dynamic's folder or make one: lvcf simulate echo")
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         missing = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
         if missing:

@@ -127,7 +127,8 @@ def write_preview(path: Path, frames: Frames, fps: float) -> None:
 
 
 def _write(path: Path, frames: Frames, fps: float, codec: str, pixels: str, options: dict[str, str]) -> None:
-    with av.open(str(path), mode="w") as container:
+    # bitexact: no random identifiers in the container, so that the same frames give the same file
+    with av.open(str(path), mode="w", container_options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000), options=options)
         assert isinstance(stream, av.VideoStream)  # all codecs here are video codecs
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pixels

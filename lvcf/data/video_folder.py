@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 from torch.utils.data import Dataset
 
-from lvcf.data.clip import Clip, safe_name, to_clip
+from lvcf.data.clip import Clip, check_names, check_sampling, safe_name, to_clip
 from lvcf.data.dicom import read_dicom
 from lvcf.data.video import SUFFIXES, Video, clip_indices, read_video
 from lvcf.errors import UserError
@@ -47,13 +47,12 @@ class VideoFolderDataset(Dataset[Clip]):
         crop: Box | None = None,
         loop: bool = False,
     ) -> None:
+        check_sampling(frames, fps, size)
         self.root, self.metadata = resolve_root(Path(root)), metadata
         self.frames, self.fps, self.size, self.crop, self.loop = frames, fps, size, crop, loop
         self.files = find_videos(self.root)
         self.ids = [safe_name(self._name(path)) for path in self.files]
-        repeated = [name for i, name in enumerate(self.ids) if name in self.ids[:i]]
-        if repeated:
-            raise UserError(f"{self.root}: two files would both be called {repeated[0]}; rename one")
+        check_names(self.root, self.ids)
 
     def _name(self, path: Path) -> str:
         inside = path.name if path == self.root else str(path.relative_to(self.root))

@@ -8,6 +8,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from lvcf.data.clip import Batch, Clip
+from lvcf.errors import UserError
 
 Stage = Literal["train", "val", "test", "predict"]
 
@@ -22,6 +23,8 @@ class ClipDataModule(LightningDataModule):
 
     def __init__(self, batch_size: int, num_workers: int) -> None:
         super().__init__()
+        if batch_size < 1:
+            raise UserError(f"data.batch_size {batch_size}: at least 1 is needed")
         self.batch_size, self.num_workers = batch_size, num_workers
 
     def make_dataset(self, stage: Stage) -> Dataset[Clip]:

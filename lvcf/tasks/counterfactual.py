@@ -20,6 +20,7 @@ from lvcf.errors import UserError
 from lvcf.guidance.goal import Goal, make_goal, parse_target
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
+from lvcf.run_folder import read_optional
 
 Inversion = Literal["recorded", "ddim", "sdedit"]
 Solver = Literal["ddim", "dpmpp_2m"]
@@ -84,6 +85,10 @@ class CounterfactualTask(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        if steps < 1:
+            raise UserError(f"model.steps {steps}: at least one step is needed")
+        if not 0.0 < strength <= 1.0:
+            raise UserError(f"model.strength {strength}: choose a number above 0 and up to 1")
         self.backbone = backbone.eval().requires_grad_(False)
         self.target_model = target_model.freeze()
         self.request = parse_target(target, target_model)
@@ -91,10 +96,11 @@ class CounterfactualTask(LightningModule):
         self.guidance_scale, self.steps, self.strength = guidance_scale, steps, strength
         self.inversion, self.solver, self.decode = inversion, solver, decode
         self.tolerance, self.seed = tolerance, seed
+        self.configuration = ""  # the command line's whole configuration, for the run's folder
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Edit]:
         """Edit a batch; an unreadable clip is not among the results."""
-        good = [i for i, error in enumerate(batch["error"]) if not error]
+        good = self._readable(batch)
         if all(self.is_done(batch["id"][i]) for i in good):
             return []
         started = time.perf_counter()
@@ -107,6 +113,14 @@ class CounterfactualTask(LightningModule):
             self._notify("on_decoded", state)
         seconds = (time.perf_counter() - started) / len(good)
         return [self._edit(state, row, seconds) for row in range(len(good))]
+
+    def _readable(self, batch: Batch) -> list[int]:
+        """The samples that can be explained; one on which M says no number gets that for its error."""
+        finite = self.judge(batch["video"]).reshape(len(batch["id"]), -1).isfinite().all(1).tolist()
+        for i, fine in enumerate(finite):
+            if not (fine or batch["error"][i]):
+                batch["error"][i] = "the target model's output is not a finite number on this clip; check its weights"
+        return [i for i, error in enumerate(batch["error"]) if not error]
 
     def make_output(self) -> None:
         """Make the run's folder.
@@ -124,8 +138,9 @@ class CounterfactualTask(LightningModule):
             ) from error
 
     def is_done(self, name: str) -> bool:
-        """Whether a clip's folder stands already; a batch is computed unless all of its clips do."""
-        return (self.output / "predictions" / safe_name(name) / "result.json").exists()
+        """Whether a clip's folder stands and did not fail; a batch is computed unless all of its clips are done."""
+        result = read_optional(self.output / "predictions" / safe_name(name) / "result.json")
+        return result is not None and result["status"] != "failed"
 
     def settings(self) -> dict[str, Any]:
         """What decides the result beside data, models and callbacks; kept in the run's manifest."""

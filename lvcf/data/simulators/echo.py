@@ -29,7 +29,7 @@ SECTOR_HALF_ANGLE = np.deg2rad(43.0)
 SECTOR_DEPTH = 107.0
 ANNULUS = 0.68
 """Half-width of the mitral annulus as a share of the ventricle's."""
-MARKER = (slice(97, 105), slice(5, 13))
+MARKER = (slice(4, 12), slice(4, 12))
 """Rows and columns of the planted shortcut, outside the sector."""
 _CANVAS_ORIGIN = (40, 90)
 _CANVAS_SHAPE = (170, 180)

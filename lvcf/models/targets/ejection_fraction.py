@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from einops import rearrange
 from huggingface_hub import PyTorchModelHubMixin
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from lvcf.configuration import find_weights
+from lvcf.errors import UserError
 from lvcf.models.targets.base import TargetModel
 
 MEAN_EF, STD_EF = 47.5, 22.8
@@ -109,9 +113,23 @@ class EchoFrameTransformer(
 
 def echo_resnet_3d(weights: str) -> EchoResNet3D:
     """Load the default target model from a folder, or from the shipped weights by name (``phantom/target``)."""
-    return EchoResNet3D.from_pretrained(find_weights(weights))
+    return _load(EchoResNet3D, weights)
 
 
 def echo_frame_transformer(weights: str) -> EchoFrameTransformer:
     """Load the oracle from a folder, or from the shipped weights by name (``phantom/oracle``)."""
-    return EchoFrameTransformer.from_pretrained(find_weights(weights))
+    return _load(EchoFrameTransformer, weights)
+
+
+Network = TypeVar("Network", EchoResNet3D, EchoFrameTransformer)
+
+
+def _load(network: type[Network], weights: str) -> Network:
+    folder = find_weights(weights)
+    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder}: lacks {' and '.join(missing)}; point to a whole folder or run make weights")
+    try:
+        return network.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{folder}: does not load ({' '.join(str(error).split())[:300]}); copy it again") from error
