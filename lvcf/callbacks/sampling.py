@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ class SamplingState:
         backbone: the generator's parts.
         model: M.
         read: latents to M's output, as M sees them.
+        pull_back: gradients at the clean estimates of some active rows to gradients at their z_t, through the denoiser.
         prompt: embedding that steers sampling.
         reference_prompt: embedding on the recorded path (the inversion's).
         generators: one per sample, seeded from (seed, id).
@@ -66,6 +68,7 @@ class SamplingState:
     backbone: Backbone
     model: TargetModel
     read: Read
+    pull_back: Callable[[SamplingState, Tensor, Tensor], Tensor]
     prompt: Embedding
     reference_prompt: Embedding
     generators: list[torch.Generator]

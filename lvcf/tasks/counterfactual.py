@@ -175,6 +175,7 @@ class CounterfactualTask(LightningModule):
             backbone=self.backbone,
             model=self.target_model,
             read=lambda z, rows: self.judge(self._clip(z, video[rows], reconstruction[rows])),
+            pull_back=self._pull_back,
             prompt=prompt,
             reference_prompt=reference_prompt,
             generators=generators,
@@ -258,20 +259,39 @@ class CounterfactualTask(LightningModule):
     def _estimate(self, state: SamplingState) -> None:
         """Clean estimates of the active rows, and of the recorded path, in one pass of the denoiser."""
         rows, t = state.rows, state.t
-        parts, prompts = [state.z[rows]], [state.prompt[rows]]
-        guided = self.prompt == "target" and self.guidance_scale != 1.0
+        parts, prompts = self._sampled_path(state, rows, state.z[rows])
         recorded = self.inversion == "recorded"
-        if guided:
-            parts, prompts = [*parts, state.z[rows]], [*prompts, state.reference_prompt[rows]]
         if recorded:
             parts.append(noised(state.z_ref[rows], state.noise[rows], self.backbone.alpha_sigma(t)))
             prompts.append(state.reference_prompt[rows])
-        clean, _ = self.backbone.predict(torch.cat(parts), t.repeat(len(parts)), Embedding.cat(prompts))
-        estimates = list(clean.float().chunk(len(parts)))
-        state.clean = estimates[0]
-        if guided:
-            state.clean = estimates[1] + self.guidance_scale * (estimates[0] - estimates[1])
+        estimates = self._predicted(parts, prompts, t)
+        state.clean = self._guided(estimates)
         state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(state.clean)
+
+    def _sampled_path(self, state: SamplingState, rows: Tensor, z: Tensor) -> tuple[list[Tensor], list[Embedding]]:
+        """The denoiser's inputs for the sampled path: once, or twice under classifier-free guidance."""
+        if self.prompt == "neutral" or self.guidance_scale == 1.0:
+            return [z], [state.prompt[rows]]
+        return [z, z], [state.prompt[rows], state.reference_prompt[rows]]
+
+    def _predicted(self, parts: list[Tensor], prompts: list[Embedding], t: Tensor) -> list[Tensor]:
+        clean, _ = self.backbone.predict(torch.cat(parts), t.repeat(len(parts)), Embedding.cat(prompts))
+        return list(clean.float().chunk(len(parts)))
+
+    def _guided(self, estimates: list[Tensor]) -> Tensor:
+        """Classifier-free guidance (Ho & Salimans 2022) between the neutral and the target prompt."""
+        if self.prompt == "neutral" or self.guidance_scale == 1.0:
+            return estimates[0]
+        return estimates[1] + self.guidance_scale * (estimates[0] - estimates[1])
+
+    def _pull_back(self, state: SamplingState, places: Tensor, gradient: Tensor) -> Tensor:
+        """From a gradient at the clean estimates of some active rows to the gradient at their z_t."""
+        rows = state.rows[places]
+        with torch.enable_grad():
+            z = state.z[rows].detach().requires_grad_(True)
+            clean = self._guided(self._predicted(*self._sampled_path(state, rows, z), state.t[places]))
+            (pulled,) = torch.autograd.grad(clean, z, gradient)
+        return pulled
 
     def _advance(self, state: SamplingState, s: Tensor) -> None:
         """Step the active rows to times ``s``; recorded noise is for the stride actually taken."""
