@@ -17,6 +17,7 @@ def rows(
     return [
         {
             "id": str(i),
+            "task": "regression",
             "status": "reached" if r else "not_reached",
             "prediction_after": a,
             "target_low": lo,

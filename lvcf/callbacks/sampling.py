@@ -24,6 +24,15 @@ class Read(Protocol):
 
 
 @dataclass
+class Prompts:
+    """What the denoiser is told: on the sampled path, without the explained attribute, and on the inverted path."""
+
+    sampled: Embedding
+    neutral: Embedding
+    inversion: Embedding
+
+
+@dataclass
 class SamplingState:
     """Everything a batch of samples needs; first axis B = samples, unless it says A = active rows.
 
@@ -35,8 +44,7 @@ class SamplingState:
         model: M.
         read: latents to M's output, as M sees them.
         pull_back: gradients at the clean estimates of some active rows to gradients at their z_t, through the denoiser.
-        prompt: embedding that steers sampling.
-        reference_prompt: embedding on the recorded path (the inversion's).
+        prompts: embeddings of what the denoiser is told.
         generators: one per sample, seeded from (seed, id).
         grid: dense falling times ``(steps + 1,)``, shared.
         z_ref: latents of the factual videos.
@@ -69,8 +77,7 @@ class SamplingState:
     model: TargetModel
     read: Read
     pull_back: Callable[[SamplingState, Tensor, Tensor], Tensor]
-    prompt: Embedding
-    reference_prompt: Embedding
+    prompts: Prompts
     generators: list[torch.Generator]
     grid: Tensor
     z_ref: Tensor

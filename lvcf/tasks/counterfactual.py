@@ -12,7 +12,7 @@ import torch
 from lightning import LightningModule
 from torch import Tensor
 
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
+from lvcf.callbacks.sampling import Prompts, SamplingCallback, SamplingState, full_precision
 from lvcf.data.clip import Batch, round_to_8_bits, safe_name
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
 from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
@@ -26,6 +26,7 @@ Inversion = Literal["recorded", "ddim", "sdedit"]
 Solver = Literal["ddim", "dpmpp_2m"]
 Decode = Literal["plain", "residual"]
 Prompt = Literal["neutral", "target"]
+InversionPrompt = Literal["neutral", "factual"]
 
 
 @dataclass
@@ -59,6 +60,8 @@ class CounterfactualTask(LightningModule):
         prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.
         guidance_scale: classifier-free guidance between the neutral and the target prompt; 1 leaves it out.
         steps: places of the dense time grid.
+        inversion_prompt: what the recorded path or the inversion is told: ``neutral``, or ``factual`` (what M says of the
+            clip, in the prompt's words); a neutral ``prompt`` is always inverted with itself.
         strength: where on the noise axis sampling starts, 0-1.
         inversion: ``recorded`` (edit-friendly), ``ddim`` or ``sdedit``.
         solver: ``ddim`` or ``dpmpp_2m``.
@@ -75,6 +78,7 @@ class CounterfactualTask(LightningModule):
         output: Path,
         prompt: Prompt = "neutral",
         prompt_template: str = "{metadata} {target}",
+        inversion_prompt: InversionPrompt = "neutral",
         guidance_scale: float = 3.0,
         steps: int = 12,
         strength: float = 0.9,
@@ -93,6 +97,7 @@ class CounterfactualTask(LightningModule):
         self.target_model = target_model.freeze()
         self.request = parse_target(target, target_model)
         self.output, self.prompt, self.prompt_template = output, prompt, prompt_template
+        self.inversion_prompt = inversion_prompt
         self.guidance_scale, self.steps, self.strength = guidance_scale, steps, strength
         self.inversion, self.solver, self.decode = inversion, solver, decode
         self.tolerance, self.seed = tolerance, seed
@@ -144,7 +149,16 @@ class CounterfactualTask(LightningModule):
 
     def settings(self) -> dict[str, Any]:
         """What decides the result beside data, models and callbacks; kept in the run's manifest."""
-        names = ("guidance_scale", "steps", "strength", "inversion", "solver", "decode", "prompt_template")
+        names = (
+            "inversion_prompt",
+            "guidance_scale",
+            "steps",
+            "strength",
+            "inversion",
+            "solver",
+            "decode",
+            "prompt_template",
+        )
         return {name: getattr(self, name) for name in names}
 
     def judge(self, video: Tensor) -> Tensor:
@@ -167,7 +181,7 @@ class CounterfactualTask(LightningModule):
         with full_precision(video.device):
             z_ref = self.backbone.encode(video)
             reconstruction = self.backbone.decode(z_ref, video.shape[2])
-            prompt, reference_prompt = self._prompts(batch["neutral_prompt"], edges)
+            prompts = self._prompts(batch["neutral_prompt"], edges, before)
         state = SamplingState(
             ids=ids,
             video=video,
@@ -176,8 +190,7 @@ class CounterfactualTask(LightningModule):
             model=self.target_model,
             read=lambda z, rows: self.judge(self._clip(z, video[rows], reconstruction[rows])),
             pull_back=self._pull_back,
-            prompt=prompt,
-            reference_prompt=reference_prompt,
+            prompts=prompts,
             generators=generators,
             grid=self.backbone.time_grid(self.steps, self.strength).to(z_ref),
             z_ref=z_ref,
@@ -212,14 +225,21 @@ class CounterfactualTask(LightningModule):
         edges = [self.request.edges(value, label, draw) for value, label, draw in known]
         return make_goal(edges, self.target_model, self.tolerance).to(before.device), edges
 
-    def _prompts(self, metadata: list[str], edges: list[tuple[float, float]]) -> tuple[Embedding, Embedding]:
-        """Embeddings that steer and that stay neutral."""
+    def _prompts(self, metadata: list[str], edges: list[tuple[float, float]], before: Tensor) -> Prompts:
+        """Embeddings of what sampling is told, what the inversion is told, and neither."""
         neutral = self.backbone.embed(metadata)
         if self.prompt == "neutral":
-            return neutral, neutral
-        words = [self._say(low, high) for low, high in edges]
-        filled = [self.prompt_template.format(metadata=m, target=w) for m, w in zip(metadata, words, strict=True)]
-        return self.backbone.embed(filled), neutral
+            return Prompts(neutral, neutral, neutral)
+        target = self.backbone.embed(self._filled(metadata, [self._say(low, high) for low, high in edges]))
+        if self.inversion_prompt == "neutral":
+            return Prompts(target, neutral, neutral)
+        said = before.tolist() if self.target_model.task == "regression" else before.argmax(-1).tolist()
+        factual = self.backbone.embed(self._filled(metadata, [self._say(value, value) for value in said]))
+        return Prompts(target, neutral, factual)
+
+    def _filled(self, metadata: list[str], words: list[str]) -> list[str]:
+        pairs = zip(metadata, words, strict=True)
+        return [self.prompt_template.format(metadata=known, target=word) for known, word in pairs]
 
     def _say(self, low: float, high: float) -> str:
         """A class's name, or the middle of a range as a whole number."""
@@ -238,7 +258,7 @@ class CounterfactualTask(LightningModule):
             state.z_ref,
             times,
             self.backbone.alpha_sigma,
-            lambda z, t: self.backbone.predict(z, t, state.reference_prompt)[0],
+            lambda z, t: self.backbone.predict(z, t, state.prompts.inversion)[0],
         )
 
     def _sample(self, state: SamplingState) -> None:
@@ -263,7 +283,7 @@ class CounterfactualTask(LightningModule):
         recorded = self.inversion == "recorded"
         if recorded:
             parts.append(noised(state.z_ref[rows], state.noise[rows], self.backbone.alpha_sigma(t)))
-            prompts.append(state.reference_prompt[rows])
+            prompts.append(state.prompts.inversion[rows])
         estimates = self._predicted(parts, prompts, t)
         state.clean = self._guided(estimates)
         state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(state.clean)
@@ -271,8 +291,8 @@ class CounterfactualTask(LightningModule):
     def _sampled_path(self, state: SamplingState, rows: Tensor, z: Tensor) -> tuple[list[Tensor], list[Embedding]]:
         """The denoiser's inputs for the sampled path: once, or twice under classifier-free guidance."""
         if self.prompt == "neutral" or self.guidance_scale == 1.0:
-            return [z], [state.prompt[rows]]
-        return [z, z], [state.prompt[rows], state.reference_prompt[rows]]
+            return [z], [state.prompts.sampled[rows]]
+        return [z, z], [state.prompts.sampled[rows], state.prompts.neutral[rows]]
 
     def _predicted(self, parts: list[Tensor], prompts: list[Embedding], t: Tensor) -> list[Tensor]:
         clean, _ = self.backbone.predict(torch.cat(parts), t.repeat(len(parts)), Embedding.cat(prompts))

@@ -120,7 +120,6 @@ def test_real_lists_have_more_columns_and_windows_line_ends(tmp_path) -> None:
     assert read_file_list(tmp_path) == [("0X100009310A3BD7FC", 78.49840625, "VAL")]
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a list saved by a spreadsheet with a byte order mark is refused")
 def test_a_byte_order_mark_does_not_hide_the_first_column(tmp_path) -> None:
     (tmp_path / "FileList.csv").write_bytes(b"\xef\xbb\xbfFileName,EF,Split\na,50,TEST\n")
     assert read_file_list(tmp_path) == [("a", 50.0, "TEST")]
@@ -160,7 +159,6 @@ def test_a_folder_name_cannot_leave_its_parent(name, safe) -> None:
     assert (Path("/runs") / safe_name(name)).parent == Path("/runs")
 
 
-@pytest.mark.xfail(strict=True, reason="bug: clips whose safe names collide overwrite or skip each other")
 def test_two_clips_whose_folders_would_be_one_are_refused_or_kept_apart(tmp_path) -> None:
     """'a b' and 'a_b' are both written to predictions/a_b: the second would count as done."""
     root = make_set(tmp_path, [row("a b"), row("a_b")])

@@ -147,7 +147,6 @@ def test_the_marker_shows_ef_and_only_where_it_is_planted() -> None:
         assert (clip == without).all()
 
 
-@pytest.mark.xfail(strict=True, reason="bug: 16 of the marker's 64 pixels lie inside the sector")
 def test_the_marker_lies_outside_the_sector() -> None:
     unmarked = render(factors(2, gain=1.15), TIMES)
     assert (unmarked[(slice(None), *MARKER)] == 0).all()
