@@ -6,7 +6,7 @@ LVCF = $(VENV)/bin/lvcf
 PIP = $(PY) -m pip --disable-pip-version-check install -q -c constraints.txt
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
-PARTS = autoencoder target oracle denoiser
+PARTS = autoencoder target oracle denoiser denoiser_longer
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -137,11 +137,11 @@ def write_tables(rows: list[dict[str, Any]], output: Path) -> None:
         csv_writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
         csv_writer.writeheader()
         csv_writer.writerows(rows)
-    headings = ["method", *(h for h in COLUMNS if any(isinstance(row[h], float) for row in rows))]
+    headings = ["method", "n", *(h for h in COLUMNS if any(isinstance(row[h], float) for row in rows))]
     lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     lines += ["| " + " | ".join(shown(row, h) for h in headings) + " |" for row in rows]
     (output / "table.md").write_text("\n".join(lines) + "\n")
-    table = Table(title=f"{output}: {rows[0]['n']} clips a row, mean ± standard error")
+    table = Table(title=f"{output}: mean ± standard error over n clips")
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "method" else "right", overflow="fold")
     for row in rows:
@@ -153,6 +153,6 @@ def shown(row: dict[str, Any], heading: str) -> str:
     """A table entry."""
     value, error = row[heading], row.get(f"{heading} se")
     if not isinstance(value, float):
-        return str(value) if heading == "method" else "–"
+        return str(value) if heading in ("method", "n") else "–"
     digits = 3 if abs(value) < 2 else 2 if abs(value) < 20 else 1
     return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if isinstance(error, float) else "")

@@ -23,7 +23,7 @@ class GradientGuidance(SamplingCallback):
         samples: perturbed gradients that are averaged.
         noise: standard deviation of the perturbations, in units of the latent's own deviation.
         attention: keep the gradient only where it is strong.
-        through_denoiser: differentiate through the denoiser too.  Its Jacobian at z_t is, up to a factor, the covariance
+        through_denoiser: differentiate through the denoiser too: its Jacobian at z_t is, up to a factor, the covariance
             of z_0 given z_t (Tweedie), so the edit follows what the backbone thinks can change together, and directions
             that only fool M vanish.  Costs one more pass of the denoiser, forwards and backwards.
     """

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 PARTS = ("backbone", "target", "oracle")
-TRAININGS = ("autoencoder", "denoiser", "target", "oracle")
+TRAININGS = ("autoencoder", "denoiser", "denoiser_longer", "target", "oracle")
 NOTICE = "The default weights were trained on simulated echocardiograms only; on real ones they are a demonstration."
 
 
@@ -36,7 +36,7 @@ def card(logs: Path) -> str:
         "---\nlicense: apache-2.0\n---\n# Default weights of the echo phantom (simulated)\n",
         NOTICE,
         "\nMade by `make weights`: 2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`, split 80/10/10), then",
-        "`configs/phantom/{autoencoder,target,oracle,denoiser}.yaml`. 16-bit; computed in float32.\n",
+        "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer}.yaml`. 16-bit; computed in float32.\n",
         "| training | steps | last validation |\n|---|---|---|",
     ]
     for training in TRAININGS:

@@ -60,7 +60,7 @@ class CounterfactualTask(LightningModule):
         prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.
         guidance_scale: classifier-free guidance between the neutral and the target prompt; 1 leaves it out.
         steps: places of the dense time grid.
-        inversion_prompt: what the recorded path or the inversion is told: ``neutral``, or ``factual`` (what M says of the
+        inversion_prompt: what the inverted path is told: ``neutral``, or ``factual`` (what M says of the
             clip, in the prompt's words); a neutral ``prompt`` is always inverted with itself.
         strength: where on the noise axis sampling starts, 0-1.
         inversion: ``recorded`` (edit-friendly), ``ddim`` or ``sdedit``.
