@@ -366,7 +366,7 @@ def test_two_files_of_one_name(capfd, arguments, tmp_path) -> None:
     (tmp_path / "clips").mkdir()
     for suffix in ("avi", "mkv"):
         write_lossless(tmp_path / "clips" / f"a.{suffix}", grey(20, 32), 8.0)
-    assert "two files would both be called a" in fails(capfd, own(arguments, tmp_path / "clips"))
+    assert "would share a folder; rename one" in fails(capfd, own(arguments, tmp_path / "clips"))
 
 
 @pytest.mark.parametrize("crop", ["[0,0,500,500]", "[20,0,10,30]"])
@@ -387,11 +387,17 @@ def test_a_short_clip_of_ones_own_fails_with_the_way_out_and_loops_on_request(ca
     assert main(looped) == 0
 
 
-def test_a_loss_that_is_no_number_stops_with_one_line(capfd, arguments, tmp_path, target_folder) -> None:
+def test_a_target_model_that_says_no_number_fails_every_clip(capfd, arguments, tmp_path, target_folder) -> None:
     """A target model whose weights hold NaN: no clip may be called done."""
     model = EchoResNet3D.from_pretrained(target_folder)
     with torch.no_grad():
         model.head.bias.fill_(float("nan"))
     model.save_pretrained(tmp_path / "broken")
-    line = fails(capfd, [*arguments, f"--model.target_model.weights={tmp_path / 'broken'}"])
-    assert "nan" in line.lower()
+    capfd.readouterr()
+    assert main([*arguments, f"--model.target_model.weights={tmp_path / 'broken'}"]) == 1
+    out, err = capfd.readouterr()
+    assert told(err) == []
+    written = results(tmp_path / "run").values()
+    assert len(written) == out.count(": failed: ") == 3
+    assert all("not a finite number" in r["hint"] and r["status"] == "failed" for r in written)
+    assert not list((tmp_path / "run").rglob("*.mkv"))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import math
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ import torch
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
 from lvcf.data.clip import to_clip
 from lvcf.data.video import read_video
+from lvcf.models.pack import NOTICE
 from lvcf.models.targets.ejection_fraction import echo_resnet_3d
 from tests.helpers import ROOT, predict_arguments, results, subset
 
@@ -186,13 +189,14 @@ def test_the_settings_a_user_may_choose(tmp_path, echo_root, backbone_folder, ta
         assert math.isfinite(result["prediction_after"])
 
 
+@pytest.mark.parametrize("size", [112, 32])
 def test_without_callbacks_and_with_residual_decoding_the_clip_comes_back(
-    tmp_path, echo_root, backbone_folder, target_folder
+    tmp_path, echo_root, backbone_folder, target_folder, size
 ) -> None:
-    """Composition through the command line, at the clips' own size (a resized x lies between 8-bit levels)."""
+    """Composition through the command line, at the clips' own size and resized."""
     data = subset(echo_root, tmp_path / "data", 2)
     writer = '[{"class_path": "lvcf.callbacks.writer.PredictionWriter", "init_args": {"method": "off"}}]'
-    off = [f"--trainer.callbacks={writer}", "--model.prompt=neutral", "--model.decode=residual", "--data.size=112"]
+    off = [f"--trainer.callbacks={writer}", "--model.prompt=neutral", "--model.decode=residual", f"--data.size={size}"]
     assert main(predict_arguments(data, backbone_folder, target_folder, tmp_path / "run", *off)) == 0
     for name, result in results(tmp_path / "run").items():
         folder = tmp_path / "run" / "predictions" / name
@@ -222,3 +226,26 @@ def test_threads_are_what_was_asked_for(tmp_path, echo_root, backbone_folder, ta
         assert json.loads((tmp_path / "run" / "manifest.json").read_text())["threads"] == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_real_echocardiogram_goes_through_and_its_report_says_what_the_weights_saw(
+    tmp_path, backbone_folder, target_folder
+) -> None:
+    """real_echo.yaml on the file that pydicom ships, from the clip to the report."""
+    backbone, run = tmp_path / "backbone", tmp_path / "run"
+    shutil.copytree(backbone_folder, backbone)
+    index = backbone / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "_notice": NOTICE}))
+    options = [f"--model.backbone.weights={backbone}", f"--model.target_model.weights={target_folder}"]
+    options += [f"--model.output={run}", "--model.steps=2", "--data.size=32", "--threads=1"]
+    options += ["--trainer.precision=32-true", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    assert main(["predict", "--config", "real_echo.yaml", *options]) == 0
+    (result,) = results(run).values()
+    assert result["id"] == "examples_ybr_color"
+    assert result["target"]["low"] == pytest.approx(result["prediction_before"] - 20, abs=1e-3)
+    assert main(["evaluate", str(run)]) == 0  # no truth, so no oracle is needed
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["simulated"] is False
+    assert not any(name.startswith("truth/") for name in metrics)
+    assert main(["report", str(run)]) == 0
+    assert NOTICE in html.unescape((run / "report.html").read_text())

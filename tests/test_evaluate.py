@@ -62,6 +62,12 @@ def test_the_share_within_tolerance_counts_statuses() -> None:
     assert adherence(rows([1.0, 2, 3, 4], [1.0, 2, 3, 4], reached=reached))["adherence/within_tolerance"] == 0.75
 
 
+def test_of_a_classifier_only_the_flip_rate_is_told() -> None:
+    done = [{**row, "task": "classification"} for row in rows([0.9, 0.2], [1.0, 0.0], reached=[True, False])]
+    assert adherence(done) == {"adherence/flip_rate": 0.5}
+    assert "adherence/mae" not in summarise(done)
+
+
 def test_means_leave_failed_clips_out_and_count_them() -> None:
     done = [
         {**row, "fidelity/ssim": s, "steps": 4} for row, s in zip(rows([1.0, 2], [1.0, 3]), (0.8, 0.9), strict=True)

@@ -2,79 +2,173 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
+from torch import Tensor
 
 from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.last_correction import LastCorrection
 from lvcf.callbacks.refinement import MultiScalePerceptualRefinement, decode_with_features
-from lvcf.data.clip import round_to_8_bits
-from lvcf.guidance.goal import Goal
+from lvcf.callbacks.sampling import SamplingState
+from lvcf.data.clip import Clip, round_to_8_bits, to_frames
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.refinement.mask import blend, difference_map, nested_masks
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.toys import Capture, GaussianBackbone, LinearTarget, make_clips, predict
 
 SHARES = [0.05, 0.1, 0.2, 0.3, 0.5]
+REFERENCES = pytest.mark.parametrize("reference", ["reconstruction", "source", "residual"])
 
 
-def refinement(reference: str = "source", **options) -> MultiScalePerceptualRefinement:
-    return MultiScalePerceptualRefinement(reference, SHARES, [1.0, 1.0], **{"radius": 0, "feather": 0.0, **options})
+class FadedBackbone(GaussianBackbone):
+    """Decodes a little paler than it encoded, so that d_ref is not x."""
+
+    def decode(self, latent: Tensor, frames: int) -> Tensor:
+        return 0.9 * super().decode(latent, frames)
 
 
-@pytest.fixture
-def edit() -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents with graded changes in the quarter that M reads and weaker ones everywhere, and the reference."""
-    z_ref = torch.stack([c["video"] for c in make_clips(2, size=16, frames=8)])
-    change = 0.02 * torch.rand_like(z_ref)
-    change[..., :8, :8] += 0.1 + 0.4 * torch.rand(2, 1, 8, 8, 8)
-    return (z_ref + change).clamp(-1, 1), z_ref
+def refinement(reference: str = "source", shares: list[float] = SHARES) -> MultiScalePerceptualRefinement:
+    return MultiScalePerceptualRefinement(reference, shares, [1.0, 1.0], radius=0, feather=0.0)
 
 
-def goal_at(value: torch.Tensor, tolerance: float) -> Goal:
-    return Goal(value, value, scale=20.0, tolerance=tolerance)
+def guidance(weight: float = 0.1) -> GradientGuidance:
+    return GradientGuidance(ConstantWeight(weight), samples=2, noise=0.1)
 
 
-@pytest.mark.parametrize("reference", ["reconstruction", "source", "residual"])
-def test_the_chosen_mask_is_the_smallest_that_keeps_the_model_within_tolerance(edit, reference) -> None:
-    z, z_ref = edit
-    backbone, model = GaussianBackbone(), LinearTarget().freeze()
-    aim = goal_at(model(round_to_8_bits(z)), tolerance=4.0)
-    assert not aim.reached(model(z_ref)).any()  # something has to be kept
-    result, chosen = refinement(reference).refine(backbone, model, aim, z, z_ref, z_ref)
-    assert aim.reached(model(round_to_8_bits(result))).all()
-    features = [decode_with_features(backbone, latent, 8)[1] for latent in (z, z_ref)]
-    family = nested_masks(difference_map(*features, [1.0, 1.0], z.shape[2:]), SHARES, 0, 0.0)
-    for row in range(2):
-        at = next(i for i, mask in enumerate(family) if torch.equal(mask[row], chosen[row]))
-        assert at > 0
-        for smaller in family[:at]:
-            blended = round_to_8_bits(blend(z, z_ref, z_ref, smaller, reference))
-            assert not aim.reached(model(blended))[row]
-    assert float(chosen.mean()) < 0.35
-    torch.testing.assert_close(result[(chosen == 0).expand_as(result)], z_ref[(chosen == 0).expand_as(result)])
+def clips_of(n: int) -> list[Clip]:
+    return make_clips(n, size=16, frames=8)
 
 
-def test_where_no_mask_keeps_the_target_the_whole_edit_stays(edit) -> None:
-    z, z_ref = edit
-    model = LinearTarget().freeze()
-    aim = goal_at(model(round_to_8_bits(z)), tolerance=4.0)
-    hopeless = replace(aim, low=aim.low + 30.0, high=aim.high + 30.0)
-    result, mask = refinement().refine(GaussianBackbone(), model, hopeless, z, z_ref, z_ref)
-    assert (mask == 1).all()
-    torch.testing.assert_close(result, z.clamp(-1, 1))
+def run(tmp_path, callbacks: list, target: str = "delta:8", clips: list[Clip] | None = None, **options):
+    """The task with a backbone that fades: the edits and the state that sampling left."""
+    settings = {"steps": 6, "tolerance": 1.0, **options}
+    capture = Capture()
+    task = CounterfactualTask(FadedBackbone(), LinearTarget(), target, tmp_path, **settings)
+    edits = predict(task, clips or clips_of(3), [*callbacks, capture])
+    return edits, capture.states[0]
 
 
-def test_samples_of_a_batch_choose_apart(edit) -> None:
-    z, z_ref = edit
-    model = LinearTarget().freeze()
-    reading = model(round_to_8_bits(z))
-    aim = Goal(reading + torch.tensor([0.0, 30.0]), reading + torch.tensor([0.0, 30.0]), 20.0, 4.0)
-    _, mask = refinement().refine(GaussianBackbone(), model, aim, z, z_ref, z_ref)
-    assert float(mask[0].mean()) < 0.5
-    assert (mask[1] == 1).all()
+def family(state: SamplingState, z: Tensor) -> list[Tensor]:
+    """The nested masks of latents ``z``, made anew."""
+    features = [decode_with_features(state.backbone, latent, 8)[1] for latent in (z, state.z_ref)]
+    return nested_masks(difference_map(*features, [1.0, 1.0], state.video.shape[2:]), SHARES, 0, 0.0)
+
+
+@REFERENCES
+def test_the_chosen_mask_is_the_smallest_that_keeps_the_model_within_tolerance(tmp_path, reference) -> None:
+    """Every smaller one, blended by hand and rounded to 8 bits, leaves it."""
+    edits, state = run(tmp_path, [guidance(), refinement(reference), LastCorrection()], tolerance=2.0)
+    decoded = state.backbone.decode(state.z, 8)
+    assert len(state.masks) == len(SHARES)
+    for row, edit in enumerate(edits):
+        at = next(i for i, mask in enumerate(state.masks) if torch.equal(mask[row], edit.mask))
+        for i, mask in enumerate(state.masks[: at + 1]):
+            blended = round_to_8_bits(blend(decoded, state.reconstruction, state.video, mask, reference))
+            reached = bool(state.goal.reached(state.model(blended))[row])
+            assert reached == (i == at)
+            if i == at:
+                assert (to_frames(edit.video) == to_frames(blended[row])).all()
+    assert float(torch.stack([e.mask for e in edits]).mean()) < 0.4
+
+
+@REFERENCES
+def test_outside_the_mask_stands_the_reference(tmp_path, reference) -> None:
+    edits, state = run(tmp_path, [guidance(), refinement(reference), LastCorrection()])
+    base = state.reconstruction if reference == "reconstruction" else state.video
+    for row, edit in enumerate(edits):
+        outside = (edit.mask == 0).expand_as(edit.video)
+        assert float(outside.float().mean()) > 0.4
+        torch.testing.assert_close(edit.video[outside], round_to_8_bits(base[row])[outside])
+
+
+def test_the_masks_are_nested_and_of_the_latents_when_sampling_ended(tmp_path) -> None:
+    """A last correction after MSPR does not move them."""
+    before = Capture()
+    _, state = run(tmp_path, [guidance(), before, refinement(), LastCorrection(largest=1.0)])
+    for one, other in zip(state.masks, family(state, before.latents[0]), strict=True):
+        assert torch.equal(one, other)
+    for small, large, share in zip(state.masks[:-1], state.masks[1:], SHARES, strict=False):
+        assert (small <= large).all()
+        assert small.mean(dim=(1, 2, 3, 4)).tolist() == pytest.approx([share] * 3, abs=0.01)
+
+
+@REFERENCES
+def test_the_model_then_reads_through_the_largest_mask(tmp_path, reference) -> None:
+    _, state = run(tmp_path, [guidance(), refinement(reference)])
+    rows = torch.tensor([2, 0])
+    z = state.z[rows].clone().requires_grad_(True)
+    mask = state.masks[-1][rows]
+    output = state.read(z, rows)
+    blended = blend(0.9 * z, state.reconstruction[rows], state.video[rows], mask, reference)
+    torch.testing.assert_close(output, state.model(blended))
+    (gradient,) = torch.autograd.grad(output.sum(), z)
+    assert float(gradient.abs().max()) > 0
+    assert not gradient[(mask == 0).expand_as(gradient)].any()
+
+
+@REFERENCES
+def test_a_last_correction_after_it_corrects_the_clip_that_refinement_leaves(tmp_path, reference) -> None:
+    """The latents move only inside the largest mask, and the blended clip is at the target."""
+    before, after = Capture(), Capture()
+    callbacks = [guidance(0.02), before, refinement(reference), LastCorrection(largest=1.0), after]
+    edits, state = run(tmp_path, callbacks, tolerance=0.5)
+    moved = after.latents[0] - before.latents[0]
+    outside = (state.masks[-1] == 0).expand_as(moved)
+    assert not moved[outside].any()
+    assert (moved.abs().flatten(1).max(1).values > 0).all()
+    assert state.goal.reached(state.read(state.z, torch.arange(3))).all()
+    for edit in edits:
+        assert bool(edit.goal.reached(state.model(edit.video[None])))
+        assert float(edit.mask.mean()) <= SHARES[-1] + 0.01
+        assert edit.facts["gradient_evaluations"] > 0
+
+
+def test_listed_before_it_the_correction_is_lost_behind_a_small_mask(tmp_path) -> None:
+    """Why the order matters: the whole edit is at the target, but a tenth of it is not."""
+    small = refinement(shares=[0.1])
+    share = {}
+    for name, last in (("before", [LastCorrection(largest=1.0), small]), ("after", [small, LastCorrection()])):
+        edits, state = run(tmp_path, [guidance(), *last], tolerance=0.25)
+        assert all(bool(e.goal.reached(state.model(e.video[None]))) for e in edits)
+        share[name] = [float(e.mask.mean()) for e in edits]
+    assert share["before"] == [1.0] * 3  # no mask keeps it, so the edit stays whole
+    assert share["after"] == pytest.approx([0.1] * 3, abs=0.01)
+
+
+def test_where_no_mask_keeps_the_target_the_whole_edit_stays(tmp_path) -> None:
+    edits, state = run(tmp_path, [guidance(0.01), refinement()], "delta:45")
+    whole = state.backbone.decode(state.z, 8)
+    for row, edit in enumerate(edits):
+        assert (edit.mask == 1).all()
+        assert (to_frames(edit.video) == to_frames(whole[row])).all()
+        assert not edit.goal.reached(state.model(edit.video[None]))
+
+
+def test_samples_of_a_batch_choose_apart(tmp_path) -> None:
+    clips = clips_of(2)
+    for clip, away in zip(clips, (8.0, 48.0), strict=True):
+        clip["label"] = float(LinearTarget().freeze()(clip["video"][None])) + away
+    near, far = run(tmp_path, [guidance(), refinement(), LastCorrection(steps=2)], "label", clips)[0]
+    assert float(near.mask.mean()) < 0.6
+    assert (far.mask == 1).all()
+
+
+def test_a_refined_batch_is_what_each_clip_is_alone(tmp_path) -> None:
+    clips, callbacks = clips_of(3), [guidance(), refinement(), LastCorrection()]
+    together = run(tmp_path, callbacks, clips=clips)[0]
+    for edit, clip in zip(together, clips, strict=True):
+        (alone,) = run(tmp_path, callbacks, clips=[clip])[0]
+        assert float((alone.mask != edit.mask).float().mean()) < 1e-3
+        torch.testing.assert_close(alone.video, edit.video, atol=2.1 / 127.5, rtol=0)
+
+
+@pytest.mark.parametrize("decode", ["plain", "residual"])
+@REFERENCES
+def test_refinement_never_undoes_what_sampling_reached(tmp_path, decode, reference) -> None:
+    edits, state = run(tmp_path, [guidance(0.05), refinement(reference), LastCorrection()], decode=decode)
+    for edit in edits:
+        assert bool(edit.goal.reached(state.model(edit.video[None])))
+        assert float(edit.mask.mean()) < 1.0
 
 
 def test_features_come_from_every_block_and_hooks_are_gone_afterwards(backbone) -> None:
@@ -99,25 +193,3 @@ def test_the_mask_finds_a_local_change_of_a_stock_decoders_latent(backbone) -> N
     assert float((change * mask[0, 0]).sum() / best) > 0.75
     assert 0.1 < float(mask.mean()) < 0.3
     assert float(mask[:, :, 0].max()) == 0.0  # causal: nothing changes at the beginning
-
-
-@pytest.mark.parametrize("decode", ["plain", "residual"])
-@pytest.mark.parametrize("reference", ["reconstruction", "source", "residual"])
-def test_refinement_never_undoes_what_sampling_reached(tmp_path, decode, reference) -> None:
-    def run(extra: list) -> tuple[list, Capture]:
-        capture = Capture()
-        task = CounterfactualTask(
-            GaussianBackbone(), LinearTarget(), "delta:8", tmp_path, steps=6, tolerance=0.5, decode=decode
-        )
-        guided = GradientGuidance(ConstantWeight(0.05), samples=1, noise=0.0)
-        return predict(task, make_clips(4, size=16, frames=8), [guided, LastCorrection(), *extra, capture]), capture
-
-    model = LinearTarget().freeze()
-    before, after = run([])[0], run([refinement(reference)])[0]
-    for one, other in zip(before, after, strict=True):
-        assert bool(one.goal.reached(model(one.video[None])))
-        assert bool(other.goal.reached(model(other.video[None])))
-        assert float(other.mask.mean()) < 1.0
-    clips = torch.stack([c["video"] for c in make_clips(4, size=16, frames=8)])
-    moved = [float((torch.stack([e.video for e in edits]) - clips).abs().mean()) for edits in (before, after)]
-    assert moved[1] <= moved[0] + 1e-6

@@ -1,0 +1,102 @@
+"""Packing trained parts into the package's weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lvcf.models.backbones.ltx import LTXBackbone
+from lvcf.models.pack import NOTICE, PARTS, TRAININGS, pack
+from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
+
+
+def write_log(folder: Path, rows: list[dict[str, str]]) -> None:
+    folder.mkdir(parents=True)
+    with (folder / "metrics.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory, backbone_folder, target_folder, oracle_folder) -> Path:
+    """What `make weights` leaves: the parts and a log of every training."""
+    root = tmp_path_factory.mktemp("trained")
+    for part, folder in zip(PARTS, (backbone_folder, target_folder, oracle_folder), strict=True):
+        shutil.copytree(folder, root / part)
+    for i, training in enumerate(TRAININGS):
+        rows = [
+            {"step": "9", "train/loss": "0.7", "val/mae": ""},
+            {"step": str(99 + i), "train/loss": "", "val/mae": "1.23456"},
+            {"step": str(109 + i), "train/loss": "0.2", "val/mae": ""},
+        ]
+        write_log(root / "logs" / training / "version_0", rows)
+    return root
+
+
+@pytest.fixture(scope="module")
+def packed(source, tmp_path_factory) -> tuple[Path, int]:
+    folder = tmp_path_factory.mktemp("packed")
+    (folder / "target").mkdir()
+    (folder / "target" / "old.safetensors").write_bytes(b"of the last time")
+    return folder, pack(source, folder)
+
+
+def test_every_weight_is_in_sixteen_bits_and_the_sources_stay(source, packed) -> None:
+    folder, size = packed
+    files = sorted(folder.rglob("*.safetensors"))
+    assert size == sum(p.stat().st_size for p in files)
+    assert [p.relative_to(folder) for p in files] == sorted(
+        p.relative_to(source) for p in source.rglob("*.safetensors")
+    )
+    for path in files:
+        before, after = load_file(source / path.relative_to(folder)), load_file(path)
+        assert list(before) == list(after)
+        for name, value in before.items():
+            assert value.dtype != torch.float16
+            assert after[name].dtype == (torch.float16 if value.dtype == torch.float32 else value.dtype)
+            torch.testing.assert_close(after[name].to(value.dtype), value, atol=1e-4, rtol=1e-3)
+    assert not list(folder.rglob("*.csv"))
+
+
+@torch.no_grad()
+def test_the_packed_models_load_in_float32_and_say_the_same(source, packed) -> None:
+    folder, _ = packed
+    video = torch.rand(2, 3, 16, 112, 112) * 2 - 1
+    for load, part in ((echo_resnet_3d, "target"), (echo_frame_transformer, "oracle")):
+        one, other = (load(str(root / part)).freeze() for root in (source, folder))
+        assert {p.dtype for p in other.parameters()} == {torch.float32}
+        torch.testing.assert_close(one(video), other(video), atol=0.3, rtol=0)
+    one, other = (LTXBackbone.from_pretrained(root / "backbone").eval() for root in (source, folder))
+    assert {p.dtype for p in other.parameters()} == {torch.float32}
+    z = one.encode(video[..., :32, :32])
+    torch.testing.assert_close(one.decode(z, 16), other.decode(z, 16), atol=0.02, rtol=0.02)
+    prompt = one.embed(["ejection fraction 30 percent"])
+    torch.testing.assert_close(prompt.tokens, other.embed(["ejection fraction 30 percent"]).tokens, atol=0.02, rtol=0)
+    assert one.notice == ""
+    assert other.notice == NOTICE  # goes into every report
+
+
+def test_the_card_tells_data_licence_steps_and_the_last_validation(packed) -> None:
+    folder, _ = packed
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlicense: apache-2.0\n---\n")
+    assert NOTICE in card
+    for i, training in enumerate(TRAININGS):
+        assert f"| {training} | {110 + i} | val/mae 1.235 |" in card
+    assert not [p for part in PARTS for p in (folder / part).rglob("README.md")]
+
+
+def test_the_newest_log_of_a_training_counts(source, tmp_path) -> None:
+    root = tmp_path / "trained"
+    shutil.copytree(source, root)
+    write_log(root / "logs" / "target" / "version_1", [{"step": "4", "val/mae": "9.0"}])
+    pack(root, tmp_path / "packed")
+    assert "| target | 5 | val/mae 9 |" in (tmp_path / "packed" / "README.md").read_text()
+    assert json.loads((tmp_path / "packed" / "backbone" / "model_index.json").read_text())["_notice"] == NOTICE

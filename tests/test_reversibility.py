@@ -1,0 +1,90 @@
+"""The way back: a run over another run's counterfactuals, whose target is what M said of the first clip."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lvcf.cli import main
+from lvcf.data.clip import to_clip, to_frames
+from lvcf.data.predictions import PredictionsDataset
+from lvcf.data.video import read_video
+from lvcf.datamodules.predictions import PredictionsDataModule
+from lvcf.evaluate import way_back
+from lvcf.run_folder import Prediction, read_predictions
+from tests.helpers import predict_arguments, results, subset
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory, echo_root, backbone_folder, target_folder) -> Path:
+    """Three clips, the last of them damaged."""
+    folder = tmp_path_factory.mktemp("there")
+    data = subset(echo_root, folder / "data", 3)
+    sorted((data / "Videos").iterdir())[2].write_bytes(b"")
+    assert main(predict_arguments(data, backbone_folder, target_folder, folder / "run")) == 1
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def back(there, backbone_folder, target_folder) -> Path:
+    arguments = predict_arguments(there, backbone_folder, target_folder, there.parent / "back")
+    kept = [a for a in arguments if a != "--data.size=32" and not a.startswith("--data.root")]
+    place = kept.index("--data.batch_size=2")
+    kept[place:place] = ["--data=PredictionsDataModule", f"--data.root={there}"]
+    assert main([*kept, "--model.target=label"]) == 0
+    return there.parent / "back"
+
+
+def test_the_clips_are_the_counterfactuals_labelled_with_the_first_reading(there) -> None:
+    dataset = PredictionsDataset(there, "metadata")
+    assert len(dataset) == 2  # not the failed one
+    for clip, name in zip((dataset[0], dataset[1]), dataset.ids, strict=True):
+        saved = read_video(there / "predictions" / name / "counterfactual.mkv").frames
+        assert (to_frames(clip["video"]) == saved).all()
+        assert clip["label"] == results(there)[name]["prediction_before"]
+        assert (clip["prompt"], clip["neutral_prompt"], clip["fps"]) == ("metadata", "metadata", 8.0)
+    assert PredictionsDataModule(there).make_dataset("predict").ids == dataset.ids
+
+
+def test_the_target_of_the_way_back_is_what_the_model_said_first(there, back) -> None:
+    first, second = results(there), results(back)
+    assert list(second) == [name for name, r in first.items() if r["status"] != "failed"]
+    for name, result in second.items():
+        assert result["target"]["low"] == pytest.approx(first[name]["prediction_before"], abs=1e-4)
+        assert result["prediction_before"] == pytest.approx(first[name]["prediction_after"], abs=1e-2)
+        one, other = (
+            read_video(run / "predictions" / name / f"{file}.mkv").frames
+            for run, file in ((there, "counterfactual"), (back, "factual"))
+        )
+        assert (one == other).all()
+
+
+def test_evaluate_adds_the_distance_to_the_clip_it_began_with(there, back) -> None:
+    assert main(["evaluate", str(back)]) == 0
+    metrics = json.loads((back / "metrics.json").read_text())
+    levels, there_levels = [], []
+    for name in results(back):
+        first = read_video(there / "predictions" / name / "factual.mkv").frames.astype(float)
+        levels.append(np.abs(read_video(back / "predictions" / name / "counterfactual.mkv").frames - first).mean())
+        there_levels.append(np.abs(read_video(back / "predictions" / name / "factual.mkv").frames - first).mean())
+    assert metrics["n"] == 2
+    assert metrics["reversibility/l1_levels"] == pytest.approx(np.mean(levels))
+    assert metrics["reversibility/l1_there"] == pytest.approx(np.mean(there_levels))
+    assert -1 <= metrics["reversibility/ssim"] < 1
+    assert main(["report", str(back)]) == 0
+
+
+def test_a_perfect_way_back_and_a_run_that_is_none(there, back, tmp_path) -> None:
+    prediction = read_predictions(back)[0]
+    shutil.copytree(prediction.folder, tmp_path / prediction.id)
+    origin = there / "predictions" / prediction.id / "factual.mkv"
+    shutil.copy(origin, tmp_path / prediction.id / "counterfactual.mkv")
+    measured = way_back(Prediction(tmp_path / prediction.id, prediction.result), there)
+    assert measured["reversibility/l1_levels"] == 0
+    assert measured["reversibility/ssim"] == pytest.approx(1.0)
+    assert to_clip(read_video(origin).frames, 32).shape == (3, 16, 32, 32)
+    assert way_back(prediction, tmp_path / "data") == {}
