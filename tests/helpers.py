@@ -9,7 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning import LightningDataModule, LightningModule
+from lightning.pytorch.cli import LightningCLI
+
 from lvcf.cli import main
+from lvcf.lightning_cli import with_sections
 
 ROOT = Path(__file__).parent.parent
 FULL_METHOD = "predict --config phantom.yaml"
@@ -34,6 +38,38 @@ def predict_arguments(data: Path, backbone: Path, target: Path, output: Path, *m
         "--threads=1",
         *more,
     ]
+
+
+class ParseOnly(LightningCLI):
+    """Checks every class path, argument name and type without making any object."""
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        parser.add_argument("--threads", type=int)
+
+    def instantiate_classes(self) -> None:
+        pass
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def parse(arguments: Sequence[str]) -> Any:
+    """The configuration that a command line of fit, validate, test or predict amounts to.
+
+    Raises:
+        ArgumentError: it does not parse.
+    """
+    verb = arguments[0]
+    cli = ParseOnly(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=None,
+        parser_kwargs={"exit_on_error": False, verb: {"exit_on_error": False}},
+        args=[verb, *with_sections(verb, list(arguments[1:]))],
+    )
+    return cli.config[verb]
 
 
 def fails(capfd: Any, arguments: Sequence[str], code: int = 2) -> str:

@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 from diffusers import AutoencoderKLLTXVideo
-from lightning import LightningDataModule, LightningModule
-from lightning.pytorch.cli import LightningCLI
 
-from lvcf.cli import LIGHTNING_VERBS, main
+from lvcf import ablate
+from lvcf.cli import LIGHTNING_VERBS, VERBS, main
 from lvcf.configuration import config_folder, find_config, read_section
 from lvcf.errors import UserError
 from lvcf.lightning_cli import with_sections
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.targets.ejection_fraction import EchoFrameTransformer, EchoResNet3D
-from tests.helpers import rewrite, subset
+from tests.helpers import parse, rewrite, subset
 
 FILES = sorted(config_folder().rglob("*.yaml"))
 SECTIONS = [
@@ -34,35 +33,55 @@ def names(value: object) -> str:
 
 
 def test_the_configurations_are_there() -> None:
-    assert {"phantom.yaml", "phantom/autoencoder.yaml", "phantom/denoiser.yaml", "phantom/oracle.yaml"} <= {
-        names(p) for p in FILES
+    trainings = {f"phantom/{part}.yaml" for part in ("autoencoder", "target", "oracle", "denoiser")}
+    experiments = {"phantom.yaml", "echonet.yaml", "real_echo.yaml", "ablations/phantom.yaml"}
+    assert trainings | experiments <= {names(p) for p in FILES}
+    assert {("echonet.yaml", "fit"), ("echonet.yaml", "predict"), ("real_echo.yaml", "predict")} <= {
+        (names(path), verb) for path, verb in SECTIONS
     }
+
+
+def test_every_section_of_every_file_is_a_verbs() -> None:
+    """Beside `definitions:`, which hold YAML anchors."""
+    for path in FILES:
+        assert set(yaml.safe_load(path.read_text())) - {"definitions"} <= {*LIGHTNING_VERBS, *VERBS}
 
 
 @pytest.mark.parametrize(("path", "verb"), SECTIONS, ids=names)
 def test_every_section_parses_for_its_verb(path, verb) -> None:
-    """The parser checks every class path, argument name and type without making any object."""
+    assert parse([verb, "--config", str(path)]).model.class_path.startswith("lvcf.tasks.")
 
-    class Parse(LightningCLI):
-        def add_arguments_to_parser(self, parser) -> None:
-            parser.add_argument("--threads", type=int)
 
-        def instantiate_classes(self) -> None:
-            pass
+ABLATIONS = sorted((config_folder() / "ablations").glob("*.yaml"))
+CELLS = [
+    (name, section)
+    for path in ABLATIONS
+    for name, section in ablate.expand(read_section(str(path), "ablate"), Path("runs/x"), 4)
+]
 
-        def _run_subcommand(self, subcommand: str) -> None:
-            pass
 
-    cli = Parse(
-        LightningModule,
-        LightningDataModule,
-        subclass_mode_model=True,
-        subclass_mode_data=True,
-        save_config_callback=None,
-        parser_kwargs={"exit_on_error": False, verb: {"exit_on_error": False}},
-        args=with_sections(verb, [verb, "--config", str(path)]),
-    )
-    assert cli.config[verb].model.class_path.startswith("lvcf.tasks.")
+@pytest.mark.parametrize(("name", "section"), CELLS, ids=lambda v: v if isinstance(v, str) else "")
+def test_every_cell_of_every_ablation_parses(name, section, tmp_path) -> None:
+    (tmp_path / "cell.yaml").write_text(yaml.safe_dump({"predict": section}))
+    config = parse(["predict", "--config", str(tmp_path / "cell.yaml")])
+    assert config.model.init_args.output == Path("runs/x") / ablate.slug(name)
+    assert config.trainer.callbacks[-1].class_path == "lvcf.callbacks.writer.PredictionWriter"
+
+
+def test_cells_of_an_ablation_have_folders_of_their_own() -> None:
+    for path in ABLATIONS:
+        cells = ablate.expand(read_section(str(path), "ablate"), Path("runs/x"), None)
+        assert len({ablate.slug(name) for name, _ in cells}) == len(cells)
+
+
+def test_the_way_back_starts_from_a_cell_that_comes_before_it() -> None:
+    """'full, back again' reads the folder that 'full, target' writes with the shipped output."""
+    plan = read_section("ablations/phantom.yaml", "ablate")
+    cells = ablate.expand(plan, Path(plan["output"]), None)
+    folders = [section["model"]["init_args"]["output"] for _, section in cells]
+    back = dict(cells)["full, back again"]
+    root = back["data"]["init_args"]["root"]
+    assert root in folders[: folders.index(back["model"]["init_args"]["output"])]
 
 
 @pytest.mark.parametrize(("path", "verb"), SECTIONS, ids=names)

@@ -21,9 +21,7 @@ def corrected(tmp_path, away: list[float], model=None, target: str = "label", **
     if target == "label":
         for clip, distance in zip(clips, away, strict=True):
             clip["label"] = float(model(clip["video"][None]).detach()) + distance
-    task = CounterfactualTask(
-        GaussianBackbone(), model, target, tmp_path, steps=4, strength=0.9, tolerance=TOLERANCE
-    )
+    task = CounterfactualTask(GaussianBackbone(), model, target, tmp_path, steps=4, strength=0.9, tolerance=TOLERANCE)
     before, after = Capture(), Capture()
     edits = predict(task, clips, [before, LastCorrection(**options), after])
     return edits, before.latents[0], after.latents[0]

@@ -89,7 +89,7 @@ def test_the_masks_are_nested_and_of_the_latents_when_sampling_ended(tmp_path) -
         assert torch.equal(one, other)
     for small, large, share in zip(state.masks[:-1], state.masks[1:], SHARES, strict=False):
         assert (small <= large).all()
-        assert small.mean(dim=(1, 2, 3, 4)).tolist() == pytest.approx([share] * 3, abs=0.01)
+        assert (small.mean(dim=(1, 2, 3, 4)) > share - 1e-3).all()  # ties come in together
 
 
 @REFERENCES

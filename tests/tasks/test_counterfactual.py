@@ -369,3 +369,21 @@ def test_a_goal_is_a_batch_of_one_in_every_edit(tmp_path) -> None:
     edits = predict(make_task(tmp_path, "20..30"), make_clips(2), [])
     assert all(isinstance(e.goal, Goal) and e.goal.low.tolist() == [20.0] for e in edits)
     assert edits[0].facts["target"] == {"low": 20.0, "high": 30.0, "text": "20 to 30"}
+
+
+def test_the_inversion_may_be_told_what_the_model_says(tmp_path) -> None:
+    """The sampled path is told the target, the inverted one M's own reading; a neutral prompt tells neither."""
+    told: list[str] = []
+
+    class Listening(GaussianBackbone):
+        def embed(self, prompts: list[str]):
+            told.extend(prompts)
+            return super().embed(prompts)
+
+    words = {"prompt_template": "{metadata} at {target}", "steps": 1}
+    for prompt, inversion, number in (("target", "factual", 3), ("target", "neutral", 2), ("neutral", "factual", 1)):
+        told.clear()
+        task = make_task(tmp_path, "80", Listening(), prompt=prompt, inversion_prompt=inversion, **words)
+        (edit,) = predict(task, make_clips(1), [])
+        said = [text.partition(" at ")[2] for text in told]
+        assert sorted(said) == sorted(["", "80", str(round(edit.facts["prediction_before"]))][:number])
