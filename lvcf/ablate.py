@@ -55,7 +55,7 @@ def main(args: list[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="print the cells and stop")
     options = parser.parse_args(args)
     plan = read_section(options.config, "ablate")
-    output = options.output or Path(plan["output"])
+    output = options.output or Path(plan.get("output", "runs/ablation"))
     cells = expand(plan, output, options.n)
     if options.only is not None:
         unknown = set(options.only) - {name for name, _ in cells}
@@ -74,7 +74,14 @@ def main(args: list[str]) -> int:
 
 
 def expand(plan: dict[str, Any], output: Path, n: int | None) -> list[Cell]:
-    """Every case for every prompt it names, as a whole ``predict`` section."""
+    """Every case for every prompt it names, as a whole ``predict`` section; ``{output}`` stands for the output folder.
+
+    Raises:
+        UserError: the plan lacks an entry, or two cells would share a folder.
+    """
+    missing = [key for key in ("base", "output", "prompts", "cases") if key not in plan]
+    if missing:
+        raise UserError(f"the ablation lacks '{missing[0]}:'; see configs/ablations/phantom.yaml for the entries")
     base = read_section(plan["base"], "predict")
     cells = []
     for case, changes in plan["cases"].items():
@@ -87,7 +94,11 @@ def expand(plan: dict[str, Any], output: Path, n: int | None) -> list[Cell]:
             section["trainer"]["callbacks"] = [*changes["callbacks"], writer(case)]
             if n is not None:
                 section["trainer"]["limit_predict_batches"] = -(-n // section["data"]["init_args"]["batch_size"])
-            cells.append((name, section))
+            cells.append((name, json.loads(json.dumps(section).replace("{output}", str(output)))))
+    folders = [slug(name) for name, _ in cells]
+    shared = [name for name, _ in cells if folders.count(slug(name)) > 1]
+    if shared:
+        raise UserError(f"cells '{shared[0]}' and '{shared[1]}' would share the folder {slug(shared[0])}; rename one")
     return cells
 
 
@@ -104,17 +115,20 @@ def slug(name: str) -> str:
 def run_cell(name: str, section: dict[str, Any], output: Path) -> bool:
     """Predict and evaluate one cell unless that is done; processes, since Lightning's launcher re-executes sys.argv."""
     folder = output / slug(name)
-    if (folder / "metrics.json").exists():
+    asked = yaml.safe_dump({"predict": section})
+    cell = folder / "cell.yaml"
+    if (folder / "metrics.json").exists() and cell.exists() and cell.read_text() == asked:
         return True
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "cell.yaml").write_text(yaml.safe_dump({"predict": section}))
+    cell.write_text(asked)
+    (folder / "metrics.json").unlink(missing_ok=True)
     print(f"ablate: {name}", flush=True)
     with (folder / "log.txt").open("a") as log:
-        for verb in (["predict", "--config", str(folder / "cell.yaml")], ["evaluate", str(folder)]):
+        for verb in (["predict", "--config", str(cell)], ["evaluate", str(folder)]):
             code = subprocess.run([sys.executable, "-m", "lvcf", *verb], stdout=log, stderr=log, check=False).returncode
             if code not in (0, 1):
                 return False
-    return True
+    return (folder / "metrics.json").exists()
 
 
 def read_row(name: str, output: Path) -> dict[str, Any] | None:

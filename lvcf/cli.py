@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from lvcf.errors import UserError
 
+CRASHED = 70
+"""Exit code after a traceback, as sysexits.h's EX_SOFTWARE."""
 USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
 LIGHTNING_VERBS = {
     "fit": "train a part of a backbone, a target model, or fine-tune the denoiser to a data set",
@@ -56,10 +59,14 @@ def main(args: Sequence[str] | None = None) -> int:
         return 2
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            traceback.print_exc()
+            return CRASHED
         where = error.filename or "the output folder"
         print(f"lvcf {verb}: {where}: the disk is full; make room and run the same command again", file=sys.stderr)
         return 2
+    except Exception:  # a defect of lvcf's own: the traceback is for the issue, the exit code is not 'a clip failed'
+        traceback.print_exc()
+        return CRASHED
     except KeyboardInterrupt:
         print(f"lvcf {verb}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return 130

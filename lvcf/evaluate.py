@@ -16,7 +16,7 @@ from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_
 from tqdm import tqdm
 
 from lvcf.callbacks.writer import write_json
-from lvcf.data.clip import to_clip
+from lvcf.data.clip import SIMULATED, to_clip
 from lvcf.data.simulators.echo_set import read_factors
 from lvcf.data.simulators.echo_truth import EchoTruth
 from lvcf.errors import UserError
@@ -55,7 +55,11 @@ def evaluate(run: Path, oracle: str) -> tuple[dict[str, Any], list[Row]]:
             row |= measure_clip(prediction, truth, judge) | way_back(prediction, Path(manifest["data"]))
         rows.append(row)
     metrics = summarise(rows)
-    metrics |= {"method": manifest["method"], "prompt": manifest["prompt"], "simulated": bool(factors)}
+    metrics |= {
+        "method": manifest["method"],
+        "prompt": manifest["prompt"],
+        "simulated": SIMULATED in manifest["notice"],
+    }
     metrics["fidelity/lpips"] = metrics.get("fidelity/lpips", lpips_unavailable())
     write_rows(run / "predictions.csv", rows)
     write_json(run / "metrics.json", metrics)
@@ -125,7 +129,10 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     for name in [k for k in done[0] if k not in single]:
         values = np.array([row[name] for row in done], dtype=np.float64)
         key = name if "/" in name else f"cost/{name}"
-        metrics[key], metrics[f"{key}.se"] = float(values.mean()), standard_error(values)
+        if np.isfinite(values).all():
+            metrics[key], metrics[f"{key}.se"] = float(values.mean()), standard_error(values)
+        else:
+            metrics[key] = "unavailable: not finite on every clip (a PSNR of equal clips is infinite)"
     if "truth/pixel_ef" in done[0]:
         ours, true = (np.array([row[f"truth/pixel_ef{end}"] for row in done]) for end in ("", "_of_truth"))
         metrics["truth/pixel_ef_r"] = float(np.corrcoef(ours, true)[0, 1]) if len(done) > 1 else "unavailable: one clip"

@@ -230,7 +230,6 @@ def test_only_some_cells_a_few_clips_another_folder_and_a_dry_run(plan_file, ins
     assert not (plan_file.parent / "out").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a finished cell is taken for done whatever --n or the plan now ask for")
 def test_more_clips_are_made_when_more_are_asked_for(plan_file, monkeypatch) -> None:
     ran: list[str] = []
 
@@ -248,14 +247,12 @@ def test_more_clips_are_made_when_more_are_asked_for(plan_file, monkeypatch) -> 
 
 
 @pytest.mark.parametrize("lacking", ["base", "cases", "prompts", "output"])
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="bug: an ablation that lacks an entry ends in a traceback")
 def test_a_plan_that_lacks_an_entry_is_a_users_mistake(lacking, tmp_path, capfd) -> None:
     plan = {key: value for key, value in PLAN.items() if key != lacking}
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"ablate": plan}))
     assert lacking in fails(capfd, ["ablate", "--config", str(tmp_path / "plan.yaml"), "--dry-run"])
 
 
-@pytest.mark.xfail(strict=True, reason="bug: cases whose names differ in signs only share a folder")
 def test_cases_that_would_share_a_folder_are_refused() -> None:
     cases = {"AGG + ADS": {"callbacks": [RG]}, "AGG - ADS": {"callbacks": []}}
     try:
@@ -270,7 +267,6 @@ def crashing(verb: str) -> Any:
     return lambda command, **_: SimpleNamespace(returncode=int(command[3] == verb))
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a traceback's exit code 1 is taken for 'a clip failed': exit 0, no row")
 def test_a_cell_whose_evaluation_crashes_is_a_failure(plan_file, monkeypatch) -> None:
     monkeypatch.setattr(ablate.subprocess, "run", crashing("evaluate"))
     assert main(["ablate", "--config", str(plan_file)]) == 1

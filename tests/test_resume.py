@@ -104,7 +104,6 @@ def test_a_half_written_folder_is_not_taken_for_done(settings, undisturbed, tmp_
     assert not (run / "predictions" / f".{name}.partial").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="bug: a finished clip whose source is gone later is overwritten as failed")
 def test_a_finished_clip_stays_finished_when_its_video_is_gone(settings, tmp_path) -> None:
     data, run = tmp_path / "data", tmp_path / "run"
     shutil.copytree(settings[0], data)

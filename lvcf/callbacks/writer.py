@@ -87,7 +87,7 @@ class PredictionWriter(Callback):
         """Write what is not there yet."""
         task = _task(pl_module)
         for name, problem in zip(batch["id"], batch["error"], strict=True):
-            if problem:
+            if problem and not task.is_done(name):
                 self._write_failed(task, name, problem)
         for edit in outputs:
             folder = task.output / "predictions" / safe_name(edit.id)
@@ -149,6 +149,7 @@ def fingerprint(configuration: str) -> str:
         return ""
     content = yaml.safe_load(configuration)
     content["model"]["init_args"].pop("output")
+    content["data"].get("init_args", {}).pop("num_workers", None)
     trainer = {key: content["trainer"].get(key) for key in ("callbacks", "precision")}
     kept = {"model": content["model"], "data": content["data"], "trainer": trainer}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]

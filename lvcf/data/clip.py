@@ -14,6 +14,9 @@ from torch.nn import functional
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
 
+SIMULATED = "The clips are simulated."
+"""What every report on simulated clips has to say."""
+
 
 class Clip(TypedDict):
     """One sample of a data set; a batch stacks ``video``, ``label`` and ``fps`` and lists the rest.

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lvcf.data.clip import Clip, check_names, check_sampling, to_clip
+from lvcf.data.clip import SIMULATED, Clip, check_names, check_sampling, to_clip
 from lvcf.data.video import clip_indices, read_video
 from lvcf.errors import UserError
 
@@ -72,7 +72,7 @@ class EchoNetDataset(Dataset[Clip]):
     @property
     def notice(self) -> str:
         """What a report on these clips has to say."""
-        return "The clips are simulated." if (self.root / "Factors.csv").exists() else ""
+        return SIMULATED if (self.root / "Factors.csv").exists() else ""
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
-from lvcf.data.clip import Clip, to_clip
-from lvcf.run_folder import read_predictions
+from lvcf.data.clip import SIMULATED, Clip, to_clip
+from lvcf.run_folder import read_manifest, read_predictions
 
 
 class PredictionsDataset(Dataset[Clip]):
@@ -22,6 +22,7 @@ class PredictionsDataset(Dataset[Clip]):
         self.root, self.metadata = root, metadata
         self.predictions = [p for p in read_predictions(root) if not p.failed]
         self.ids = [p.id for p in self.predictions]
+        self.notice = SIMULATED if SIMULATED in read_manifest(root)["notice"] else ""
 
     def __len__(self) -> int:
         return len(self.predictions)
