@@ -13,6 +13,7 @@ ABOUT = {
     "proximity": "How little was changed?",
     "composition": "Does asking for nothing change nothing?",
     "reversibility": "Does the way back lead to the factual?",
+    "leakage": "Did anything change that should not have?",
     "cost": "What did it take?",
 }
 """The question a group of metrics answers, by the part of its keys before the slash."""
