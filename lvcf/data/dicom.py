@@ -45,9 +45,9 @@ def frame_times(path: Path, dataset: Dataset, count: int) -> NDArray[np.float64]
             :count
         ]
         steps[0] = 0.0
-        return np.asarray(np.cumsum(steps) / 1000.0)
+        return np.asarray(np.cumsum(steps) / 1000.0, dtype=np.float64)
     if interval := dataset.get("FrameTime"):
-        return np.arange(count) * float(interval) / 1000.0
+        return np.asarray(np.arange(count) * (float(interval) / 1000.0), dtype=np.float64)
     rate = dataset.get("CineRate") or dataset.get("RecommendedDisplayFrameRate")
     if not rate:
         raise UserError(f"{path}: states no frame time (FrameTime, FrameTimeVector, CineRate); add one")
