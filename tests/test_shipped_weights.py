@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import lvcf
-from lvcf.data.clip import to_clip
-from lvcf.data.simulators.echo import EchoFactors, render
-from lvcf.data.simulators.echo_set import frame_times, to_rgb
-from lvcf.data.video import clip_indices
+from lvcf.data.echonet import EchoNetDataset
+from lvcf.data.simulators.echo_set import simulate
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
 
@@ -21,11 +18,12 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the weights are mad
 
 
 @pytest.fixture(scope="module")
-def clips() -> tuple[torch.Tensor, list[float]]:
-    """Eight clips of a seed that no training used."""
-    times = frame_times()[clip_indices(frame_times(), 16, 8.0)]
-    drawn = [EchoFactors.sample(np.random.default_rng([90210, i])) for i in range(8)]
-    return torch.stack([to_clip(to_rgb(render(f, times)), 112) for f in drawn]), [f.ef for f in drawn]
+def clips(tmp_path_factory) -> tuple[torch.Tensor, list[float]]:
+    """Eight clips of a seed that no training used, through the sets' own video codec."""
+    root = tmp_path_factory.mktemp("unseen")
+    simulate(root, n=8, seed=90210)
+    dataset = EchoNetDataset(root, "all")
+    return torch.stack([clip["video"] for clip in dataset]), [clip["label"] for clip in dataset]
 
 
 def test_they_are_small_safe_and_described() -> None:
