@@ -37,14 +37,14 @@ def card(logs: Path) -> str:
         NOTICE,
         "\nMade by `make weights`: 2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`, split 80/10/10), then",
         "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer}.yaml`. 16-bit; computed in float32.\n",
-        "| training | steps | last validation |\n|---|---|---|",
+        "| training | steps | last validation, at step |\n|---|---|---|",
     ]
     for training in TRAININGS:
         newest = max((logs / training).glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
         rows = list(csv.DictReader(newest.open()))
         measured = next(row for row in reversed(rows) if any(v for k, v in row.items() if k.startswith("val/")))
         values = ", ".join(f"{k} {float(v):.4g}" for k, v in measured.items() if k.startswith("val/") and v)
-        lines.append(f"| {training} | {int(rows[-1]['step']) + 1} | {values} |")
+        lines.append(f"| {training} | {int(rows[-1]['step']) + 1} | {values}, at {int(measured['step']) + 1} |")
     return "\n".join(lines) + "\n"
 
 
