@@ -89,7 +89,7 @@ def test_the_card_tells_data_licence_steps_and_the_last_validation(packed) -> No
     assert card.startswith("---\nlicense: apache-2.0\n---\n")
     assert NOTICE in card
     for i, training in enumerate(TRAININGS):
-        assert f"| {training} | {110 + i} | val/mae 1.235 |" in card
+        assert f"| {training} | {110 + i} | val/mae 1.235, at {100 + i} |" in card
     assert not [p for part in PARTS for p in (folder / part).rglob("README.md")]
 
 
@@ -98,5 +98,5 @@ def test_the_newest_log_of_a_training_counts(source, tmp_path) -> None:
     shutil.copytree(source, root)
     write_log(root / "logs" / "target" / "version_1", [{"step": "4", "val/mae": "9.0"}])
     pack(root, tmp_path / "packed")
-    assert "| target | 5 | val/mae 9 |" in (tmp_path / "packed" / "README.md").read_text()
+    assert "| target | 5 | val/mae 9, at 5 |" in (tmp_path / "packed" / "README.md").read_text()
     assert json.loads((tmp_path / "packed" / "backbone" / "model_index.json").read_text())["_notice"] == NOTICE
