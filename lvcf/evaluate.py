@@ -20,7 +20,7 @@ from lvcf.data.clip import SIMULATED, to_clip
 from lvcf.data.simulators.echo_set import read_factors
 from lvcf.data.simulators.echo_truth import EchoTruth
 from lvcf.errors import UserError
-from lvcf.metrics.fidelity import Lpips, lpips_unavailable, psnr, ssim
+from lvcf.metrics.fidelity import lpips_metric, lpips_unavailable, psnr, ssim
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer
@@ -91,7 +91,7 @@ def measure_clip(prediction: Prediction, truth: EchoTruth | None, oracle: Target
     x, x_final = (to_clip(frames, frames.shape[1]) for frames in (factual, final))
     row: Row = {"fidelity/ssim": ssim(x_final, x), "fidelity/psnr": psnr(x_final, x)}
     if not lpips_unavailable():
-        row["fidelity/lpips"] = Lpips()(x_final, x)
+        row["fidelity/lpips"] = lpips_metric()(x_final, x)
     if truth is not None and oracle is not None:
         row |= truth.compare(factual[..., 0], final[..., 0], prediction.mask())
         row |= _oracle(oracle, x_final, truth)

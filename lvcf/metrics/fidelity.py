@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -29,6 +30,12 @@ def lpips_unavailable(net: str = "alex") -> str:
     """Why LPIPS cannot be computed; empty if its backbone's weights are in torch's cache."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_FILES[net]
     return "" if path.is_file() else f"unavailable: {LPIPS_FILES[net]} is not in torch's hub cache"
+
+
+@cache
+def lpips_metric() -> Lpips:
+    """The one LPIPS network of a process: loading it for every clip would cost more than using it."""
+    return Lpips()
 
 
 class Lpips:
