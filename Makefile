@@ -43,6 +43,7 @@ lint: $(VENV)/.installed-dev  ## check style, format and types
 # A finished part leaves runs/weights/.phantom-PART; remove it to train the part again.
 weights: $(VENV)/.installed  ## train the phantom's models from nothing and pack them into lvcf/weights (hours)
 	$(LVCF) simulate echo --out runs/data/echo_train --n 2000 --seed 1
+	$(LVCF) simulate echo --out runs/data/echo_train_more --n 4000 --seed 11
 	@mkdir -p runs/weights
 	@for part in $(PARTS); do \
 	  test -e runs/weights/.phantom-$$part && continue; \

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import json
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from lvcf.configuration import read_section
 from lvcf.errors import UserError
+from lvcf.files import write_rows
 
 COLUMNS = {
     "R2": "adherence/r2",
@@ -147,10 +147,7 @@ def write_tables(rows: list[dict[str, Any]], output: Path) -> None:
     """``table.csv`` (with standard errors), ``table.md``, and the terminal."""
     if not rows:
         return
-    with (output / "table.csv").open("w", newline="") as stream:
-        csv_writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        csv_writer.writeheader()
-        csv_writer.writerows(rows)
+    write_rows(output / "table.csv", rows)
     headings = ["method", "n", *(h for h in COLUMNS if any(isinstance(row[h], float) for row in rows))]
     lines = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
     lines += ["| " + " | ".join(shown(row, h) for h in headings) + " |" for row in rows]

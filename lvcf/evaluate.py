@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,11 @@ from torch import Tensor
 from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
 from tqdm import tqdm
 
-from lvcf.callbacks.writer import write_json
 from lvcf.data.clip import SIMULATED, to_clip
 from lvcf.data.simulators.echo_set import read_factors
 from lvcf.data.simulators.echo_truth import EchoTruth
 from lvcf.errors import UserError
+from lvcf.files import write_json, write_rows
 from lvcf.metrics.fidelity import lpips_metric, lpips_unavailable, psnr, ssim
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
@@ -163,15 +162,6 @@ def adherence(rows: list[Row]) -> dict[str, Any]:
 def standard_error(values: np.ndarray[Any, np.dtype[np.float64]]) -> float:
     """Of the mean; NaN is written as 0 width only for a single value."""
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
-
-
-def write_rows(path: Path, rows: list[Row]) -> None:
-    """One line per clip; a failed one leaves its measures empty."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=names)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def print_metrics(metrics: dict[str, Any], run: Path) -> None:

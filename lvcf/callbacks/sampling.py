@@ -25,10 +25,9 @@ class Read(Protocol):
 
 @dataclass
 class Prompts:
-    """What the denoiser is told: on the sampled path, without the explained attribute, and on the inverted path."""
+    """What the denoiser is told on the sampled path, and on the inverted path."""
 
     sampled: Embedding
-    neutral: Embedding
     inversion: Embedding
 
 
@@ -49,7 +48,7 @@ class SamplingState:
         grid: dense falling times ``(steps + 1,)``, shared.
         z_ref: latents of the factual videos.
         reconstruction: D(z_ref) ``(B, 3, T, H, W)``, not clamped.
-        noise: the recorded noise.
+        noise: of the inverted path, now.
         z: current latents.
         index: place of each sample in ``grid`` ``(B,)``.
         stride: grid places the next step takes ``(B,)``; a schedule callback sets it.

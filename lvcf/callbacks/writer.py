@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lvcf.data.clip import Batch, safe_name, to_clip, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
 from lvcf.errors import UserError
+from lvcf.files import write_json
 from lvcf.report.panel import panel_frames
 from lvcf.tasks.counterfactual import CounterfactualTask, Edit
 
@@ -153,13 +154,6 @@ def fingerprint(configuration: str) -> str:
     trainer = {key: content["trainer"].get(key) for key in ("callbacks", "precision")}
     kept = {"model": content["model"], "data": content["data"], "trainer": trainer}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file in one step."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    partial.replace(path)
 
 
 def _task(module: LightningModule) -> CounterfactualTask:

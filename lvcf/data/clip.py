@@ -10,6 +10,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.data import Dataset
 
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
@@ -38,6 +39,16 @@ class Clip(TypedDict):
     neutral_prompt: str
     fps: float
     error: str
+
+
+class ClipDataset(Dataset[Clip]):
+    """A data set of clips that knows their names.
+
+    Attributes:
+        ids: the clips' names, in order.
+    """
+
+    ids: list[str]
 
 
 class Batch(TypedDict):

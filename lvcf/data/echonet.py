@@ -10,9 +10,8 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from lvcf.data.clip import SIMULATED, Clip, check_names, check_sampling, to_clip
+from lvcf.data.clip import SIMULATED, Clip, ClipDataset, check_names, check_sampling, to_clip
 from lvcf.data.video import clip_indices, read_video
 from lvcf.errors import UserError
 
@@ -26,7 +25,7 @@ def ef_prompt(ef: float) -> str:
     return f"{VIEW} ejection fraction {round(ef)} percent"
 
 
-class EchoNetDataset(Dataset[Clip]):
+class EchoNetDataset(ClipDataset):
     """Clips of one split with their ejection fraction in percent.
 
     Args:
@@ -62,12 +61,8 @@ class EchoNetDataset(Dataset[Clip]):
         if not self.rows:
             found = ", ".join(sorted({of for _, _, of in rows})) or "none"
             raise UserError(f"{self.root / 'FileList.csv'}: no clip in split '{split}' (splits there: {found})")
+        self.ids = [name for name, _ in self.rows]
         check_names(self.root / "FileList.csv", self.ids)
-
-    @property
-    def ids(self) -> list[str]:
-        """Names of the clips, in order."""
-        return [name for name, _ in self.rows]
 
     @property
     def notice(self) -> str:

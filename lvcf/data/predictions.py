@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch.utils.data import Dataset
-
-from lvcf.data.clip import SIMULATED, Clip, to_clip
+from lvcf.data.clip import SIMULATED, Clip, ClipDataset, to_clip
 from lvcf.run_folder import read_manifest, read_predictions
 
 
-class PredictionsDataset(Dataset[Clip]):
+class PredictionsDataset(ClipDataset):
     """A run's finished counterfactuals; ``label`` is M's reading of the factual clip.
 
     Args:

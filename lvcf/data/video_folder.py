@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
-from torch.utils.data import Dataset
 
-from lvcf.data.clip import Clip, check_names, check_sampling, safe_name, to_clip
+from lvcf.data.clip import Clip, ClipDataset, check_names, check_sampling, safe_name, to_clip
 from lvcf.data.dicom import read_dicom
 from lvcf.data.video import SUFFIXES, Video, clip_indices, read_video
 from lvcf.errors import UserError
@@ -21,7 +20,7 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom excluded."""
 
 
-class VideoFolderDataset(Dataset[Clip]):
+class VideoFolderDataset(ClipDataset):
     """Clips from the beginning of every file, in the order of their names; an unreadable one carries its error.
 
     Args:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from lvcf.data.clip import Batch, Clip
+from lvcf.data.clip import Batch, ClipDataset
 from lvcf.errors import UserError
 
 Stage = Literal["train", "val", "test", "predict"]
@@ -27,7 +27,7 @@ class ClipDataModule(LightningDataModule):
             raise UserError(f"data.batch_size {batch_size}: at least 1 is needed")
         self.batch_size, self.num_workers = batch_size, num_workers
 
-    def make_dataset(self, stage: Stage) -> Dataset[Clip]:
+    def make_dataset(self, stage: Stage) -> ClipDataset:
         """The data set that ``stage`` reads."""
         raise NotImplementedError
 

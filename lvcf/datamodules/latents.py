@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from lvcf.configuration import find_weights
-from lvcf.datamodules.base import ClipDataModule
+from lvcf.datamodules.base import ClipDataModule, Stage
 from lvcf.models.backbones.ltx import encode_mode
 
 
@@ -51,7 +51,7 @@ class LatentDataModule(LightningDataModule):
     Args:
         clips: whose clips are encoded; training windows start anywhere.
         vae: the VAE's folder.
-        cache: where the latents go; a fingerprint of the VAE's weights in the file name keeps others apart.
+        cache: where the latents go; a fingerprint of the VAE's weights and the clips' names keeps others apart.
         windows: random windows per training clip.
         batch_size: latents per training batch.
     """
@@ -63,17 +63,20 @@ class LatentDataModule(LightningDataModule):
 
     def prepare_data(self) -> None:
         """Encode what is not cached yet."""
-        for stage, windows in (("train", self.windows), ("val", 1)):
+        plan: tuple[tuple[Stage, int], ...] = (("train", self.windows), ("val", 1))
+        for stage, windows in plan:
             path = self._path(stage)
             if not path.exists():
                 self._encode(path, stage, windows)
 
-    def _path(self, stage: str) -> Path:
+    def _path(self, stage: Stage) -> Path:
         weights = (self.vae / "diffusion_pytorch_model.safetensors").read_bytes()
-        return self.cache / f"{stage}_{hashlib.sha256(weights).hexdigest()[:12]}.safetensors"
+        names = "\n".join(self.clips.make_dataset(stage).ids)
+        fingerprint = hashlib.sha256(weights + names.encode()).hexdigest()[:12]
+        return self.cache / f"{stage}_{fingerprint}.safetensors"
 
     @torch.no_grad()
-    def _encode(self, path: Path, stage: str, windows: int) -> None:
+    def _encode(self, path: Path, stage: Stage, windows: int) -> None:
         vae = AutoencoderKLLTXVideo.from_pretrained(self.vae).eval()
         loader = self.clips.train_dataloader() if stage == "train" else self.clips.val_dataloader()
         latents, prompts = [], []

@@ -1,8 +1,11 @@
 """From a clip's latent to where sampling starts, and what keeps sampling on the clip.  DESIGN equation 10.
 
-Recorded noise is the default (edit-friendly inversion, Huberman-Spiegelglas et al. 2024): the reference's own noised
+Recorded noise (edit-friendly inversion, Huberman-Spiegelglas et al. 2024): the reference's own noised
 latents z_t^rec = alpha z_ref + sigma eps are kept, and every step adds what the denoiser's step misses on them,
 z_s = step(z_t) + [z_s^rec - step(z_t^rec)], for the stride actually taken.  With guidance off this returns z_ref.
+
+Fresh noise, the default, does the same and draws eps anew after every step, on both paths alike, as FlowEdit does
+(Kulikov et al. 2025): what differs between the paths then owes less to one draw.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from torch import Tensor
 from lvcf.callbacks.sampling import Prompts, SamplingCallback, SamplingState, full_precision
 from lvcf.data.clip import Batch, round_to_8_bits, safe_name
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
+from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
 from lvcf.errors import UserError
 from lvcf.guidance.goal import Goal, make_goal, parse_target
@@ -22,7 +23,9 @@ from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.run_folder import read_optional
 
-Inversion = Literal["recorded", "ddim", "sdedit"]
+Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]
+ON_THE_CLIP = ("fresh", "recorded")
+"""Inversions that keep sampling on the clip by its own noised path."""
 Solver = Literal["ddim", "dpmpp_2m"]
 Decode = Literal["plain", "residual"]
 Prompt = Literal["neutral", "target"]
@@ -58,12 +61,13 @@ class CounterfactualTask(LightningModule):
         output: the run's folder.
         prompt: ``neutral`` (metadata alone: M guides) or ``target`` (the target value in the words too).
         prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.
-        guidance_scale: classifier-free guidance between the neutral and the target prompt; 1 leaves it out.
+        guidance_scale: classifier-free guidance from the inversion's prompt to the target prompt; 1 leaves it out.
         steps: places of the dense time grid.
         inversion_prompt: what the inverted path is told: ``neutral``, or ``factual`` (what M says of the
             clip, in the prompt's words); a neutral ``prompt`` is always inverted with itself.
         strength: where on the noise axis sampling starts, 0-1.
-        inversion: ``recorded`` (edit-friendly), ``ddim`` or ``sdedit``.
+        inversion: ``fresh`` (recorded, its noise drawn anew every step), ``recorded`` (edit-friendly), ``ddim`` or
+            ``sdedit``.
         solver: ``ddim`` or ``dpmpp_2m``.
         decode: ``plain`` d_cf, or ``residual`` x + d_cf - d_ref.
         tolerance: how far from the target counts as reached, in M's unit.
@@ -105,12 +109,15 @@ class CounterfactualTask(LightningModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Edit]:
         """Edit a batch; an unreadable clip is not among the results."""
-        good = self._readable(batch)
-        if all(self.is_done(batch["id"][i]) for i in good):
+        if all(error or self.is_done(name) for name, error in zip(batch["id"], batch["error"], strict=True)):
             return []
         started = time.perf_counter()
         with torch.no_grad():
-            state = self._start(_select(batch, good))
+            before = self.judge(batch["video"])
+            good = _readable(batch, before)
+            if not good:
+                return []
+            state = self._start(_select(batch, good), before[good])
             self._notify("on_sampling_start", state)
             self._sample(state)
             self._notify("on_sampling_end", state)
@@ -118,14 +125,6 @@ class CounterfactualTask(LightningModule):
             self._notify("on_decoded", state)
         seconds = (time.perf_counter() - started) / len(good)
         return [self._edit(state, row, seconds) for row in range(len(good))]
-
-    def _readable(self, batch: Batch) -> list[int]:
-        """The samples that can be explained; one on which M says no number gets that for its error."""
-        finite = self.judge(batch["video"]).reshape(len(batch["id"]), -1).isfinite().all(1).tolist()
-        for i, fine in enumerate(finite):
-            if not (fine or batch["error"][i]):
-                batch["error"][i] = "the target model's output is not a finite number on this clip; check its weights"
-        return [i for i, error in enumerate(batch["error"]) if not error]
 
     def make_output(self) -> None:
         """Make the run's folder.
@@ -172,11 +171,10 @@ class CounterfactualTask(LightningModule):
             if isinstance(callback, SamplingCallback):
                 getattr(callback, hook)(state)
 
-    def _start(self, batch: Batch) -> SamplingState:
-        """Ask M, set the goals, encode, invert."""
+    def _start(self, batch: Batch, before: Tensor) -> SamplingState:
+        """Set the goals, given what M says of the clips; encode, invert."""
         video, ids = batch["video"], batch["id"]
         generators = [sample_generator(self.seed, name) for name in ids]
-        before = self.judge(video)
         goal, edges = self._goal(before, batch["label"], generators)
         with full_precision(video.device):
             z_ref = self.backbone.encode(video)
@@ -226,16 +224,15 @@ class CounterfactualTask(LightningModule):
         return make_goal(edges, self.target_model, self.tolerance).to(before.device), edges
 
     def _prompts(self, metadata: list[str], edges: list[tuple[float, float]], before: Tensor) -> Prompts:
-        """Embeddings of what sampling is told, what the inversion is told, and neither."""
+        """Embeddings of what sampling is told and of what the inversion is told."""
         neutral = self.backbone.embed(metadata)
         if self.prompt == "neutral":
-            return Prompts(neutral, neutral, neutral)
+            return Prompts(neutral, neutral)
         target = self.backbone.embed(self._filled(metadata, [self._say(low, high) for low, high in edges]))
         if self.inversion_prompt == "neutral":
-            return Prompts(target, neutral, neutral)
+            return Prompts(target, neutral)
         said = before.tolist() if self.target_model.task == "regression" else before.argmax(-1).tolist()
-        factual = self.backbone.embed(self._filled(metadata, [self._say(value, value) for value in said]))
-        return Prompts(target, neutral, factual)
+        return Prompts(target, self.backbone.embed(self._filled(metadata, [self._say(value, value) for value in said])))
 
     def _filled(self, metadata: list[str], words: list[str]) -> list[str]:
         pairs = zip(metadata, words, strict=True)
@@ -280,7 +277,7 @@ class CounterfactualTask(LightningModule):
         """Clean estimates of the active rows, and of the recorded path, in one pass of the denoiser."""
         rows, t = state.rows, state.t
         parts, prompts = self._sampled_path(state, rows, state.z[rows])
-        recorded = self.inversion == "recorded"
+        recorded = self.inversion in ON_THE_CLIP
         if recorded:
             parts.append(noised(state.z_ref[rows], state.noise[rows], self.backbone.alpha_sigma(t)))
             prompts.append(state.prompts.inversion[rows])
@@ -292,14 +289,14 @@ class CounterfactualTask(LightningModule):
         """The denoiser's inputs for the sampled path: once, or twice under classifier-free guidance."""
         if self.prompt == "neutral" or self.guidance_scale == 1.0:
             return [z], [state.prompts.sampled[rows]]
-        return [z, z], [state.prompts.sampled[rows], state.prompts.neutral[rows]]
+        return [z, z], [state.prompts.sampled[rows], state.prompts.inversion[rows]]
 
     def _predicted(self, parts: list[Tensor], prompts: list[Embedding], t: Tensor) -> list[Tensor]:
         clean, _ = self.backbone.predict(torch.cat(parts), t.repeat(len(parts)), Embedding.cat(prompts))
         return list(clean.float().chunk(len(parts)))
 
     def _guided(self, estimates: list[Tensor]) -> Tensor:
-        """Classifier-free guidance (Ho & Salimans 2022) between the neutral and the target prompt."""
+        """Classifier-free guidance (Ho & Salimans 2022) from the inversion's prompt to the target prompt."""
         if self.prompt == "neutral" or self.guidance_scale == 1.0:
             return estimates[0]
         return estimates[1] + self.guidance_scale * (estimates[0] - estimates[1])
@@ -317,10 +314,14 @@ class CounterfactualTask(LightningModule):
         """Step the active rows to times ``s``; recorded noise is for the stride actually taken."""
         rows, now, following = state.rows, self.backbone.alpha_sigma(state.t), self.backbone.alpha_sigma(s)
         stepped = self._step(state.z[rows], state.clean, now, following, state.history, rows)
-        if self.inversion == "recorded":
+        if self.inversion in ON_THE_CLIP:
             z_t = noised(state.z_ref[rows], state.noise[rows], now)
             reference = self._step(z_t, state.z_ref[rows] - state.offset, now, following, state.reference_history, rows)
             stepped = stepped + recorded_residual(reference, state.z_ref[rows], state.noise[rows], following)
+        if self.inversion == "fresh":
+            drawn = state.draw(rows, state.noise.shape[1:])
+            stepped = stepped + expand(following[1], stepped) * (drawn - state.noise[rows])
+            state.noise[rows] = drawn
         state.z[rows] = stepped
 
     def _step(
@@ -370,6 +371,15 @@ def sample_generator(seed: int, name: str) -> torch.Generator:
     """A CPU generator seeded by sha256(seed, id): a clip's noise depends on nothing else."""
     digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _readable(batch: Batch, output: Tensor) -> list[int]:
+    """The samples that can be explained; one on which M says no number gets that for its error."""
+    finite = output.reshape(len(batch["id"]), -1).isfinite().all(1).tolist()
+    for i, fine in enumerate(finite):
+        if not (fine or batch["error"][i]):
+            batch["error"][i] = "the target model's output is not a finite number on this clip; check its weights"
+    return [i for i, error in enumerate(batch["error"]) if not error]
 
 
 def _select(batch: Batch, rows: list[int]) -> Batch:

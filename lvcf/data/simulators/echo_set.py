@@ -15,6 +15,7 @@ from tqdm import tqdm
 from lvcf.data.simulators.echo import FPS, SIZE, Array, EchoFactors, Ventricle, bullet, deformation, ejected, render
 from lvcf.data.video import Frames, write_mjpeg
 from lvcf.errors import UserError
+from lvcf.files import write_rows
 
 FRAMES = 128
 SPLITS = (("TEST", 0.1), ("VAL", 0.2), ("TRAIN", 1.0))
@@ -58,16 +59,6 @@ def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
     write_rows(
         out / "FileList.csv", [_listing(i, n, name, f) for i, (name, f) in enumerate(zip(names, everyone, strict=True))]
     )
-
-
-def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write a CSV file in one step: a reader sees the old file or the whole new one."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
 
 
 def read_factors(root: Path) -> dict[str, EchoFactors]:
