@@ -86,7 +86,7 @@ class CounterfactualTask(LightningModule):
         guidance_scale: float = 3.0,
         steps: int = 12,
         strength: float = 0.9,
-        inversion: Inversion = "recorded",
+        inversion: Inversion = "fresh",
         solver: Solver = "ddim",
         decode: Decode = "plain",
         tolerance: float = 1.0,

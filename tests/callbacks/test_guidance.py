@@ -98,7 +98,7 @@ def test_the_gradient_at_the_latent_is_the_transposed_jacobian_times_the_gradien
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 def test_under_classifier_free_guidance_the_jacobian_is_the_mixtures(tmp_path, scale) -> None:
-    """Clean = neutral + scale (target - neutral); the target prompt doubles the gain here."""
+    """Clean = inversion's + scale (target - inversion's); the target prompt doubles the gain here."""
     backbone, probe = MatrixBackbone(skewed()), Probe()
     template = "{metadata} ejection fraction {target} percent"
     run(tmp_path, backbone, [probe], prompt="target", prompt_template=template, guidance_scale=scale)

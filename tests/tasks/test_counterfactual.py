@@ -11,6 +11,7 @@ import torch
 
 from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.last_correction import LastCorrection
+from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.callbacks.schedule import AdaptiveDenoisingSchedule
 from lvcf.data.clip import to_frames
 from lvcf.guidance.goal import Goal
@@ -48,8 +49,20 @@ def guidance(weight: float = 0.05, noise: float = 0.0, samples: int = 1) -> Grad
 # --- the sign of guidance ----------------------------------------------------------------------------------------
 
 
-def hand_written(z_ref: np.ndarray, noise: np.ndarray, y: float, weight: float, inversion: str) -> np.ndarray:
+class Noises(SamplingCallback):
+    """The inverted path's noise at every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+    def on_clean_estimate(self, state: SamplingState) -> None:
+        self.seen.append(state.noise.clone().double())
+
+
+def hand_written(z_ref: np.ndarray, noises: list[np.ndarray], y: float, weight: float, inversion: str) -> np.ndarray:
     """Guided DDIM on the flow with the exact Gaussian denoiser, in numpy, from the equations alone.
+
+    ``noises`` has one entry per step.
 
     M = 50 + 50 mean(w z) with w the upper left quarter, so L = ((M - y) / 20)^2 and grad L is (M - y) w times a
     positive number: its unit-RMS form is sign(M - y) w sqrt(numel / n_w).
@@ -66,38 +79,38 @@ def hand_written(z_ref: np.ndarray, noise: np.ndarray, y: float, weight: float, 
         return (1 - s) * clean + s * (z - (1 - t) * clean) / t
 
     times = np.linspace(STRENGTH, 0.0, STEPS + 1)
-    z = (1 - times[0]) * z_ref + times[0] * noise
-    for t, s in itertools.pairwise(times):
+    z = (1 - times[0]) * z_ref + times[0] * noises[0]
+    for (t, s), noise, later in zip(itertools.pairwise(times), noises, [*noises[1:], 0.0], strict=True):
         clean, recorded = clean_of(z, t), (1 - t) * z_ref + t * noise
         reference = clean_of(recorded, t)
-        seen = clean + (z_ref - reference if inversion == "recorded" else 0.0)
+        seen = clean + (z_ref - reference if inversion != "sdedit" else 0.0)
         reading = 50 + 50 * (np.clip(seen, -1, 1) * region).sum() / region.sum()
         if abs(reading - y) > 0.5:
             clean = clean - weight * np.sign(reading - y) * unit
         z = ddim(z, clean, t, s)
-        if inversion == "recorded":
-            z = z + ((1 - s) * z_ref + s * noise) - ddim(recorded, reference, t, s)
+        if inversion != "sdedit":  # the edit so far is carried onto the path's next point
+            z = z - ddim(recorded, reference, t, s) + ((1 - s) * z_ref + s * later)
     return z
 
 
 @SIDES
-@pytest.mark.parametrize("inversion", ["sdedit", "recorded"])
+@pytest.mark.parametrize("inversion", ["sdedit", "recorded", "fresh"])
 @pytest.mark.parametrize("weight", [0.05, -0.05])
 def test_guided_sampling_follows_the_closed_form(tmp_path, target, inversion, weight) -> None:
     """The negative weight is the flipped sign: the same formula then moves M away (see the next test)."""
-    capture = Capture()
+    capture, noises = Capture(), Noises()
     task = make_task(tmp_path, target, inversion=inversion)
-    predict(task, make_clips(3), [guidance(weight), capture])
+    predict(task, make_clips(3), [guidance(weight), capture, noises])
     state = capture.states[0]
+    assert torch.equal(noises.seen[0], noises.seen[1]) == (inversion != "fresh")
     for i in range(3):
-        wanted = hand_written(
-            state.z_ref[i].double().numpy(), state.noise[i].double().numpy(), float(target), weight, inversion
-        )
+        drawn = [noise[i].numpy() for noise in noises.seen]
+        wanted = hand_written(state.z_ref[i].double().numpy(), drawn, float(target), weight, inversion)
         np.testing.assert_allclose(capture.latents[0][i].numpy(), wanted, atol=2e-5)
 
 
 @SIDES
-@pytest.mark.parametrize("inversion", ["sdedit", "recorded", "ddim"])
+@pytest.mark.parametrize("inversion", ["sdedit", "fresh", "ddim"])
 def test_guidance_moves_the_model_towards_the_target_from_both_sides(tmp_path, target, inversion) -> None:
     def distance(callbacks) -> torch.Tensor:
         task = make_task(tmp_path, target, inversion=inversion)
@@ -163,11 +176,14 @@ STRIDES = [[[1], [1], [1]], [[1, 3, 1], [2], [1, 1, 4]]]
 @pytest.mark.parametrize("strides", STRIDES, ids=["dense", "mixed"])
 @pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m"])
 @pytest.mark.parametrize("decode", ["residual", "plain"])
-def test_with_guidance_off_recorded_noise_returns_the_clip(tmp_path, backbone, smooth_clips, solver, decode, strides):
+@pytest.mark.parametrize("inversion", ["fresh", "recorded"])
+def test_with_guidance_off_the_clips_own_path_returns_it(
+    tmp_path, backbone, smooth_clips, solver, decode, strides, inversion
+):
     """DESIGN 4.10: |z_0 - z_ref| <= 1e-5 max(1, |z_ref|); residual returns x exactly, plain D(E(x)) within a level."""
     capture = Capture()
     model = EchoResNet3D(channels=(8, 8, 16))
-    task = make_task(tmp_path, "30", backbone, model, steps=8, solver=solver, decode=decode)
+    task = make_task(tmp_path, "30", backbone, model, steps=8, solver=solver, decode=decode, inversion=inversion)
     edits = predict(task, smooth_clips, [Strides(strides), capture])
     state, z = capture.states[0], capture.latents[0]
     assert z.dtype == torch.float32
