@@ -120,6 +120,11 @@ def write_mjpeg(path: Path, frames: Frames, fps: float) -> None:
     _write(path, frames, fps, "mjpeg", "yuvj420p", {"qmin": "1", "qmax": "2", "q": "1"})
 
 
+def write_webm(path: Path, frames: Frames, fps: float) -> None:
+    """Write a VP9 WebM in its lossless RGB mode: Something-Something V2's container and codec, and exact."""
+    _write(path, frames, fps, "libvpx-vp9", "gbrp", {"lossless": "1", "deadline": "good", "cpu-used": "4"})
+
+
 def write_preview(path: Path, frames: Frames, fps: float) -> None:
     """Write an H.264 MP4 that every browser plays; odd sizes are padded, since yuv420p refuses them."""
     odd = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
