@@ -19,9 +19,8 @@ DOMAINS: dict[str, tuple[Callable[[Path, int, int, bool], None], str]] = {
 def main(args: list[str]) -> int:
     """Parse the command line and write the set."""
     parser = argparse.ArgumentParser(prog="lvcf simulate", description=__doc__)
-    parser.add_argument(
-        "domain", choices=list(DOMAINS), help="; ".join(f"{k}: {text}" for k, (_, text) in DOMAINS.items())
-    )
+    kinds = "; ".join(f"{domain}: {text}" for domain, (_, text) in DOMAINS.items())
+    parser.add_argument("domain", choices=list(DOMAINS), help=kinds)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--n", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="clip i depends on (seed, i) alone")

@@ -196,7 +196,7 @@ def read_items(root: Path, split: Split) -> list[Item]:
 
 
 def label_problems(root: Path, split: Split, items: list[Item], labels: list[str]) -> Iterator[str]:
-    """What is wrong with a split's entries, a line each: names that leave the folder, repeated ids, unknown templates."""
+    """What is wrong with a split's entries, a line each: a name that leaves the folder, an id twice, no such label."""
     path, known, seen = label_file(root, split), set(labels), set[str]()
     for item in items:
         if not item.id or Path(item.id).name != item.id or item.id.startswith("."):

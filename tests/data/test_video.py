@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from lvcf.data.video import clip_indices, read_video, write_lossless, write_mjpeg, write_preview
+from lvcf.data.video import clip_indices, read_video, write_lossless, write_mjpeg, write_preview, write_webm
 from lvcf.errors import UserError
 
 
@@ -51,6 +51,17 @@ def test_ffv1_returns_every_bit(tmp_path, shape, fps) -> None:
     assert (video.frames == frames).all()
     if shape[0] > 1:
         assert video.fps == pytest.approx(fps, rel=5e-3)  # matroska stores milliseconds
+
+
+@pytest.mark.parametrize("shape", [(16, 112, 112), (5, 33, 47)])
+def test_vp9_returns_every_bit_and_has_the_same_bytes_every_time(tmp_path, shape) -> None:
+    frames = noise(*shape)
+    for name in ("a.webm", "b.webm"):
+        write_webm(tmp_path / name, frames, 16.0)
+    video = read_video(tmp_path / "a.webm")
+    assert (video.frames == frames).all()
+    assert video.fps == pytest.approx(16.0, rel=5e-3)
+    assert (tmp_path / "a.webm").read_bytes() == (tmp_path / "b.webm").read_bytes()
 
 
 def test_a_lossless_file_has_the_same_bytes_every_time(tmp_path) -> None:

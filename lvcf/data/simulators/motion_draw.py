@@ -83,7 +83,7 @@ def draw_object(look: Look, x: float, base: float, size: float) -> tuple[Array, 
 def _pattern(texture: str, u: Array, v: Array, size: float) -> Array:
     """Where the pale second colour is, 0-1."""
     if texture == "striped":
-        return np.clip(0.5 + (np.abs(v - 0.1) - 0.22) * -size, 0.0, 1.0)
+        return np.clip(0.5 + (0.22 - np.abs(v - 0.1)) * size, 0.0, 1.0)
     if texture == "dotted":
         row = np.round(v / 0.55)
         du, dv = u + 0.275 * (row % 2), v - 0.55 * row
@@ -137,7 +137,7 @@ def _round_side(across: Array, light: float) -> Array:
     """Shade of an upright cylinder's side, with a soft streak of light."""
     nearest = np.clip(across, -1.0, 1.0)
     streak = 0.28 * np.exp(-((nearest - 0.45 * light) ** 2) / 0.03)
-    return 0.55 + 0.37 * np.sqrt(1.0 - nearest**2) + 0.12 * light * nearest + streak
+    return np.asarray(0.55 + 0.37 * np.sqrt(1.0 - nearest**2) + 0.12 * light * nearest + streak)
 
 
 def draw_room(horizon: float, wall: str, wall_hue: float, wood: float, light: float, grain_seed: int) -> Array:
@@ -150,14 +150,14 @@ def draw_room(horizon: float, wall: str, wall_hue: float, wood: float, light: fl
     shade = 0.86 + 0.2 * near + 0.2 * across + 0.05 * grain / grain.std()
     board = (dark + wood * (pale - dark)) * shade[..., None]
     edge = 0.25 * np.exp(-(((_ROWS - horizon) / 1.6) ** 2))
-    return blend(paper, board, _coverage(horizon - _ROWS)) * (1.0 - edge)[..., None]
+    return np.asarray(blend(paper, board, _coverage(horizon - _ROWS)) * (1.0 - edge)[..., None])
 
 
 def _wallpaper(wall: str) -> Array:
     """Relative brightness of the wall's pattern around 0."""
     across, down = np.sin(2.0 * np.pi * _COLUMNS / 16.0), np.sin(2.0 * np.pi * _ROWS / 16.0)
     pattern = {"plain": 0.0 * across, "striped": across, "checked": across * down}[wall]
-    return 0.035 * np.tanh(3.0 * pattern)
+    return np.asarray(0.035 * np.tanh(3.0 * pattern))
 
 
 def draw_shadow(image: Array, x: float, base: float, height: float, size: float, light: float) -> Array:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
-from lvcf.data.simulators.motion import ACTIONS, MIDDLE, SIZE, Array, MotionFactors, centres, scene
-from lvcf.data.simulators.motion_draw import draw_object
+from lvcf.data.simulators.motion import ACTIONS, MIDDLE, MotionFactors, centres, scene
+from lvcf.data.simulators.motion_draw import SIZE, Array, draw_object
 from lvcf.data.video import Frames
 
 SCALES = (0.88, 0.94, 1.0)

@@ -9,7 +9,8 @@ import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
 
-from lvcf.data.simulators.motion import ACTIONS, Array, MotionFactors, centres, frame_times, render
+from lvcf.data.simulators.motion import ACTIONS, MotionFactors, centres, frame_times, render
+from lvcf.data.simulators.motion_draw import Array
 from lvcf.data.simulators.motion_ruler import Motion, measure
 from lvcf.data.ssv2 import window
 from lvcf.data.video import Frames
