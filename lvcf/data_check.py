@@ -175,8 +175,10 @@ def read_one(path: Path, read: Callable[[Path], Video]) -> Reading:
 
 def show(root: Path, kind: str, contents: Contents, readings: list[Reading], problems: int) -> None:
     """The table."""
-    simulated = (root / "Factors.csv").exists()
-    table = Table(title=f"{root} as {kind}" + (f". {SIMULATED}" if simulated else ""))
+    print(f"{root} as {kind}")
+    if (root / "Factors.csv").exists():
+        print(SIMULATED)
+    table = Table()
     table.add_column("what")
     table.add_column("here", justify="right")
     table.add_column("published", justify="right")

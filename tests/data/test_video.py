@@ -64,6 +64,24 @@ def test_vp9_returns_every_bit_and_has_the_same_bytes_every_time(tmp_path, shape
     assert (tmp_path / "a.webm").read_bytes() == (tmp_path / "b.webm").read_bytes()
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.9])
+@pytest.mark.parametrize(("write", "name"), [(write_webm, "a.webm"), (write_lossless, "a.mkv")])
+def test_a_truncated_matroska_file_is_told_from_a_whole_one(tmp_path, write, name, share) -> None:
+    path = tmp_path / name
+    write(path, noise(40), 16.0)
+    assert len(read_video(path).times) == 40
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(UserError, match=name):
+        read_video(path)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+@pytest.mark.parametrize("fps", [0.5, 12.0, 60.0])
+def test_a_few_frames_are_no_truncated_file(tmp_path, frames, fps) -> None:
+    write_webm(tmp_path / "a.webm", noise(frames), fps)
+    assert len(read_video(tmp_path / "a.webm").times) == frames
+
+
 def test_a_lossless_file_has_the_same_bytes_every_time(tmp_path) -> None:
     for name in ("a.mkv", "b.mkv"):
         write_lossless(tmp_path / name, noise(3), 8.0)
