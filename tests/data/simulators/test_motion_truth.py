@@ -10,7 +10,7 @@ import pytest
 from lvcf.data.clip import to_frames
 from lvcf.data.simulators.motion import ACTIONS, frame_times, render
 from lvcf.data.simulators.motion_set import read_factors
-from lvcf.data.simulators.motion_truth import MotionTruth, luma
+from lvcf.data.simulators.motion_truth import MotionTruth
 from lvcf.data.ssv2 import SSv2Dataset, window
 
 RESULT = {"target": {"low": 5.0, "high": 5.0}, "fps": 8.0, "frames": 16}
@@ -43,7 +43,7 @@ def test_the_truth_itself_recovers_everything(case) -> None:
     row = truth.compare(factual, truth.video, np.zeros(factual.shape[:3], dtype=bool))
     assert row["truth/share_recovered_smooth"] == row["truth/share_recovered_raw"] == 1.0
     assert row["truth/pixel_action"] == row["truth/pixel_action_of_truth"] == 1.0
-    assert row["truth/path_error"] == row["truth/l1_levels"] == row["leakage/still_levels"] == 0.0
+    assert row["truth/path_error"] == row["truth/l1_levels"] == row["leakage/unchanged_levels"] == 0.0
     assert row["truth/ruler_error"] < 1.0
     assert row["truth/pixel_action_before"] == 0.0
     assert row["truth/mask_iou"] == 0.0
@@ -58,7 +58,7 @@ def test_doing_nothing_recovers_nothing(case) -> None:
     assert row["truth/share_recovered_raw"] == pytest.approx(0.0)
     assert row["truth/pixel_action"] == 0.0
     assert row["truth/path_error"] > 10.0
-    assert row["leakage/still_levels"] == 0.0
+    assert row["leakage/unchanged_levels"] == 0.0
     assert 0.0 < row["truth/mask_iou"] < 0.5
 
 
@@ -67,11 +67,26 @@ def test_an_edit_of_what_stands_still_is_leakage(case) -> None:
     spoilt = truth.video.copy()
     spoilt[:, :10] = np.clip(spoilt[:, :10].astype(int) + 20, 0, 255)
     row = truth.compare(factual, spoilt, np.ones(factual.shape[:3], dtype=bool))
-    assert 0.5 < row["leakage/still_levels"] < 20.0
+    assert 0.5 < row["leakage/unchanged_levels"] < 20.0
     assert row["leakage/brightness_levels"] == pytest.approx(20.0 * 10 / 112, rel=0.1)
     assert row["truth/pixel_action"] == 1.0
 
 
-def test_luma_weighs_the_colours() -> None:
-    frames = np.array([[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 9, 9]]]], dtype=np.uint8)
-    assert luma(frames).tolist() == [[[76, 150, 29, 9]]]
+def test_a_target_that_is_already_shown_changes_nothing(case) -> None:
+    factual, _, f = case
+    own = MotionTruth(f, {**RESULT, "target": {"low": 0.0}})
+    row = own.compare(factual, factual, np.zeros(factual.shape[:3], dtype=bool))
+    assert np.isnan([row["truth/share_recovered_smooth"], row["truth/share_recovered_raw"]]).all()
+    assert row["truth/pixel_action"] == row["truth/mask_iou"] == 1.0
+    assert row["leakage/unchanged_levels"] == 0.0
+
+
+@pytest.mark.parametrize(("action", "unit"), [("push_left", "px from the left"), ("move_up", "px from the bottom")])
+def test_curves_follow_the_axis_of_the_true_motion(case, action, unit) -> None:
+    factual, _, f = case
+    truth = MotionTruth(f, {**RESULT, "target": {"low": float(list(ACTIONS).index(action))}})
+    truth.compare(factual, factual, np.zeros(factual.shape[:3], dtype=bool))
+    assert truth.curves["unit"] == unit
+    path = np.array(truth.curves["truth"])
+    assert len(path) == len(truth.curves["factual"]) == 16
+    assert (path[-1] - path[0]) * (-1 if action == "push_left" else 1) > 30
