@@ -23,6 +23,7 @@ VERBS = {
     "evaluate": ("lvcf.evaluate", "measure a run's counterfactuals, from the written files"),
     "ablate": ("lvcf.ablate", "run a grid of methods and compare them in one table"),
     "simulate": ("lvcf.simulate", "write a simulated data set with a known causal model"),
+    "data": ("lvcf.data_check", "check a data set on disk: counts, unreadable files, labels, frame rates, sizes"),
     "report": ("lvcf.report.page", "write a run's report.html"),
 }
 

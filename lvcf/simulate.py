@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-from lvcf.data.simulators.echo_set import simulate
+from lvcf.data.simulators import echo_set, motion_set
 from lvcf.errors import UserError
+
+DOMAINS: dict[str, tuple[Callable[[Path, int, int, bool], None], str]] = {
+    "echo": (echo_set.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout; shortcut: brightness is EF"),
+    "motion": (motion_set.simulate, "moved objects in Something-Something V2's layout; shortcut: colour is the action"),
+}
+"""Writers of a set of n clips with a seed, with or without the planted shortcut, and what they write."""
 
 
 def main(args: list[str]) -> int:
     """Parse the command line and write the set."""
     parser = argparse.ArgumentParser(prog="lvcf simulate", description=__doc__)
-    parser.add_argument(
-        "domain", choices=["echo"], help="echo: apical four-chamber phantom in EchoNet-Dynamic's layout"
-    )
+    kinds = "; ".join(f"{domain}: {text}" for domain, (_, text) in DOMAINS.items())
+    parser.add_argument("domain", choices=list(DOMAINS), help=kinds)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--n", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="clip i depends on (seed, i) alone")
-    parser.add_argument("--shortcut", action="store_true", help="plant a burnt-in marker whose brightness follows EF")
+    parser.add_argument("--shortcut", action="store_true", help="plant a burnt-in marker that tells the label")
     options = parser.parse_args(args)
     if options.n < 1:
         raise UserError(f"--n {options.n}: at least one clip is needed")
     try:
-        simulate(options.out, options.n, options.seed, options.shortcut)
+        DOMAINS[options.domain][0](options.out, options.n, options.seed, options.shortcut)
     except OSError as error:
         raise UserError(f"{options.out}: cannot be written ({error.strerror}); choose another --out") from error
     print(f"{options.out}: {options.n} simulated clips; Factors.csv holds what each was made from")

@@ -34,6 +34,16 @@ def echo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def motion_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight clips in Something-Something V2's layout, one per action: 1 test, 1 validation, 6 train.  Read only."""
+    from lvcf.data.simulators.motion_set import simulate
+
+    root = tmp_path_factory.mktemp("motion") / "set"
+    simulate(root, n=8, seed=7)
+    return root
+
+
+@pytest.fixture(scope="session")
 def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random LTX backbone with the shape of the phantom's, in the diffusers layout.  Read only."""
     from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel

@@ -100,6 +100,15 @@ class EchoNetDataset(ClipDataset):
 
 def read_file_list(root: Path) -> list[tuple[str, float, str]]:
     """(name without suffix, EF in percent, SPLIT) of every row of ``FileList.csv``."""
+    return [parse_row(root / "FileList.csv", number, row) for number, row in numbered_rows(root)]
+
+
+def numbered_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
+    """Every row of ``FileList.csv`` as it stands there, with its line.
+
+    Raises:
+        UserError: the list or a column is missing.
+    """
     path = root / "FileList.csv"
     if not path.is_file():
         raise UserError(f"{path}: not found; set data.root to EchoNet-Dynamic's folder or make one: lvcf simulate echo")
@@ -108,10 +117,15 @@ def read_file_list(root: Path) -> list[tuple[str, float, str]]:
         missing = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
         if missing:
             raise UserError(f"{path}: column {missing[0]} is missing; expected {', '.join(COLUMNS)}")
-        return [_row(path, number, row) for number, row in enumerate(reader, start=2)]
+        return list(enumerate(reader, start=2))
 
 
-def _row(path: Path, number: int, row: dict[str, str]) -> tuple[str, float, str]:
+def parse_row(path: Path, number: int, row: dict[str, str]) -> tuple[str, float, str]:
+    """(name without suffix, EF in percent, SPLIT) of a row.
+
+    Raises:
+        UserError: the name leaves the folder, or the EF is no number in 0..100.
+    """
     name = row["FileName"].removesuffix(".avi")
     if not name or Path(name).name != name or name.startswith("."):
         raise UserError(f"{path}, line {number}: FileName '{row['FileName']}' is not a plain name; correct it")

@@ -58,6 +58,7 @@ def _decode(path: Path, container: av.container.InputContainer, choose: Choose) 
         raise UserError(f"{path}: holds no frame; remove it or record it again")
     if len(packets) < stream.frames:
         raise UserError(f"{path}: truncated, {len(packets)} of {stream.frames} frames are there; copy it again")
+    _check_whole(path, container, packets)
     independent = stream.codec_context.codec.intra_only
     if independent:
         times = _times([_seconds(p.pts, p.time_base) for p in packets], stream.average_rate)
@@ -73,6 +74,17 @@ def _decode(path: Path, container: av.container.InputContainer, choose: Choose) 
     if not kept:
         raise UserError(f"{path}: its frames do not decode; copy it again or remove it")
     return Video(np.stack([f.to_ndarray(format="rgb24") for f in kept]), times[wanted] - times[wanted][0])
+
+
+def _check_whole(path: Path, container: av.container.InputContainer, packets: list[av.Packet[av.VideoStream]]) -> None:
+    """Refuse a file whose header promises a longer video: Matroska has no count of frames, and a part of it decodes."""
+    stamps = sorted(s for s in (_seconds(p.pts, p.time_base) for p in packets) if s is not None)
+    if "matroska" not in container.format.name or len(container.streams) > 1 or len(stamps) < 2:
+        return  # a sound track may last longer than its pictures
+    promised, interval = (container.duration or 0) / av.time_base, (stamps[-1] - stamps[0]) / (len(stamps) - 1)
+    there = stamps[-1] + interval
+    if there < 0.95 * promised - 0.1:
+        raise UserError(f"{path}: truncated, {there:.2f} of {promised:.2f} s are there; copy it again")
 
 
 def _seconds(pts: int | None, base: Fraction | None) -> float | None:
@@ -118,6 +130,11 @@ def write_lossless(path: Path, frames: Frames, fps: float) -> None:
 def write_mjpeg(path: Path, frames: Frames, fps: float) -> None:
     """Write an MJPG AVI of high quality, as EchoNet-Dynamic's."""
     _write(path, frames, fps, "mjpeg", "yuvj420p", {"qmin": "1", "qmax": "2", "q": "1"})
+
+
+def write_webm(path: Path, frames: Frames, fps: float) -> None:
+    """Write a VP9 WebM in its lossless RGB mode: Something-Something V2's container and codec, and exact."""
+    _write(path, frames, fps, "libvpx-vp9", "gbrp", {"lossless": "1", "deadline": "good", "cpu-used": "4"})
 
 
 def write_preview(path: Path, frames: Frames, fps: float) -> None:

@@ -1,6 +1,6 @@
 """Distances to the true counterfactual, which only a simulator knows.  DESIGN section 5.
 
-Clips are uint8 ``(T, H, W)`` gray frames; results are plain numbers per clip.
+Clips are uint8 frames, gray ``(T, H, W)`` or in colour ``(T, H, W, 3)``; results are plain numbers per clip.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ def share_recovered(final: Gray, factual: Gray, truth: Gray, sigma: float) -> fl
 
 
 def mask_iou(mask: NDArray[np.bool_], factual: Gray, truth: Gray, sigma: float = 2.0) -> float:
-    """Intersection over union of a mask with the voxels that truly change."""
+    """Intersection over union of a mask ``(T, H, W)`` with the voxels that truly change, in any colour."""
     changed = np.abs(_smoothed(factual, sigma) - _smoothed(truth, sigma)) > CHANGED_LEVELS
+    if changed.ndim > mask.ndim:
+        changed = np.asarray(changed.any(axis=-1))
     union = float((mask | changed).sum())
     return float((mask & changed).sum()) / union if union else 1.0
 
@@ -38,4 +40,4 @@ def l1_levels(one: Gray, other: Gray) -> float:
 
 
 def _smoothed(clip: Gray, sigma: float) -> NDArray[np.float64]:
-    return gaussian_filter(clip.astype(np.float64), (0.0, sigma, sigma)) if sigma else clip.astype(np.float64)
+    return gaussian_filter(clip.astype(np.float64), sigma, axes=(1, 2)) if sigma else clip.astype(np.float64)

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from lvcf.data.video import clip_indices, read_video, write_lossless, write_mjpeg, write_preview
+from lvcf.data.video import clip_indices, read_video, write_lossless, write_mjpeg, write_preview, write_webm
 from lvcf.errors import UserError
 
 
@@ -51,6 +51,35 @@ def test_ffv1_returns_every_bit(tmp_path, shape, fps) -> None:
     assert (video.frames == frames).all()
     if shape[0] > 1:
         assert video.fps == pytest.approx(fps, rel=5e-3)  # matroska stores milliseconds
+
+
+@pytest.mark.parametrize("shape", [(16, 112, 112), (5, 33, 47)])
+def test_vp9_returns_every_bit_and_has_the_same_bytes_every_time(tmp_path, shape) -> None:
+    frames = noise(*shape)
+    for name in ("a.webm", "b.webm"):
+        write_webm(tmp_path / name, frames, 16.0)
+    video = read_video(tmp_path / "a.webm")
+    assert (video.frames == frames).all()
+    assert video.fps == pytest.approx(16.0, rel=5e-3)
+    assert (tmp_path / "a.webm").read_bytes() == (tmp_path / "b.webm").read_bytes()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.9])
+@pytest.mark.parametrize(("write", "name"), [(write_webm, "a.webm"), (write_lossless, "a.mkv")])
+def test_a_truncated_matroska_file_is_told_from_a_whole_one(tmp_path, write, name, share) -> None:
+    path = tmp_path / name
+    write(path, noise(40), 16.0)
+    assert len(read_video(path).times) == 40
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(UserError, match=name):
+        read_video(path)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+@pytest.mark.parametrize("fps", [0.5, 12.0, 60.0])
+def test_a_few_frames_are_no_truncated_file(tmp_path, frames, fps) -> None:
+    write_webm(tmp_path / "a.webm", noise(frames), fps)
+    assert len(read_video(tmp_path / "a.webm").times) == frames
 
 
 def test_a_lossless_file_has_the_same_bytes_every_time(tmp_path) -> None:

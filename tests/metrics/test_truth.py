@@ -65,3 +65,14 @@ def test_small_changes_do_not_count_as_changed() -> None:
 def test_l1_does_not_wrap_around_in_eight_bits() -> None:
     low, high = np.zeros((1, 2, 2), dtype=np.uint8), np.full((1, 2, 2), 255, dtype=np.uint8)
     assert l1_levels(low, high) == l1_levels(high, low) == 255.0
+
+
+def test_a_change_of_one_colour_counts_and_gray_in_three_channels_is_gray() -> None:
+    gray = [np.repeat(clip[..., None], 3, axis=-1) for clip in (between(0.5), FACTUAL, TRUTH)]
+    for sigma in (0.0, 2.0):
+        assert share_recovered(*gray, sigma) == pytest.approx(share_recovered(between(0.5), FACTUAL, TRUTH, sigma))
+    whole = np.ones(FACTUAL.shape, dtype=bool)
+    assert mask_iou(whole, gray[1], gray[2]) == pytest.approx(mask_iou(whole, FACTUAL, TRUTH))
+    green = gray[1].copy()
+    green[..., 1] = gray[2][..., 1]
+    assert mask_iou(whole, gray[1], green) == pytest.approx(mask_iou(whole, FACTUAL, TRUTH))

@@ -1,0 +1,95 @@
+"""Simulated motion sets on disk, in Something-Something V2's own layout, plus ``Factors.csv``.
+
+The published videos are 240 pixels high with 12 frames a second; these are 112x112 with 16, which the sampling rate of
+8 divides, in VP9's lossless mode, so that reading a clip returns what was rendered.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lvcf.data.simulators.motion import ACTIONS, FPS, MotionFactors, frame_times, render
+from lvcf.data.ssv2 import SPLITS, VIDEO_FOLDER, class_name, label_file
+from lvcf.data.video import write_webm
+from lvcf.errors import UserError
+from lvcf.files import write_json, write_rows
+
+LABELS = tuple(class_name(template) for template in ACTIONS.values())
+"""The set's class names, in the order of their indices."""
+SHARES = {"test": 0.1, "validation": 0.2, "train": 1.0}
+"""Upper ends of the splits' shares, in the order of the clips."""
+
+
+def draw_factors(n: int, seed: int, shortcut: bool = False) -> list[MotionFactors]:
+    """The factors of a set's clips; those of clip i come from (seed, i) alone, and actions take turns."""
+    marker = "action" if shortcut else "none"
+    actions = list(ACTIONS)
+    return [MotionFactors.sample(np.random.default_rng([seed, i]), actions[i % len(actions)], marker) for i in range(n)]
+
+
+def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
+    """Write ``n`` clips below ``out``; videos that stand already are kept, so a killed run goes on.
+
+    Raises:
+        UserError: ``out`` holds a set made with other settings.
+    """
+    clips = {f"motion{seed:04d}_{i:05d}": f for i, f in enumerate(draw_factors(n, seed, shortcut))}
+    rows = [{"id": name, **f.to_row()} for name, f in clips.items()]
+    out.mkdir(parents=True, exist_ok=True)
+    factors_file = out / "Factors.csv"
+    if factors_file.exists() and list(csv.DictReader(factors_file.open())) != rows:
+        raise UserError(f"{out}: holds a set made with another --n, --seed or --shortcut; choose another --out")
+    write_rows(factors_file, rows)
+    (out / VIDEO_FOLDER).mkdir(exist_ok=True)
+    todo = [(out / VIDEO_FOLDER / f"{name}.webm", f) for name, f in clips.items()]
+    todo = [(path, f) for path, f in todo if not path.exists()]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        jobs = pool.map(_write_clip, *zip(*todo, strict=True), chunksize=4) if todo else iter(())
+        for _ in tqdm(jobs, total=len(todo), desc="simulate motion", unit="clip"):
+            pass
+    write_json(label_file(out, "labels"), {name: str(index) for index, name in enumerate(LABELS)})
+    _write_splits(out, clips)
+
+
+def read_factors(root: Path) -> dict[str, MotionFactors]:
+    """The factors of every clip of a simulated set, by id; empty for a real one."""
+    path = root / "Factors.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as stream:
+        return {row["id"]: MotionFactors.from_row(row) for row in csv.DictReader(stream)}
+
+
+def _write_clip(path: Path, factors: MotionFactors) -> None:
+    temporary = path.with_name(f".partial_{path.name}")
+    write_webm(temporary, render(factors, frame_times()), FPS)
+    temporary.replace(path)
+
+
+def _write_splits(out: Path, clips: dict[str, MotionFactors]) -> None:
+    entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    for i, (name, factors) in enumerate(clips.items()):
+        split = next(split for split, end in SHARES.items() if i < end * len(clips))
+        entries[split].append({"id": name} if split == "test" else _entry(name, factors))
+    for split in SPLITS:
+        write_json(label_file(out, split), entries[split])
+
+
+def _entry(name: str, factors: MotionFactors) -> dict[str, Any]:
+    """As published: the sentence is in small letters, without articles."""
+    sentence = factors.template.replace("[Something]", "[something]")
+    for words in factors.placeholders:
+        sentence = sentence.replace("[something]", words, 1)
+    return {
+        "id": name,
+        "label": sentence.lower(),
+        "template": factors.template,
+        "placeholders": factors.placeholders,
+    }

@@ -1,0 +1,235 @@
+"""Something-Something V2 (Goyal et al. 2017), real or simulated: JSON label files and ``<id>.webm``.
+
+Beside ``something-something-v2-{labels,train,validation,test}.json`` lie the videos, or their own folder
+``20bn-something-something-v2``, as the archive unpacks.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lvcf.data.clip import SIMULATED, Clip, ClipDataset, check_names, check_sampling, to_clip
+from lvcf.data.video import clip_indices, read_video
+from lvcf.errors import UserError
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+VIDEO_FOLDER = "20bn-something-something-v2"
+KEYS = ("id", "label", "template", "placeholders")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One entry of a split's label file; the test split knows only ids.
+
+    Attributes:
+        id: the video's name without suffix.
+        template: e.g. ``"Moving part of [something]"``; empty in the test split.
+        placeholders: what the brackets stand for.
+    """
+
+    id: str
+    template: str
+    placeholders: tuple[str, ...]
+
+    @property
+    def metadata(self) -> str:
+        """The neutral prompt: what is acted upon.
+
+        Only the first placeholder: how many there are would tell the action's template.
+        """
+        return f"video of {self.placeholders[0] if self.placeholders else 'something'}"
+
+
+class SSv2Dataset(ClipDataset):
+    """Clips of one split with the index of their action; never flipped, since left and right tell actions apart.
+
+    A clip is the middle of its video: people start and end with stillness.  ``neutral_prompt`` names the object;
+    ``prompt`` joins it with the label's sentence, just as ``prompt_template: "{metadata} {target}"`` says a target.
+
+    Args:
+        root: the folder with the label files.
+        split: ``train``, ``validation`` or ``test`` (published without labels: they are NaN).
+        frames: frames per clip.
+        fps: frames per second to sample at, by presentation time.
+        size: height and width of the clip (the centre square, resized).
+        random_start: start anywhere in the video (training) instead of in its middle.
+        record_errors: return a missing or unreadable clip with its ``error`` instead of raising.
+
+    Attributes:
+        labels: the class names, templates without brackets, in the order of their indices.
+
+    Raises:
+        UserError: a label file is missing or no such file, an item's template is no label, ids repeat, or a video is
+            missing.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        frames: int = 16,
+        fps: float = 8.0,
+        size: int = 112,
+        random_start: bool = False,
+        record_errors: bool = False,
+    ) -> None:
+        check_sampling(frames, fps, size)
+        self.root, self.folder = Path(root), video_folder(Path(root))
+        self.frames, self.fps, self.size = frames, fps, size
+        self.random_start, self.record_errors = random_start, record_errors
+        self.labels = read_labels(self.root)
+        self.items = read_items(self.root, split)
+        if not self.items:
+            raise UserError(f"{label_file(self.root, split)}: holds no clip; choose another split")
+        problem = next(label_problems(self.root, split, self.items, self.labels), None)
+        problem = problem or (None if record_errors else next(missing_videos(self.root, split, self.items), None))
+        if problem:
+            raise UserError(problem)
+        self.ids = [item.id for item in self.items]
+        check_names(label_file(self.root, split), self.ids)
+
+    @property
+    def notice(self) -> str:
+        """What a report on these clips has to say."""
+        return SIMULATED if (self.root / "Factors.csv").exists() else ""
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Clip:
+        item = self.items[index]
+        video, error = torch.zeros(3, self.frames, self.size, self.size), ""
+        try:
+            decoded = read_video(self.folder / f"{item.id}.webm", choose=self._choose)
+            video = to_clip(decoded.frames, self.size)
+        except UserError as problem:
+            if not self.record_errors:
+                raise
+            error = str(problem)
+        label = class_name(item.template)
+        return {
+            "video": video,
+            "id": item.id,
+            "label": float(self.labels.index(label)) if label else math.nan,
+            "prompt": f"{item.metadata} {label}".strip(),
+            "neutral_prompt": item.metadata,
+            "fps": self.fps,
+            "error": error,
+        }
+
+    def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        share = float(torch.rand(())) if self.random_start else 0.5
+        return window(times, self.frames, self.fps, share)
+
+
+def window(times: NDArray[np.float64], frames: int, fps: float, share: float = 0.5) -> NDArray[np.int64]:
+    """The frames of a clip that starts after ``share`` of the time it leaves over; 0.5 is the middle of the video.
+
+    Raises:
+        ValueError: the video is too short.
+    """
+    slack = max(float(times[-1]) - (frames - 1) / fps, 0.0)
+    return clip_indices(times, frames, fps, share * slack)
+
+
+def class_name(template: str) -> str:
+    """A template as ``labels.json`` has it: without brackets."""
+    return template.replace("[", "").replace("]", "")
+
+
+def label_file(root: Path, name: str) -> Path:
+    """``something-something-v2-<name>.json``."""
+    return root / f"something-something-v2-{name}.json"
+
+
+def video_folder(root: Path) -> Path:
+    """Where the videos lie."""
+    return root / VIDEO_FOLDER if (root / VIDEO_FOLDER).is_dir() else root
+
+
+def read_labels(root: Path) -> list[str]:
+    """The class names in the order of their indices.
+
+    Raises:
+        UserError: the file is missing, or its indices are not 0, 1, 2 ...
+    """
+    content = _read_json(label_file(root, "labels"), dict)
+    by_index = {str(index): name for name, index in content.items()}
+    wanted = [str(index) for index in range(len(content))]
+    if sorted(by_index) != sorted(wanted):
+        odd = sorted(set(by_index) - set(wanted)) or ["one of them twice"]
+        raise UserError(
+            f'{label_file(root, "labels")}: {len(content)} labels need the indices "0" to "{len(content) - 1}", '
+            f"found {odd[0]}; download it again"
+        )
+    return [by_index[index] for index in wanted]
+
+
+def read_items(root: Path, split: Split) -> list[Item]:
+    """The entries of a split's label file.
+
+    Raises:
+        UserError: the file is missing, is no list of entries, or an entry lacks something.
+    """
+    path = label_file(root, split)
+    keys = KEYS[:1] if split == "test" else KEYS
+    items = []
+    for number, entry in enumerate(_read_json(path, list), start=1):
+        lacking = [key for key in keys if not isinstance(entry, dict) or key not in entry]
+        if lacking:
+            raise UserError(f"{path}, entry {number}: '{lacking[0]}' is missing; expected {', '.join(keys)}")
+        template, words = (entry["template"], entry["placeholders"]) if split != "test" else ("", ())
+        items.append(Item(str(entry["id"]), template, tuple(str(word) for word in words)))
+    return items
+
+
+def label_problems(root: Path, split: Split, items: list[Item], labels: list[str]) -> Iterator[str]:
+    """What is wrong with a split's entries, a line each: a name that leaves the folder, an id twice, no such label."""
+    path, known, seen = label_file(root, split), set(labels), set[str]()
+    for item in items:
+        if not item.id or Path(item.id).name != item.id or item.id.startswith("."):
+            yield f"{path}: id '{item.id}' is not a plain name; correct it"
+        if item.id in seen:
+            yield f"{path}: id {item.id} is there twice; remove one entry"
+        seen.add(item.id)
+        if split != "test" and class_name(item.template) not in known:
+            nearest = difflib.get_close_matches(class_name(item.template), labels, n=1, cutoff=0.0)
+            yield (
+                f"{path}: template '{item.template}' of {item.id} is not in {label_file(root, 'labels').name}; "
+                f"the nearest there is '{nearest[0] if nearest else 'none'}'"
+            )
+
+
+def missing_videos(root: Path, split: Split, items: list[Item]) -> Iterator[str]:
+    """A line for every entry without a video."""
+    folder = video_folder(root)
+    there = {entry.name for entry in os.scandir(folder)}
+    for item in items:
+        if f"{item.id}.webm" not in there:
+            yield f"{folder / item.id}.webm: not found, but {label_file(root, split).name} lists it; download it again"
+
+
+def _read_json(path: Path, kind: type[Any]) -> Any:
+    if not path.is_file():
+        raise UserError(
+            f"{path}: not found; set data.root to Something-Something V2's folder or make one: lvcf simulate motion"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
+    if not isinstance(content, kind):
+        raise UserError(f"{path}: holds no JSON {'object' if kind is dict else 'list'}; download it again")
+    return content
