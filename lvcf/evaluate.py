@@ -15,8 +15,8 @@ from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_
 from tqdm import tqdm
 
 from lvcf.data.clip import SIMULATED, to_clip
-from lvcf.data.simulators.echo_set import read_factors
 from lvcf.data.simulators.echo_truth import EchoTruth
+from lvcf.data.simulators.truth import Truth, read_truths
 from lvcf.errors import UserError
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.fidelity import lpips_metric, lpips_unavailable, psnr, ssim
@@ -44,13 +44,14 @@ def evaluate(run: Path, oracle: str) -> tuple[dict[str, Any], list[Row]]:
     manifest, predictions = read_manifest(run), read_predictions(run)
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf predict first")
-    factors = read_factors(Path(manifest["data"]))
-    judge = echo_frame_transformer(oracle).freeze() if factors else None
+    truths = read_truths(Path(manifest["data"]))
+    values = any(prediction.result.get("task") == "regression" for prediction in predictions)
+    judge = echo_frame_transformer(oracle).freeze() if truths and values else None
     rows = []
     for prediction in tqdm(predictions, desc="evaluate", unit="clip"):
         row = _facts(prediction)
         if not prediction.failed:
-            truth = EchoTruth(factors[prediction.id], prediction.result) if factors else None
+            truth = truths[prediction.id](prediction.result) if truths else None
             row |= measure_clip(prediction, truth, judge) | way_back(prediction, Path(manifest["data"]))
         rows.append(row)
     metrics = summarise(rows)
@@ -84,18 +85,19 @@ def _facts(prediction: Prediction) -> Row:
     return row
 
 
-def measure_clip(prediction: Prediction, truth: EchoTruth | None, oracle: TargetModel | None) -> Row:
+def measure_clip(prediction: Prediction, truth: Truth | None, oracle: TargetModel | None) -> Row:
     """Fidelity of one clip and, where its true counterfactual is known, truth."""
     factual, final = prediction.factual(), prediction.counterfactual()
     x, x_final = (to_clip(frames, frames.shape[1]) for frames in (factual, final))
     row: Row = {"fidelity/ssim": ssim(x_final, x), "fidelity/psnr": psnr(x_final, x)}
     if not lpips_unavailable():
         row["fidelity/lpips"] = lpips_metric()(x_final, x)
-    if truth is not None and oracle is not None:
-        row |= truth.compare(factual[..., 0], final[..., 0], prediction.mask())
-        row |= _oracle(oracle, x_final, truth)
+    if truth is not None:
+        row |= truth.compare(factual, final, prediction.mask())
         row["truth/ssim_of_truth"] = ssim(to_clip(truth.video, truth.video.shape[1]), x)
         write_json(prediction.folder / "curves.json", truth.curves)
+    if isinstance(truth, EchoTruth) and oracle is not None:
+        row |= _oracle(oracle, x_final, truth)
     return row
 
 
@@ -128,8 +130,9 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     for name in [k for k in done[0] if k not in single]:
         values = np.array([row[name] for row in done], dtype=np.float64)
         key = name if "/" in name else f"cost/{name}"
-        if np.isfinite(values).all():
-            metrics[key], metrics[f"{key}.se"] = float(values.mean()), standard_error(values)
+        known = values[~np.isnan(values)]  # nothing to recover where the target is what the clip shows already
+        if len(known) and np.isfinite(known).all():
+            metrics[key], metrics[f"{key}.se"] = float(known.mean()), standard_error(known)
         else:
             metrics[key] = "unavailable: not finite on every clip (a PSNR of equal clips is infinite)"
     if "truth/pixel_ef" in done[0]:

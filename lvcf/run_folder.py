@@ -40,7 +40,7 @@ class Prediction:
 
     @property
     def curves(self) -> Json | None:
-        """The ventricle's area curves; only after ``lvcf evaluate`` on a simulated set."""
+        """What was measured over time; only after ``lvcf evaluate`` on a simulated set."""
         return read_optional(self.folder / "curves.json")
 
     def factual(self) -> Frames:

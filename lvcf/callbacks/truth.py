@@ -8,8 +8,7 @@ import torch
 
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
 from lvcf.data.clip import to_clip
-from lvcf.data.simulators.echo_set import read_factors
-from lvcf.data.simulators.echo_truth import EchoTruth
+from lvcf.data.simulators.truth import read_truths
 
 
 class TrueCounterfactual(SamplingCallback):
@@ -21,13 +20,13 @@ class TrueCounterfactual(SamplingCallback):
     """
 
     def __init__(self, root: Path, fps: float = 8.0) -> None:
-        self.factors, self.fps = read_factors(root), fps
+        self.truths, self.fps = read_truths(root), fps
 
     def on_sampling_end(self, state: SamplingState) -> None:
         """Replace every latent."""
         clips = []
         for name, low, high in zip(state.ids, state.goal.low.tolist(), state.goal.high.tolist(), strict=True):
             asked = {"target": {"low": low, "high": high}, "fps": self.fps, "frames": state.video.shape[2]}
-            clips.append(to_clip(EchoTruth(self.factors[name], asked).video, state.video.shape[-1]))
+            clips.append(to_clip(self.truths[name](asked).video, state.video.shape[-1]))
         with full_precision(state.z.device):
             state.z = state.backbone.encode(torch.stack(clips).to(state.video))

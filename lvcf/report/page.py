@@ -15,7 +15,7 @@ from markupsafe import Markup
 from lvcf.report.media import embed_panel
 from lvcf.report.metrics import metric_groups, readable
 from lvcf.report.panel import difference_colours
-from lvcf.report.plots import Outcome, area_plot, guidance_plot, prediction_plot, target_scatter
+from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
 from lvcf.report.run import Run, read_run
 from lvcf.run_folder import Json, Prediction
 
@@ -123,7 +123,8 @@ def _plots(clip: Prediction) -> list[tuple[str, Markup]]:
     """Captions and plots of one clip; a run without guidance has no trajectory."""
     result, plots = clip.result, []
     if clip.curves is not None:
-        plots.append(("Ventricle area, measured in the pixels", area_plot(clip.curves, result["fps"])))
+        caption = f"{clip.curves['what'].capitalize()}, measured in the pixels"
+        plots.append((caption, curves_plot(clip.curves, result["fps"])))
     if result["trajectory"]:
         reading = prediction_plot(result["trajectory"], *_band(result), result["unit"])
         plots.append(("The model's reading while guided", reading))

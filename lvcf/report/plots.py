@@ -72,24 +72,24 @@ def guidance_plot(trajectory: Sequence[Mapping[str, Any]]) -> Markup:
     return svg(WIDTH, HEIGHT, label, *parts)
 
 
-def area_plot(curves: Mapping[str, Any], fps: float) -> Markup:
-    """The ventricle's area over time: factual, counterfactual and, where it is known, the true counterfactual.
+def curves_plot(curves: Mapping[str, Any], fps: float) -> Markup:
+    """What was measured over time: factual, counterfactual and, where it is known, the true counterfactual.
 
     Args:
-        curves: ``unit``, ``factual``, ``counterfactual``, maybe ``truth`` (one area per frame) and the frames
-            ``ed`` and ``es`` of end-diastole and end-systole.
+        curves: ``what``, ``unit``, ``factual``, ``counterfactual``, maybe ``truth`` (one value per frame) and, of a
+            ventricle's area, the frames ``ed`` and ``es`` of end-diastole and end-systole.
         fps: frames per second of the clip.
     """
     named = [name for name in ("factual", "counterfactual", "truth") if curves.get(name)]
     series = {name: [(i / fps, float(area)) for i, area in enumerate(curves[name])] for name in named}
     every = [point for points in series.values() for point in points]
     axes = _axes([x for x, _ in every], padded([y for _, y in every]))
-    grid = axes.grid("time (s)", f"area ({curves['unit'].replace('^2', '²')})", ticks(*axes.x))
-    marks = [_phase(axes, curves[name] / fps, name.upper()) for name in ("ed", "es")]
+    grid = axes.grid("time (s)", f"{curves['what']} ({curves['unit'].replace('^2', '²')})", ticks(*axes.x))
+    marks = [_phase(axes, curves[name] / fps, name.upper()) for name in ("ed", "es") if name in curves]
     lines = [axes.curve(points, name) for name, points in series.items()]
-    label = "Ventricle area at end-diastole and end-systole: " + "; ".join(
-        f"{name} {curves[name][curves['ed']]:.0f} and {curves[name][curves['es']]:.0f}" for name in named
-    )
+    ends = [curves["ed"], curves["es"]] if "ed" in curves else [0, -1]
+    label = f"{curves['what']} {'at end-diastole and end-systole' if 'ed' in curves else 'at first and last'}: "
+    label += "; ".join(f"{name} {curves[name][ends[0]]:.0f} and {curves[name][ends[1]]:.0f}" for name in named)
     legend = _legend([(name, name) for name in named], 72)
     return svg(WIDTH, HEIGHT, f"{label} {curves['unit']}", grid, *marks, *lines, legend)
 

@@ -61,7 +61,7 @@ def _finished(run: Path, name: str, seed: int, ef: float, target: float, after: 
     areas = [_area(factors), _area(factors.do(after)), _area(factors.do(target))]
     curves = dict(zip(("factual", "counterfactual", "truth"), areas, strict=True))
     ed, es = int(np.argmax(areas[0])), int(np.argmin(areas[0]))
-    _write_json(folder / "curves.json", {"unit": "px^2", **curves, "ed": ed, "es": es})
+    _write_json(folder / "curves.json", {"what": "ventricle area", "unit": "px^2", **curves, "ed": ed, "es": es})
     result = {
         "schema_version": 1,
         "id": name,

@@ -7,7 +7,7 @@ from math import inf
 
 import pytest
 
-from lvcf.report.plots import Outcome, area_plot, guidance_plot, prediction_plot, target_scatter
+from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
 from lvcf.report.svg import Axes, ticks
 
 TRAJECTORY = [
@@ -41,13 +41,14 @@ def test_one_step_and_a_loss_of_zero_are_drawn() -> None:
 @pytest.mark.parametrize("truth", [True, False])
 def test_areas_mark_the_phases_and_show_the_truth_where_it_is_known(truth: bool) -> None:
     curves = {
+        "what": "ventricle area",
         "unit": "px^2",
         "factual": [900.0, 500.0, 800.0],
         "counterfactual": [900.0, 700.0, 850.0],
         "ed": 0,
         "es": 1,
     }
-    svg = area_plot(curves | ({"truth": [900.0, 720.0, 860.0]} if truth else {}), 8.0)
+    svg = curves_plot(curves | ({"truth": [900.0, 720.0, 860.0]} if truth else {}), 8.0)
     assert "area (px²)" in svg
     assert ">ED<" in svg
     assert ">ES<" in svg

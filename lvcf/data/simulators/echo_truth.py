@@ -46,8 +46,11 @@ class EchoTruth:
             write_mjpeg(path, to_rgb(render(self.factors.do(ef=self.target), times)), FPS)
             return read_video(path).frames
 
-    def compare(self, factual: Gray, final: Gray, mask: NDArray[np.bool_]) -> dict[str, float]:
-        """Truth metrics of a final clip, gray frames ``(T, H, W)``; also fills ``curves``."""
+    def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
+        """Truth metrics of a final clip ``(T, H, W, 3)``, by its first channel; also fills ``curves``."""
+        return self._compare(factual[..., 0], final[..., 0], mask)
+
+    def _compare(self, factual: Gray, final: Gray, mask: NDArray[np.bool_]) -> dict[str, float]:
         truth = self.video[..., 0]
         of_final, of_truth, of_factual = (measure(clip, self.shape) for clip in (final, truth, factual))
         self.curves = self._curves(of_factual, of_final, of_truth)
@@ -68,7 +71,7 @@ class EchoTruth:
     def _curves(self, factual: Measurement, final: Measurement, truth: Measurement) -> dict[str, Any]:
         curves = {"factual": factual.area, "counterfactual": final.area, "truth": truth.area}
         rounded = {name: np.round(area, 2).tolist() for name, area in curves.items()}
-        return {"unit": "px^2", **rounded, "ed": truth.ed, "es": truth.es}
+        return {"what": "ventricle area", "unit": "px^2", **rounded, "ed": truth.ed, "es": truth.es}
 
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

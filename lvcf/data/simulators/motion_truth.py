@@ -75,4 +75,4 @@ def _curves(measured: dict[str, Motion]) -> dict[str, Any]:
     upright = bool(np.ptp(measured["truth"].track[:, 1]) > np.ptp(measured["truth"].track[:, 0]))
     places = {name: SIZE - motion.track[:, 1] if upright else motion.track[:, 0] for name, motion in measured.items()}
     rounded = {name: np.round(place, 2).tolist() for name, place in places.items()}
-    return {"unit": "px from the bottom" if upright else "px from the left", **rounded}
+    return {"what": "object's place", "unit": "px from the bottom" if upright else "px from the left", **rounded}

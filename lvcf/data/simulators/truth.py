@@ -1,0 +1,54 @@
+"""What is true of the clips of a simulated set, whichever phantom made it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvcf.data.simulators import echo_set, motion_set
+from lvcf.data.simulators.echo_truth import EchoTruth
+from lvcf.data.simulators.motion_truth import MotionTruth
+from lvcf.data.video import Frames
+
+
+class Truth(Protocol):
+    """The true counterfactual of one clip, and comparisons with it.
+
+    Attributes:
+        curves: what ``compare`` measured per frame: ``what``, ``unit``, ``factual``, ``counterfactual``, ``truth``.
+    """
+
+    curves: dict[str, Any]
+
+    @property
+    def video(self) -> Frames:
+        """The clip under the intervention, read back from the set's codec ``(T, H, W, 3)``."""
+
+    def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
+        """Truth metrics of a final clip ``(T, H, W, 3)`` with its mask ``(T, H, W)``; fills ``curves``."""
+
+
+MakeTruth = Callable[[dict[str, Any]], Truth]
+"""From a clip's ``result.json`` to what is true of it."""
+PHANTOMS: dict[str, tuple[Callable[[Path], Mapping[str, Any]], Callable[..., Truth]]] = {
+    "ef": (echo_set.read_factors, EchoTruth),
+    "action": (motion_set.read_factors, MotionTruth),
+}
+"""Readers of factors and makers of truth, by the factor that only this phantom has."""
+
+
+def read_truths(root: Path) -> dict[str, MakeTruth]:
+    """Makers of truth by clip; empty for a real set."""
+    path = root / "Factors.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as stream:
+        columns = next(csv.reader(stream))
+    read, truth = next(PHANTOMS[column] for column in columns if column in PHANTOMS)
+    return {name: partial(truth, factors) for name, factors in read(root).items()}
