@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-from lvcf.data.simulators.echo_set import simulate
+from lvcf.data.simulators import echo_set, face_set
 from lvcf.errors import UserError
+
+DOMAINS: dict[str, tuple[Callable[[Path, int, int, bool], None], str]] = {
+    "echo": (echo_set.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout"),
+    "face": (face_set.simulate, "talking-head phantom with seven expressions in FERV39K's layout"),
+}
+"""Every phantom: what writes it and what it is."""
 
 
 def main(args: list[str]) -> int:
     """Parse the command line and write the set."""
     parser = argparse.ArgumentParser(prog="lvcf simulate", description=__doc__)
     parser.add_argument(
-        "domain", choices=["echo"], help="echo: apical four-chamber phantom in EchoNet-Dynamic's layout"
+        "domain", choices=list(DOMAINS), help="; ".join(f"{name}: {text}" for name, (_, text) in DOMAINS.items())
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--n", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="clip i depends on (seed, i) alone")
-    parser.add_argument("--shortcut", action="store_true", help="plant a burnt-in marker whose brightness follows EF")
+    parser.add_argument("--shortcut", action="store_true", help="plant a corner marker that follows EF or the class")
     options = parser.parse_args(args)
     if options.n < 1:
         raise UserError(f"--n {options.n}: at least one clip is needed")
+    simulate, _ = DOMAINS[options.domain]
     try:
         simulate(options.out, options.n, options.seed, options.shortcut)
     except OSError as error:
