@@ -45,7 +45,7 @@ def expression_prompt(path: str, label: int) -> str:
 def neutral_prompt(path: str) -> str:
     """The scene of ``Scene/Emotion/id`` in words, without the expression."""
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.split("/")[0]).lower()
-    return f"face in a {words} scene"
+    return f"face in {'an' if words[0] in 'aeiou' else 'a'} {words} scene"
 
 
 class FERV39KDataset(ClipDataset):

@@ -59,6 +59,6 @@ def read_picture(path: Path) -> Picture:
     """
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            return np.array(image.convert("RGB"))
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
         raise UserError(f"{path}: not a readable image ({error}); copy it again or remove it") from error

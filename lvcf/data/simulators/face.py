@@ -61,7 +61,7 @@ class Painter:
     """Paints one person, whatever the expression: that comes in as action units.
 
     Args:
-        factors: identity, look, light, pose and backdrop; expression, intensity, onset and rise are not read.
+        factors: identity, look, light, pose, backdrop and marker; expression, intensity, onset and rise are not read.
     """
 
     def __init__(self, factors: FaceFactors) -> None:

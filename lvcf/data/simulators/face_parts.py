@@ -157,7 +157,7 @@ def draw_folds(image: Array, place: Place, face: Face, units: Units, wrinkles: f
     """Lines that an expression folds into the skin, and those that age leaves there."""
     _forehead(*place.cut(image, -24.0, 24.0, -30.0, face.eye_y - 2.0), face, units, wrinkles)
     for side in (-1.0, 1.0):
-        left, right = sorted((side * 1.0, side * MEAN_RADIUS))
+        left, right = sorted((side * 1.0, side * 34.0))
         mirrored, here = place.cut(image, left, right, face.eye_y - 8.0, face.eye_y + 11.0)
         _eye_folds(mirrored, Place(side * here.x, here.y, here.light), face, units, wrinkles)
         mirrored, here = place.cut(image, left, right, face.nose_tip - 5.0, face.mouth_y + 13.0)

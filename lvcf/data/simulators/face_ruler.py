@@ -33,7 +33,7 @@ _RIDGE = 2e-4
 _RANGE = (-0.15, 1.35)
 _GAINS = np.arange(0.35, 1.21, 0.05)
 """Intensities at which a prototype may be met; below, half the way to the least of them, the face is neutral."""
-_START_GAIN = 0.85
+_START_GAINS = (0.85, 0.45)
 
 
 @dataclass
@@ -73,7 +73,7 @@ def measure(frame: Frames, factors: FaceFactors, time: float) -> Measurement:
         return _features(painter.frame(units, time), window, blur)
 
     wanted = _features(seen, window, _COARSE)
-    starts = [_START_GAIN * APEX[name] for name in EXPRESSIONS]
+    starts = [gain * APEX[name] for gain in _START_GAINS for name in EXPRESSIONS]
     units = min(starts, key=lambda start: float(np.sum((looks(start, _COARSE) - wanted) ** 2)))
     wanted = _features(seen, window, _FINE)
     blurs = np.hypot(_FINE, _SOFTNESS).tolist()
