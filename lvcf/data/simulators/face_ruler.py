@@ -21,9 +21,9 @@ from lvcf.data.simulators.face_geometry import Pose
 Array = NDArray[np.float64]
 Frames = NDArray[np.uint8]
 
-_COARSE, _FINE = 2.5, 1.2
+_COARSE, _FINE = 2.0, 1.2
 """Blur in pixels under which frames are compared, at the start and in the two steps that follow."""
-_SOFTNESS = np.array([0.0, 1.0, 1.6, 2.2])
+_SOFTNESS = (0.0, 1.0, 1.6, 2.2, 3.0, 4.0)
 """How blurred the frame itself may be, in pixels: a decoder's clips are softer than the painter's."""
 _STEPS = 2
 _DIFFERENCE = 0.08
@@ -32,7 +32,7 @@ _RIDGE = 2e-4
 """Weight of a unit's change against the mean squared difference of the colours in 0-1: unseen units stay put."""
 _RANGE = (-0.15, 1.35)
 _GAINS = np.arange(0.35, 1.21, 0.05)
-"""Intensities at which a prototype may be met; below, half the way to the least of them, the face is neutral."""
+"""Intensities at which a prototype may be met; a face nearer to none than to the least of them is neutral."""
 _START_GAINS = (0.85, 0.45)
 
 
@@ -67,26 +67,34 @@ def measure(frame: Frames, factors: FaceFactors, time: float) -> Measurement:
     """
     painter = Painter(factors)
     window = _window(painter, time)
-    seen = frame / 255.0
+    units, softness = _start(painter, window, frame / 255.0, time)
+    wanted, blur = _features(frame / 255.0, window, _FINE), float(np.hypot(_FINE, softness))
 
-    def looks(units: Array, blur: float) -> Array:
+    def looks(units: Array) -> Array:
         return _features(painter.frame(units, time), window, blur)
 
-    wanted = _features(seen, window, _COARSE)
-    starts = [gain * APEX[name] for gain in _START_GAINS for name in EXPRESSIONS]
-    units = min(starts, key=lambda start: float(np.sum((looks(start, _COARSE) - wanted) ** 2)))
-    wanted = _features(seen, window, _FINE)
-    blurs = np.hypot(_FINE, _SOFTNESS).tolist()
-    blur = min(blurs, key=lambda blur: float(np.sum((looks(units, blur) - wanted) ** 2)))
     for _ in range(_STEPS):
-        here = looks(units, blur)
-        columns = [looks(units + step, blur) - here for step in _DIFFERENCE * np.eye(len(ACTION_UNITS))]
+        here = looks(units)
+        columns = [looks(units + step) - here for step in _DIFFERENCE * np.eye(len(ACTION_UNITS))]
         slope = np.stack(columns, axis=1) / _DIFFERENCE
         square = slope.T @ slope / len(here)
         square += _RIDGE * np.eye(len(units))
         units = np.clip(units + np.linalg.solve(square, slope.T @ (wanted - here) / len(here)), *_RANGE)
-    left = looks(units, blur) - wanted
+    left = looks(units) - wanted
     return Measurement(units, float(255.0 * np.sqrt(np.mean(left**2))))
+
+
+def _start(painter: Painter, window: NDArray[np.bool_], seen: Array, time: float) -> tuple[Array, float]:
+    """The prototype and the frame's softness that differ least from what is ``seen``, compared coarsely."""
+    wanted = _features(seen, window, _COARSE)
+    best, nearest = np.inf, (np.zeros(len(ACTION_UNITS)), 0.0)
+    for start in [gain * APEX[name] for gain in _START_GAINS for name in EXPRESSIONS]:
+        image = painter.frame(start, time)
+        for softness in _SOFTNESS:
+            difference = _features(image, window, float(np.hypot(_COARSE, softness))) - wanted
+            if (error := float(difference @ difference)) < best:
+                best, nearest = error, (start, softness)
+    return nearest
 
 
 def _window(painter: Painter, time: float) -> NDArray[np.bool_]:

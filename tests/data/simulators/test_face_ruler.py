@@ -31,11 +31,12 @@ def test_units_and_expression_are_read_from_a_frame_of_the_set(expression) -> No
     assert measured.residual < 4.0
 
 
+@pytest.mark.parametrize("blur", [1.5, 3.5])
 @pytest.mark.parametrize("expression", EXPRESSIONS)
-def test_a_soft_and_noisy_frame_is_read_too(expression) -> None:
+def test_a_soft_and_noisy_frame_is_read_too(expression, blur) -> None:
     """What a decoder returns: detail lost, some grain, another brightness."""
     f = person(20 + EXPRESSIONS.index(expression)).do(expression=expression)
-    soft = gaussian_filter(shown(f).astype(float), (1.5, 1.5, 0.0)) + 6.0
+    soft = gaussian_filter(shown(f).astype(float), (blur, blur, 0.0)) + 6.0
     soft += np.random.default_rng(0).normal(0.0, 5.0, soft.shape)
     assert measure(np.clip(soft, 0, 255).round().astype(np.uint8), f, TIME).expression == expression
 
