@@ -19,6 +19,8 @@ from tqdm import tqdm
 from lvcf.data.clip import SIMULATED
 from lvcf.data.dicom import read_dicom
 from lvcf.data.echonet import numbered_rows, parse_row
+from lvcf.data.ferv39k import CLIPS, SOURCE_FPS, find_list, read_list
+from lvcf.data.frame_folder import read_frame_folder
 from lvcf.data.ssv2 import SPLITS, class_name, label_problems, missing_videos, read_items, read_labels, video_folder
 from lvcf.data.video import Video, clip_indices, read_video
 from lvcf.data.video_folder import DICOM_SUFFIXES, find_videos
@@ -30,6 +32,7 @@ MOST_SHOWN = 40
 """Problems printed; the rest is counted."""
 PUBLISHED = {
     "echonet": {"TRAIN": 7465, "VAL": 1288, "TEST": 1277},
+    "ferv39k": {"train": 31088, "test": 7847},
     "ssv2": {"train": 168913, "validation": 24777, "test": 27157, "classes": 174},
 }
 
@@ -92,6 +95,29 @@ def read_echonet(root: Path) -> Contents:
     return Contents(dict(counts), clips, problems, len(there - set(listed)))
 
 
+def read_ferv39k(root: Path) -> Contents:
+    """FERV39K: lists of clips, and ``2_ClipsforFaceCrop/<Scene>/<Emotion>/<id>/*.jpg``."""
+    counts, problems, listed = Counter[str](), list[str](), dict[str, str]()
+    for split in ("train", "test"):
+        try:
+            entries = read_list(find_list(root, split))
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        counts[split] = len(entries)
+        for entry in entries:
+            if entry.path in listed:
+                problems.append(f"{root}: {entry.path} is in {listed[entry.path]} and again in {split}; remove one")
+            listed[entry.path] = split
+    folder = root / CLIPS
+    there = {path.relative_to(folder).as_posix() for path in folder.glob("*/*/*") if path.is_dir()}
+    problems += [
+        f"{folder / path}: not found, but {split}'s list has it" for path, split in listed.items() if path not in there
+    ]
+    clips = [folder / path for path in listed if path in there]
+    return Contents(dict(counts), clips, problems, len(there - set(listed)), read=_read_frames)
+
+
 def read_ssv2(root: Path) -> Contents:
     """Something-Something V2: ``something-something-v2-*.json`` and ``<id>.webm``."""
     labels, folder = read_labels(root), video_folder(root)
@@ -123,7 +149,7 @@ def read_folder(root: Path) -> Contents:
 
 READERS: dict[str, Callable[[Path], Contents]] = {
     "echonet": read_echonet,
-    # ferv39k: its reader's line
+    "ferv39k": read_ferv39k,
     "ssv2": read_ssv2,
     "folder": read_folder,
 }
@@ -201,6 +227,13 @@ def show(root: Path, kind: str, contents: Contents, readings: list[Reading], pro
     table.add_section()
     table.add_row("problems", f"{problems:,}", "")
     Console(width=110).print(table)
+
+
+def _read_frames(path: Path) -> Video:
+    """A frame folder as a video; the release does not say its rate.  Frames may differ in size: the first one tells."""
+    pictures = read_frame_folder(path, SOURCE_FPS, lambda times: np.arange(len(times)))
+    frames = np.broadcast_to(pictures[0], (len(pictures), *pictures[0].shape))
+    return Video(frames, np.arange(len(pictures)) / SOURCE_FPS)
 
 
 def _read_any(path: Path) -> Video:

@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from lvcf.data.simulators import echo_set, motion_set
+from lvcf.data.simulators import echo_set, face_set, motion_set
 from lvcf.errors import UserError
 
 DOMAINS: dict[str, tuple[Callable[[Path, int, int, bool], None], str]] = {
     "echo": (echo_set.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout; shortcut: brightness is EF"),
+    "face": (face_set.simulate, "faces with seven expressions in FERV39K's layout; shortcut: colour is the expression"),
     "motion": (motion_set.simulate, "moved objects in Something-Something V2's layout; shortcut: colour is the action"),
 }
 """Writers of a set of n clips with a seed, with or without the planted shortcut, and what they write."""
@@ -24,7 +25,7 @@ def main(args: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--n", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="clip i depends on (seed, i) alone")
-    parser.add_argument("--shortcut", action="store_true", help="plant a burnt-in marker that tells the label")
+    parser.add_argument("--shortcut", action="store_true", help="plant a corner marker that tells the label")
     options = parser.parse_args(args)
     if options.n < 1:
         raise UserError(f"--n {options.n}: at least one clip is needed")

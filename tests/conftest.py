@@ -44,6 +44,16 @@ def motion_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def face_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight clips in FERV39K's layout: one test, seven train (one of them validation).  Read only."""
+    from lvcf.data.simulators.face_set import simulate
+
+    root = tmp_path_factory.mktemp("face") / "set"
+    simulate(root, n=8, seed=2)
+    return root
+
+
+@pytest.fixture(scope="session")
 def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random LTX backbone with the shape of the phantom's, in the diffusers layout.  Read only."""
     from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel

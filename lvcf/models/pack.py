@@ -24,6 +24,9 @@ def pack(source: Path, destination: Path) -> int:
         for path in (destination / part).rglob("*.safetensors"):
             halves = {k: v.half() if v.dtype == torch.float32 else v for k, v in load_file(path).items()}
             save_file(halves, path, metadata={"format": "pt"})
+        for path in (destination / part).rglob("config.json"):
+            without = {k: v for k, v in json.loads(path.read_text()).items() if k != "_name_or_path"}
+            path.write_text(json.dumps(without, indent=2) + "\n")  # where it was trained is nobody's business
     index = destination / "backbone" / "model_index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "_notice": NOTICE}, indent=2) + "\n")
     (destination / "README.md").write_text(card(source / "logs"))
@@ -35,7 +38,8 @@ def card(logs: Path) -> str:
     lines = [
         "---\nlicense: apache-2.0\n---\n# Default weights of the echo phantom (simulated)\n",
         NOTICE,
-        "\nMade by `make weights`: 2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`, split 80/10/10), then",
+        "\nMade by the trainings of `make weights`: 2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`, split",
+        "80/10/10) and, for the denoiser's second cycle, 4000 more (`--n 4000 --seed 11`); then",
         "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer}.yaml`. 16-bit; computed in float32.\n",
         "| training | steps | last validation, at step |\n|---|---|---|",
     ]

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lvcf.data.simulators import echo_set, motion_set
+from lvcf.data.simulators import echo_set, face_set, motion_set
 from lvcf.data.simulators.echo_truth import EchoTruth
+from lvcf.data.simulators.face_truth import FaceTruth
 from lvcf.data.simulators.motion_truth import MotionTruth
 from lvcf.data.video import Frames
 
@@ -38,6 +39,7 @@ MakeTruth = Callable[[dict[str, Any]], Truth]
 """From a clip's ``result.json`` to what is true of it."""
 PHANTOMS: dict[str, tuple[Callable[[Path], Mapping[str, Any]], Callable[..., Truth]]] = {
     "ef": (echo_set.read_factors, EchoTruth),
+    "expression": (face_set.read_factors, FaceTruth),
     "action": (motion_set.read_factors, MotionTruth),
 }
 """Readers of factors and makers of truth, by the factor that only this phantom has."""

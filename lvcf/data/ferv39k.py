@@ -1,0 +1,198 @@
+"""FERV39K (Wang et al. 2022), real or simulated: folders of face crops, and lists of clips with their expression."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lvcf.data.clip import SIMULATED, Clip, ClipDataset, check_names, check_sampling, safe_name, to_clip
+from lvcf.data.frame_folder import read_frame_folder
+from lvcf.data.simulators.face_factors import EXPRESSIONS
+from lvcf.data.video import clip_indices
+from lvcf.errors import UserError
+
+Split = Literal["train", "val", "test", "all"]
+CLIPS = "2_ClipsforFaceCrop"
+LISTS = {
+    "train": ("Annotation/train.csv", "4_setups/All_scenes/train_All.csv"),
+    "test": ("Annotation/test.csv", "4_setups/All_scenes/test_All.csv"),
+}
+"""Where a split's list may lie: rows ``Interview/Happy/0118,3``, or the release's ``.../0118 Happy``."""
+SOURCE_FPS = 25.0
+"""Assumed: the release holds frames without their rate; video is mostly 25 or 30."""
+VAL_SHARE = 0.1
+
+
+class Entry(NamedTuple):
+    """One row of a list: the clip's path ``Scene/Emotion/id`` and its class index."""
+
+    path: str
+    label: int
+
+
+def expression_prompt(path: str, label: int) -> str:
+    """The prompt that states a class, e.g. ``"face in a daily life scene with happy expression"``."""
+    return f"{neutral_prompt(path)} with {EXPRESSIONS[label].lower()} expression"
+
+
+def neutral_prompt(path: str) -> str:
+    """The scene of ``Scene/Emotion/id`` in words, without the expression."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.split("/")[0]).lower()
+    return f"face in {'an' if words[0] in 'aeiou' else 'a'} {words} scene"
+
+
+class FERV39KDataset(ClipDataset):
+    """Clips of one split with their expression, 0-6 in the order of ``EXPRESSIONS``.
+
+    The release has no validation list: ``val`` is a tenth of ``train``, by the hash of a clip's path.  Many clips last
+    hardly a second: one that ends early holds its last frame.
+
+    Args:
+        root: the folder with ``2_ClipsforFaceCrop/`` and the lists.
+        split: ``train``, ``val``, ``test``, or ``all``.
+        frames: frames per clip.
+        fps: frames per second to sample at, by presentation time.
+        size: height and width of the clip.
+        source_fps: frames per second of the frame folders.
+        random_start: start anywhere in the clip (training) instead of at its beginning.
+        record_errors: return an unreadable clip with its ``error`` instead of raising.
+
+    Raises:
+        UserError: a list is missing or wrong (see :func:`read_list`), a clip is in both, or the split is empty.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        split: Split,
+        frames: int = 16,
+        fps: float = 8.0,
+        size: int = 112,
+        source_fps: float = SOURCE_FPS,
+        random_start: bool = False,
+        record_errors: bool = False,
+    ) -> None:
+        check_sampling(frames, fps, size)
+        if not source_fps > 0.0:
+            raise UserError(f"data.source_fps {source_fps}: choose a number above 0")
+        self.root = Path(root)
+        self.frames, self.fps, self.size, self.source_fps = frames, fps, size, source_fps
+        self.random_start, self.record_errors = random_start, record_errors
+        self.entries = read_split(self.root, split)
+        self.ids = [safe_name(entry.path) for entry in self.entries]
+
+    @property
+    def notice(self) -> str:
+        """What a report on these clips has to say."""
+        return SIMULATED if (self.root / "Factors.csv").exists() else ""
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Clip:
+        entry = self.entries[index]
+        video, error = torch.zeros(3, self.frames, self.size, self.size), ""
+        try:
+            pictures = read_frame_folder(self.root / CLIPS / entry.path, self.source_fps, self._choose)
+            video = torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
+        except UserError as problem:
+            if not self.record_errors:
+                raise
+            error = str(problem)
+        return {
+            "video": video,
+            "id": self.ids[index],
+            "label": float(entry.label),
+            "prompt": expression_prompt(*entry),
+            "neutral_prompt": neutral_prompt(entry.path),
+            "fps": self.fps,
+            "error": error,
+        }
+
+    def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        slack = max(float(times[-1]) - (self.frames - 1) / self.fps, 0.0)
+        start = float(torch.rand(())) * slack if self.random_start else 0.0
+        held = np.append(times, max(times[-1] + 1.0 / self.source_fps, self.frames / self.fps))
+        return np.minimum(clip_indices(held, self.frames, self.fps, start), len(times) - 1)
+
+
+def read_split(root: Path, split: Split) -> list[Entry]:
+    """The clips of a split.
+
+    Raises:
+        UserError: its list is missing or wrong, a clip is listed twice, or the split is empty.
+    """
+    source = find_list(root, "test" if split == "test" else "train")
+    other = find_list(root, "train" if split == "test" else "test", required=split == "all")
+    entries, others = read_list(source), read_list(other) if other.is_file() else []
+    both = {entry.path for entry in entries} & {entry.path for entry in others}
+    if both:
+        raise UserError(f"{source}: '{min(both)}' is listed in {other.name} too; remove one of the rows")
+    if split in ("train", "val"):
+        entries = [entry for entry in entries if is_validation(entry.path) == (split == "val")]
+    chosen = entries + others if split == "all" else entries
+    check_names(source, [entry.path for entry in chosen])
+    if not chosen:
+        raise UserError(f"{source}: no clip in split '{split}'; add clips or choose another split")
+    return chosen
+
+
+def is_validation(path: str) -> bool:
+    """Whether a training clip is held out for validation: by its path alone."""
+    return int(hashlib.sha256(path.encode()).hexdigest()[:8], 16) < VAL_SHARE * 2**32
+
+
+def read_list(source: Path) -> list[Entry]:
+    """The rows of a list.
+
+    Raises:
+        UserError: a row has no path and label, names no expression, or its label is not its folder's expression.
+    """
+    lines = source.read_text(encoding="utf-8-sig").splitlines()
+    numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    return [_entry(f"{source}, line {number}", line) for number, line in numbered if line != "path,id"]
+
+
+def _entry(where: str, line: str) -> Entry:
+    path, _, label = (part.strip() for part in line.replace(",", " ").partition(" "))
+    parts = path.split("/")
+    if len(parts) != 3 or not label or any(part in ("", ".", "..") or "\\" in part for part in parts):
+        raise UserError(f"{where}: '{line}' is no Scene/Emotion/id with a label; correct or remove the row")
+    folder = _index(where, parts[1])
+    index = int(label) if label.isdecimal() and int(label) < len(EXPRESSIONS) else _index(where, label)
+    if index != folder:
+        raise UserError(
+            f"{where}: '{line}' has label {index} ({EXPRESSIONS[index]}) but lies in {parts[1]} ({folder}); "
+            "correct or remove the row"
+        )
+    return Entry(path, index)
+
+
+def _index(where: str, name: str) -> int:
+    if name not in EXPRESSIONS:
+        near = get_close_matches(name.capitalize(), EXPRESSIONS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"use 0-6 or one of {', '.join(EXPRESSIONS)}"
+        raise UserError(f"{where}: '{name}' is no expression; {hint}")
+    return EXPRESSIONS.index(name)
+
+
+def find_list(root: Path, name: str, required: bool = True) -> Path:
+    """Where the list ``train`` or ``test`` lies; the first place it may lie if it is optional and absent.
+
+    Raises:
+        UserError: it is required and absent.
+    """
+    candidates = [root / place for place in LISTS[name]]
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None and required:
+        raise UserError(
+            f"{candidates[0]}: not found; set data.root to FERV39K's folder or make one: lvcf simulate face"
+        )
+    return found or candidates[0]
