@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,11 @@ def _some(keys: list[str]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """An exception in a few words: its first sentence that is no advice on how to load unsafely."""
+    """An exception in a few words; of the unpickler's, the object it refused and not its advice to load unsafely."""
     text = " ".join(str(error).split())
-    if "Unsupported global: GLOBAL " in text:
-        return text.partition("Unsupported global: GLOBAL ")[2].partition(" ")[0]
-    return text[:160] or type(error).__name__
+    if match := re.search(r"GLOBAL (\S+)", text):
+        return match[1]
+    return text.partition("WeightsUnpickler error: ")[2][:40] or text[:120] or type(error).__name__
 
 
 def _numpy_numbers() -> list[Any]:

@@ -186,7 +186,7 @@ def _check(weights: str, processor: Any, preprocessing: Preprocessing, frames: i
 
 def _levels(frames: Tensor) -> Tensor:
     """Whole levels 0..255, as PIL keeps them after every pass; the gradient is that of the values before."""
-    return frames + (frames.round().clamp(0.0, 255.0) - frames).detach()
+    return frames + ((frames + 0.5001).floor().clamp(0.0, 255.0) - frames).detach()
 
 
 def _centre(frames: Tensor, height: int, width: int) -> Tensor:
