@@ -82,7 +82,7 @@ def test_a_newton_step_along_the_projection_solves_a_linear_model() -> None:
 
 @torch.no_grad()
 def test_what_was_found_is_kept_as_a_direction() -> None:
-    """n - 1 new directions each time: the squared cosine after k gradients is 1 - (1 - n/d)(1 - about (n-1)/d)^(k-1)."""
+    """n - 1 new directions each time: 1 - cos^2 falls by the factor 1 - (n - 1) / (d - 1) with every gradient."""
     linear, z, ledger = Linear(), torch.zeros(200, *SHAPE), Ledger()
     plan = QueryPlan(directions=9, budget=10**6, batch=10_000)
     squared = [float((cosine(gradient(linear, z, plan, ledger), linear.a[None]) ** 2).mean()) for _ in range(6)]

@@ -88,7 +88,8 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if match := re.search(r"GLOBAL (\S+)", text):
         return match[1]
-    return text.partition("WeightsUnpickler error: ")[2][:40] or text[:120] or type(error).__name__
+    told = text.partition("WeightsUnpickler error: ")[2].partition(" Check the")[0] or text
+    return told[:120] or type(error).__name__
 
 
 def _numpy_numbers() -> list[Any]:

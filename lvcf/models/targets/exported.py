@@ -5,6 +5,7 @@ All three are differentiable.  Whoever made the file is trusted with the graph, 
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -27,8 +28,11 @@ PLAIN_ENTRY = re.compile(
     r"|data/sample_inputs/[^/]+\.pt|extra/.*|\.data/.*|archive_format|archive_version|byteorder|version"
 )
 """What a .pt2 archive of graph and tensors holds; compiled code and objects of other kinds have other names."""
-PLAIN_EXPRESSION = re.compile(r"(?!.*__)[\w\s+\-*/(),.<>=!|&%]*")
-"""A size in a graph, such as ``2*s0 + 1``: loading evaluates it."""
+PLAIN_SYNTAX = (
+    *(ast.Expression, ast.Call, ast.keyword, ast.Name, ast.Load, ast.Constant),
+    *(ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop),
+)
+"""What a size in a graph is written with, such as ``2*Symbol('s0', positive=True) + 1``: loading evaluates it."""
 
 
 class ExportedTarget(WrappedTarget):
@@ -124,11 +128,26 @@ def _refuse_code(path: Path) -> None:
             ]
     except (zipfile.BadZipFile, ValueError) as error:
         raise UserError(f"{path}: no archive of torch.export.save ({error}); export it again") from error
-    odd += [text for graph in graphs for text in _expressions(graph) if not PLAIN_EXPRESSION.fullmatch(text)]
+    odd += [text for graph in graphs for text in _expressions(graph) if not _is_plain(text)]
     if odd:
         raise UserError(
             f"{path}: refused: it holds {odd[0][:80]!r}, which could run code; export tensors and graph alone"
         )
+
+
+def _is_plain(text: str) -> bool:
+    """Whether an expression only names sympy's classes, symbols and numbers: no attribute, function or other string."""
+    try:
+        nodes = list(ast.walk(ast.parse(text, mode="eval")))
+    except (SyntaxError, ValueError):
+        return False
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    strings = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return (
+        all(isinstance(node, PLAIN_SYNTAX) for node in nodes)
+        and all(isinstance(name, ast.Name) and name.id[0].isupper() for name in called)
+        and all(string.isidentifier() for string in strings)
+    )
 
 
 def _expressions(node: Any) -> Iterator[str]:

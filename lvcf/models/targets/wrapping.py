@@ -131,19 +131,20 @@ class WrappedTarget(TargetModel):
         return self.answer.read(self.run(self.takes.prepare(video)), len(video))
 
     def check(self, clips: int = 2) -> None:
-        """Run on grey clips of the declared size: whatever does not fit is told before any clip is edited.
+        """Run on plain clips of the declared size: whatever does not fit is told before any clip is edited.
 
         Raises:
             UserError: the network does not take the declared clip, or its answer is not the declared one.
         """
-        grey = torch.zeros(clips, 3, self.takes.frames, self.takes.size, self.takes.size)
+        shades = torch.linspace(-0.5, 0.5, clips).view(-1, 1, 1, 1, 1)
+        plain = shades.repeat(1, 3, self.takes.frames, self.takes.size, self.takes.size)
         try:
             with torch.no_grad():
-                self.eval()(grey)
+                self.eval()(plain)
         except UserError as error:
             raise UserError(f"{self.source}: {error}") from error
         except Exception as error:  # a foreign network may raise anything
-            shape = tuple(self.takes.prepare(grey).shape)
+            shape = tuple(self.takes.prepare(plain).shape)
             reason = " ".join(str(error).split())[:240]
             raise UserError(
                 f"{self.source}: does not run on a {self.takes.layout} input of shape {shape} ({reason}); correct the "

@@ -137,7 +137,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(kind, tmp_path) -> None:
         path.write_bytes(pickle.dumps(Malice(marker)))
     else:
         torch.save({"state_dict": {"fc.bias": torch.zeros(1)}, "callbacks": Malice(marker)}, path)
-    with pytest.raises(UserError, match=r"refused.*(posix|nt)\.system"):
+    with pytest.raises(UserError, match="refused" if kind == "pickle" else r"refused.*(posix|nt)\.system"):
         echonet_dynamic(path, "r3d_18")
     assert not marker.exists()
     torch.load(path, weights_only=False) if kind == "torch" else pickle.loads(path.read_bytes())

@@ -204,5 +204,5 @@ def test_bad_folders(case, folders, tmp_path) -> None:
 
 def test_another_number_of_frames_is_told(folders) -> None:
     model = video_classifier(str(folders["videomae"]))
-    with pytest.raises(UserError, match="takes 4 frames, the clips have 16; set data.frames"):
+    with pytest.raises(UserError, match=r"takes 4 frames, the clips have 16; set data\.frames"):
         model(torch.zeros(1, 3, 16, SIZE, SIZE))
