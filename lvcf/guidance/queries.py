@@ -33,7 +33,7 @@ def probe_directions(drawn: Tensor, shape: torch.Size, known: Tensor) -> Tensor:
     """Orthonormal directions ``(B, n, C, F, H, W)``, the first along ``known``.
 
     Args:
-        drawn: Gaussian noise ``(B, n, C, f, h, w)`` on a grid as fine as the latent's or coarser.
+        drawn: Gaussian noise ``(B, n, C, F, h, w)`` on a grid as fine as the latent's or coarser.
         shape: the latent's ``(C, F, H, W)``.
         known: an earlier gradient ``(B, C, F, H, W)``, to be among the directions; zeros for none.
     """
@@ -132,7 +132,7 @@ def queried(read: Read, z: Tensor, rows: Tensor, plan: QueryPlan, draw: Draw, le
     if not (torch.is_grad_enabled() and z.requires_grad):
         return output
     with torch.no_grad():
-        coarse = torch.Size([z.shape[1], *(-(-length // plan.grid) for length in z.shape[2:])])
+        coarse = torch.Size([*z.shape[1:3], *(-(-length // plan.grid) for length in z.shape[3:])])
         number = min(plan.directions, coarse.numel())
         drawn = draw(rows, torch.Size([number, *coarse])).to(z)
         known = torch.stack([ledger.known.get(row, torch.zeros_like(z[0])) for row in rows.tolist()])

@@ -54,7 +54,7 @@ def cosine(one: Tensor, other: Tensor) -> Tensor:
 @torch.no_grad()
 def test_as_many_directions_as_dimensions_give_the_gradient_itself() -> None:
     linear = Linear()
-    found = gradient(linear, torch.randn(3, *SHAPE), QueryPlan(directions=DIMENSION))
+    found = gradient(linear, torch.randn(3, *SHAPE), QueryPlan(grid=1, directions=DIMENSION))
     torch.testing.assert_close(found, linear.a.expand(3, *SHAPE), atol=1e-3, rtol=1e-3)
 
 
@@ -63,7 +63,7 @@ def test_as_many_directions_as_dimensions_give_the_gradient_itself() -> None:
 def test_the_squared_cosine_has_the_mean_n_over_dimension(directions) -> None:
     """Of a fixed vector and its projection on a random n-dimensional subspace: Beta(n / 2, (d - n) / 2)."""
     linear, clips = Linear(), 400
-    found = gradient(linear, torch.zeros(clips, *SHAPE), QueryPlan(directions=directions, batch=10_000))
+    found = gradient(linear, torch.zeros(clips, *SHAPE), QueryPlan(grid=1, directions=directions, batch=10_000))
     squared = cosine(found, linear.a.expand(clips, *SHAPE)) ** 2
     mean = directions / DIMENSION
     spread = (2 * mean * (1 - mean) / (DIMENSION + 2)) ** 0.5
@@ -75,7 +75,7 @@ def test_the_squared_cosine_has_the_mean_n_over_dimension(directions) -> None:
 def test_a_newton_step_along_the_projection_solves_a_linear_model() -> None:
     """a.(Pa) = |Pa|^2: the step that |Pa| alone suggests is exact, with 3 directions of 120."""
     linear, z = Linear(), torch.randn(5, *SHAPE)
-    found = gradient(linear, z, QueryPlan(directions=3))
+    found = gradient(linear, z, QueryPlan(grid=1, directions=3))
     along = (found * linear.a).flatten(1).sum(1)
     torch.testing.assert_close(along, found.flatten(1).square().sum(1), rtol=1e-3, atol=1e-3)
 
@@ -84,7 +84,7 @@ def test_a_newton_step_along_the_projection_solves_a_linear_model() -> None:
 def test_what_was_found_is_kept_as_a_direction() -> None:
     """n - 1 new directions each time: 1 - cos^2 falls by the factor 1 - (n - 1) / (d - 1) with every gradient."""
     linear, z, ledger = Linear(), torch.zeros(200, *SHAPE), Ledger()
-    plan = QueryPlan(directions=9, budget=10**6, batch=10_000)
+    plan = QueryPlan(grid=1, directions=9, budget=10**6, batch=10_000)
     squared = [float((cosine(gradient(linear, z, plan, ledger), linear.a[None]) ** 2).mean()) for _ in range(6)]
     left = [(1 - 9 / DIMENSION) * (1 - 8 / (DIMENSION - 1)) ** k for k in range(6)]
     assert squared == pytest.approx([1 - part for part in left], abs=0.02)
@@ -96,7 +96,7 @@ def test_several_outputs_follow_the_chain_rule() -> None:
     linear, z = Linear(outputs=3), 0.1 * torch.randn(2, *SHAPE)
     rows, wanted = torch.arange(2), torch.tensor([2.0, 0.0])
     aim = Goal(wanted, wanted, scale=1.0, tolerance=0.0, classification=True)
-    plan = QueryPlan(directions=DIMENSION, radius=0.01)
+    plan = QueryPlan(grid=1, directions=DIMENSION, radius=0.01)
     found, output = target_gradient(lambda at: queried(linear, at, rows, plan, draw, Ledger()), z, aim)
     torch.testing.assert_close(output, linear(z, rows))
     weight = output.softmax(-1) - torch.nn.functional.one_hot(wanted.long(), 3)
@@ -113,7 +113,7 @@ def test_directions_are_orthonormal_and_begin_with_what_is_known() -> None:
 def test_directions_of_a_coarse_grid_are_smooth() -> None:
     shape = torch.Size([2, 4, 8, 8])
     fine = probe_directions(torch.randn(1, 6, *shape), shape, torch.zeros(1, *shape))
-    coarse = probe_directions(torch.randn(1, 6, 2, 1, 2, 2), shape, torch.zeros(1, *shape))
+    coarse = probe_directions(torch.randn(1, 6, 2, 4, 2, 2), shape, torch.zeros(1, *shape))
     rough = [float(one.diff(dim=-1).square().mean() / one.square().mean()) for one in (fine, coarse)]
     assert rough[1] < 0.2 * rough[0]
 
@@ -122,7 +122,7 @@ def test_directions_of_a_coarse_grid_are_smooth() -> None:
 @pytest.mark.parametrize(("budget", "spent", "moved"), [(0, 0, False), (7, 6, True), (16, 16, True), (999, 16, True)])
 def test_the_budget_holds_for_every_row(budget, spent, moved) -> None:
     linear, ledger, z = Linear(), Ledger(), torch.randn(3, *SHAPE)
-    found = gradient(linear, z, QueryPlan(directions=8, budget=budget, batch=5), ledger)
+    found = gradient(linear, z, QueryPlan(grid=1, directions=8, budget=budget, batch=5), ledger)
     assert [ledger.spent[row] for row in range(3)] == [spent] * 3
     assert linear.asked == 3 * (2 + spent)  # once for the goal, once for the output
     assert linear.most <= 6
@@ -144,7 +144,7 @@ class Opaque(LinearTarget):
     """The linear toy without its gradient; counts what it is asked."""
 
     differentiable = False
-    plan = QueryPlan(directions=24, radius=0.05, budget=400)
+    plan = QueryPlan(grid=1, directions=24, radius=0.05, budget=400)
 
     @torch.no_grad()
     def forward(self, video: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ class Opaque(LinearTarget):
 
 class OpaqueClasses(BrightDark):
     differentiable = False
-    plan = QueryPlan(directions=48, radius=0.05)
+    plan = QueryPlan(grid=1, directions=48, radius=0.05)
 
     @torch.no_grad()
     def forward(self, video: Tensor) -> Tensor:

@@ -18,14 +18,14 @@ class QueryPlan:
     Attributes:
         directions: random directions per gradient; each costs two queries.
         radius: root mean square of a probe, in units of the latent's own deviation.
-        grid: probes are smooth: drawn on a grid coarser by this factor in time, height and width; 1 draws every voxel.
+        grid: probes are smooth: drawn on a grid coarser by this factor in height and width; 1 draws every voxel.
         budget: most queries for gradients per clip; what is left when it is spent stays as it is.
         batch: clips decoded and asked about at once.
     """
 
     directions: int = 32
     radius: float = 0.1
-    grid: int = 1
+    grid: int = 4
     budget: int = 2000
     batch: int = 16
 

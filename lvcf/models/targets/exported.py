@@ -83,14 +83,14 @@ class ModuleTarget(WrappedTarget):
         network: the module.
         takes: the clip it takes.
         answer: what it says.
-        weights: a checkpoint of it (tensors and numbers only); none leaves the module as its constructor made it.
+        checkpoint: its weights (tensors and numbers only); none leaves the module as its constructor made it.
     """
 
-    def __init__(self, network: nn.Module, takes: ClipInput, answer: Answer, weights: Path | None = None) -> None:
+    def __init__(self, network: nn.Module, takes: ClipInput, answer: Answer, checkpoint: Path | None = None) -> None:
         super().__init__(type(network).__name__, takes, answer)
         self.network = network
-        if weights is not None:
-            load_weights(network, weights)
+        if checkpoint is not None:
+            load_weights(network, checkpoint)
         self.check()
 
     def run(self, prepared: Tensor) -> Tensor:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import json
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +18,8 @@ from lvcf.models.targets.base import QueryPlan
 from lvcf.models.targets.black_box import BlackBox, HttpTarget, OnnxTarget
 from lvcf.models.targets.wrapping import Answer, ClipInput
 from lvcf.tasks.counterfactual import CounterfactualTask
+from tests.models.targets.endpoint import Endpoint
+from tests.models.targets.malice import Malice
 from tests.toys import GaussianBackbone, LinearTarget, make_clips, predict
 
 TAKES = ClipInput(range=(-1.0, 1.0), size=8, frames=4)
@@ -169,56 +167,9 @@ def test_memory_is_bounded_and_the_oldest_goes_first(monkeypatch) -> None:
 # --- HTTP --------------------------------------------------------------------------------------------------------
 
 
-class Endpoint:
-    """A local endpoint of the linear toy; ``faults`` are what it does instead, one per request."""
-
-    def __init__(self, body: str) -> None:
-        self.body, self.requests, self.faults = body, 0, []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                outer.requests += 1
-                content = self.rfile.read(int(self.headers["Content-Length"]))
-                fault = outer.faults.pop(0) if outer.faults else None
-                if isinstance(fault, float):
-                    time.sleep(fault)
-                if fault == "hang up":
-                    self.connection.close()
-                    return
-                data = fault if isinstance(fault, bytes) else outer.answer(content)
-                self.send_response(fault if isinstance(fault, int) else 200)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def handle(self) -> None:
-                with contextlib.suppress(OSError, ValueError):  # the client has gone
-                    super().handle()
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1/models/ef:predict"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def answer(self, content: bytes) -> bytes:
-        if self.body == "json":
-            asked = np.array(json.loads(content)["instances"])
-            return json.dumps({"predictions": linear(asked).tolist()}).encode()
-        stream = io.BytesIO()
-        np.save(stream, linear(np.load(io.BytesIO(content))).astype(np.float32))
-        return stream.getvalue()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @pytest.fixture(params=["json", "npy"])
 def endpoint(request) -> Iterator[Endpoint]:
-    made = Endpoint(request.param)
+    made = Endpoint(request.param, linear)
     yield made
     made.close()
 
@@ -303,9 +254,7 @@ def test_an_endpoint_that_cannot_be(options, says) -> None:
 
 
 def test_a_pickled_array_is_refused(tmp_path) -> None:
-    from tests.models.targets.malice import Malice
-
-    served, marker = Endpoint("npy"), tmp_path / "ran"
+    served, marker = Endpoint("npy", linear), tmp_path / "ran"
     stream = io.BytesIO()
     np.save(stream, np.array([Malice(marker)], dtype=object), allow_pickle=True)
     model = target(served)
