@@ -28,8 +28,17 @@ def load_weights(network: nn.Module, path: Path) -> None:
     Raises:
         UserError: the file is missing, damaged or holds other objects, or its keys or shapes are not the network's.
     """
-    weights = _without_prefix(read_weights(path), network.state_dict())
+    fill(network, read_weights(path), path)
+
+
+def fill(network: nn.Module, found: dict[str, Tensor], path: Path) -> None:
+    """Load weights that were read from ``path`` into ``network``, in place; a prefix is removed.
+
+    Raises:
+        UserError: their keys or shapes are not the network's.
+    """
     wanted = network.state_dict()
+    weights = _without_prefix(found, wanted)
     problems = {
         "missing": sorted(wanted.keys() - weights.keys()),
         "unexpected": sorted(weights.keys() - wanted.keys()),
