@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState
@@ -62,8 +60,7 @@ class GradientGuidance(SamplingCallback):
         seen = (state.clean + state.offset)[todo]
         shape = torch.Size([self.samples, *seen.shape[1:]])
         perturbations = self.noise * state.draw(rows, shape).transpose(0, 1)
-        read = partial(state.read, rows=rows.repeat(self.samples))
-        gradient = smooth_gradient(read, seen, state.goal[rows], perturbations)
+        gradient = smooth_gradient(state.reader(rows.repeat(self.samples)), seen, state.goal[rows], perturbations)
         if self.through_denoiser:
             gradient = state.pull_back(state, todo, gradient)
         if self.attention:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -32,7 +31,7 @@ class LastCorrection(SamplingCallback):
         rows = torch.arange(len(state.z), device=state.z.device)
         for step in range(self.steps + 1):
             goal = state.goal[rows]
-            gradient, output = target_gradient(partial(state.read, rows=rows), state.z[rows], goal)
+            output = state.read(state.z[rows], rows)
             if step == 0:
                 for note, reading in zip(state.notes, goal.reading(output).tolist(), strict=True):
                     note["prediction_before_correction"] = reading
@@ -40,7 +39,8 @@ class LastCorrection(SamplingCallback):
             if step == self.steps or not bool(far.any()):
                 return
             rows = rows[far]
-            state.z[rows] -= self._newton(gradient[far], goal.loss(output)[far])
+            gradient, output = target_gradient(state.reader(rows), state.z[rows], goal[far])
+            state.z[rows] -= self._newton(gradient, goal[far].loss(output))
             for row in rows.tolist():
                 state.gradient_evaluations[row] += 1
 

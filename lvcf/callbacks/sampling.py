@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from lvcf.diffusion.steps import History
 from lvcf.guidance.goal import Goal
+from lvcf.guidance.queries import Ledger, queried
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
 
@@ -67,6 +69,7 @@ class SamplingState:
         masks: refinement's nested masks, smallest first.
         mask: where refinement lets the edit through ``(B, 1, T, H, W)``; None without refinement.
         notes: extra facts for ``result.json``, per sample.
+        ledger: what gradients by queries have cost and found.
     """
 
     ids: list[str]
@@ -100,6 +103,13 @@ class SamplingState:
     decoded: Tensor = field(default_factory=lambda: torch.zeros(0))
     masks: list[Tensor] = field(default_factory=list)
     mask: Tensor | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def reader(self, rows: Tensor) -> Callable[[Tensor], Tensor]:
+        """``read`` for some rows, with a gradient also where M has none: then by queries."""
+        if self.model.differentiable:
+            return partial(self.read, rows=rows)
+        return lambda z: queried(self.read, z, rows, self.model.plan, self.draw, self.ledger)
 
     def draw(self, rows: Tensor, shape: torch.Size) -> Tensor:
         """Gaussian noise ``(len(rows), *shape)`` from the samples' own generators."""

@@ -111,7 +111,7 @@ class CounterfactualTask(LightningModule):
         """Edit a batch; an unreadable clip is not among the results."""
         if all(error or self.is_done(name) for name, error in zip(batch["id"], batch["error"], strict=True)):
             return []
-        started = time.perf_counter()
+        started, asked = time.perf_counter(), self.target_model.queries
         with torch.no_grad():
             before = self.judge(batch["video"])
             good = _readable(batch, before)
@@ -124,6 +124,8 @@ class CounterfactualTask(LightningModule):
             state.decoded = self._decoded(state)
             self._notify("on_decoded", state)
         seconds = (time.perf_counter() - started) / len(good)
+        for note in () if self.target_model.differentiable else state.notes:
+            note["queries"] = (self.target_model.queries - asked) / len(good)
         return [self._edit(state, row, seconds) for row in range(len(good))]
 
     def make_output(self) -> None:

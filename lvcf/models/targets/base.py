@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 
 Task = Literal["regression", "classification"]
+
+
+@dataclass(frozen=True)
+class QueryPlan:
+    """How the gradient of a model that has none is asked for; see :mod:`lvcf.guidance.queries`.
+
+    Attributes:
+        directions: random directions per gradient; each costs two queries.
+        radius: root mean square of a probe, in units of the latent's own deviation.
+        grid: probes are smooth: drawn on a grid coarser by this factor in height and width; 1 draws every voxel.
+        budget: most queries for gradients per clip; what is left when it is spent stays as it is.
+        batch: clips decoded and asked about at once.
+    """
+
+    directions: int = 32
+    radius: float = 0.1
+    grid: int = 4
+    budget: int = 2000
+    batch: int = 16
 
 
 class TargetModel(nn.Module, ABC):
@@ -20,6 +40,8 @@ class TargetModel(nn.Module, ABC):
         scale: the training standard deviation of a regressor's value, which makes losses dimensionless.
         bounds: the range of values a regressor can be asked for.
         differentiable: whether gradients flow from the output to the clip.
+        plan: how its gradient is asked for where they do not.
+        queries: clips a model without gradients was asked about so far.
     """
 
     task: Task = "regression"
@@ -28,6 +50,8 @@ class TargetModel(nn.Module, ABC):
     scale: float = 1.0
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
     differentiable: bool = True
+    plan: QueryPlan = QueryPlan()
+    queries: int = 0
 
     @abstractmethod
     def forward(self, video: Tensor) -> Tensor:

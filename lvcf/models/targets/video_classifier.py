@@ -1,0 +1,201 @@
+"""Video and image classifiers in Hugging Face's layout: VideoMAE and its kin, or an image model frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    AutoModelForVideoClassification,
+    AutoVideoProcessor,
+)
+
+from lvcf.errors import UserError
+from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.wrapping import check_frames
+
+RESAMPLING = {2: "bilinear", 3: "bicubic"}
+"""PIL's numbers for the filters that have a differentiable counterpart with PIL's own antialiasing."""
+LARGEST_ERROR, MEAN_ERROR = 0.02, 0.006
+"""How far the differentiable preprocessing may be from the processor's own, in units of 1 after standardising."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, centre crop, rescale and standardise, as a processor's configuration says.
+
+    Attributes:
+        edge: the shorter side after resizing, or None.
+        size: height and width after resizing, or None; with neither, frames keep their size.
+        resample: PIL's number of the filter.
+        crop: height and width cut out of the centre, or None.
+        factor: what levels 0..255 are multiplied by.
+        offset: what is subtracted then.
+        mean: per channel.
+        std: per channel.
+    """
+
+    edge: int | None
+    size: tuple[int, int] | None
+    resample: int
+    crop: tuple[int, int] | None
+    factor: float
+    offset: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, video: Tensor) -> Tensor:
+        """Clips ``(B, 3, T, H, W)`` in [-1, 1] to pixel values ``(B, T, 3, h, w)``, differentiably."""
+        frames = rearrange((video + 1.0) * 127.5, "b c t h w -> (b t) c h w")
+        height, width = self._target(*frames.shape[-2:])
+        for size in ((frames.shape[-2], width), (height, width)):  # PIL's order: along the width, then the height
+            if frames.shape[-2:] != size:
+                mode = RESAMPLING[self.resample]
+                frames = _levels(functional.interpolate(frames, size=size, mode=mode, antialias=True))
+        if self.crop is not None:
+            frames = _centre(frames, *self.crop)
+        mean, std = (torch.tensor(v, device=video.device).view(-1, 1, 1) for v in (self.mean, self.std))
+        pixels = (frames * self.factor - self.offset - mean) / std
+        return rearrange(pixels, "(b t) c h w -> b t c h w", b=len(video))
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if self.size is not None or self.edge is None:
+            return self.size or (height, width)
+        if height < width:
+            return self.edge, int(self.edge * width / height)
+        return int(self.edge * height / width), self.edge
+
+
+class VideoClassifier(TargetModel):
+    """A classifier of transformers: a video model takes the clip, an image model every frame (mean of the logits).
+
+    Args:
+        network: the model.
+        preprocessing: what its processor does.
+        labels: class names in the order of the logits.
+        frames: frames per clip; None for an image model, which takes any.
+    """
+
+    task = "classification"
+
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, labels: tuple[str, ...], frames: int | None
+    ) -> None:
+        super().__init__()
+        self.network, self.preprocessing, self.labels, self.frames = network, preprocessing, labels, frames
+
+    def forward(self, video: Tensor) -> Tensor:
+        """Clips ``(B, 3, T, H, W)`` in [-1, 1] to logits ``(B, K)``.
+
+        Raises:
+            UserError: a video model was made for another number of frames.
+        """
+        if self.frames is not None:
+            check_frames(video, self.frames)
+        pixels = self.preprocessing(video)
+        if self.frames is not None:
+            logits: Tensor = self.network(pixels).logits
+            return logits.float()
+        each: Tensor = self.network(rearrange(pixels, "b t c h w -> (b t) c h w")).logits
+        return rearrange(each.float(), "(b t) k -> b t k", b=len(video)).mean(1)
+
+
+def video_classifier(weights: str) -> VideoClassifier:
+    """Load a folder or hub id with a video or image classifier and its processor.
+
+    Raises:
+        UserError: it does not load, classifies neither videos nor images, or its processor does more than resize, crop
+            and standardise.
+    """
+    try:
+        config = AutoConfig.from_pretrained(weights)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{weights}: no folder or hub id with a config.json ({_line(error)})") from error
+    frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
+    loader: Any = AutoModelForVideoClassification if frames else AutoModelForImageClassification
+    try:
+        network, info = loader.from_pretrained(weights, output_loading_info=True, dtype=torch.float32)
+    except Exception as error:  # transformers, safetensors and pickle raise their own
+        raise UserError(f"{weights}: no {'video' if frames else 'image'} classifier loads ({_line(error)})") from error
+    lacking = sorted(info["missing_keys"])
+    if lacking:
+        raise UserError(f"{weights}: its weights lack {', '.join(lacking[:3])}; was it fine-tuned as a classifier?")
+    processor = _processor(weights)
+    preprocessing = _preprocessing(weights, processor)
+    _check(weights, processor, preprocessing, frames or 2)
+    labels = tuple(config.id2label[i] for i in range(config.num_labels))
+    return VideoClassifier(network, preprocessing, labels, frames)
+
+
+def _processor(weights: str) -> Any:
+    """Its own, with PIL's resizing where there is a choice: what published models were evaluated with."""
+    problem: Exception | None = None
+    for kind, options in ((AutoImageProcessor, {"backend": "pil"}), (AutoVideoProcessor, {})):
+        try:
+            return kind.from_pretrained(weights, **options)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            problem = problem or error
+    raise UserError(
+        f"{weights}: no preprocessor_config.json that loads ({_line(problem)}); save the model's processor beside it"
+    )
+
+
+def _preprocessing(weights: str, processor: Any) -> Preprocessing:
+    size = processor.size if processor.do_resize else {}
+    crop = processor.crop_size if getattr(processor, "do_center_crop", False) else None
+    standard = getattr(processor, "do_normalize", False)
+    if int(processor.resample) not in RESAMPLING:
+        raise UserError(f"{weights}: its processor resizes with filter {processor.resample}; bilinear or bicubic works")
+    return Preprocessing(
+        edge=size.get("shortest_edge"),
+        size=(size["height"], size["width"]) if "height" in size else None,
+        resample=int(processor.resample),
+        crop=(crop["height"], crop["width"]) if crop else None,
+        factor=processor.rescale_factor if processor.do_rescale else 1.0,
+        offset=float(getattr(processor, "offset", False)),
+        mean=tuple(processor.image_mean) if standard else (0.0,) * 3,
+        std=tuple(processor.image_std) if standard else (1.0,) * 3,
+    )
+
+
+def _check(weights: str, processor: Any, preprocessing: Preprocessing, frames: int) -> None:
+    """The differentiable preprocessing against the processor itself, on noise in an uneven frame."""
+    levels = torch.randint(0, 256, (frames, 3, 90, 120), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    try:
+        wanted = processor(list(levels.numpy()), return_tensors="pt")["pixel_values"]
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise UserError(f"{weights}: its processor does not take frames ({_line(error)})") from error
+    got = preprocessing(rearrange(levels, "t c h w -> 1 c t h w") / 127.5 - 1.0)
+    wanted = wanted.reshape(-1, *wanted.shape[-3:])
+    same = wanted.shape == got[0].shape
+    off = (wanted - got[0]).abs() if same else torch.full((1,), float("inf"))
+    if float(off.max()) > LARGEST_ERROR or float(off.mean()) > MEAN_ERROR:
+        raise UserError(
+            f"{weights}: {type(processor).__name__} does more than resize, centre crop and standardise (off by "
+            f"{float(off.max()):.3g}); wrap the model with its preprocessing in an nn.Module: "
+            "lvcf.models.targets.exported.ModuleTarget"
+        )
+
+
+def _levels(frames: Tensor) -> Tensor:
+    """Whole levels 0..255, as PIL keeps them after every pass; the gradient is that of the values before."""
+    return frames + ((frames + 0.5001).floor().clamp(0.0, 255.0) - frames).detach()
+
+
+def _centre(frames: Tensor, height: int, width: int) -> Tensor:
+    """The centre; what is missing is black."""
+    lack_y, lack_x = max(height - frames.shape[-2], 0), max(width - frames.shape[-1], 0)
+    frames = functional.pad(frames, (lack_x // 2, lack_x - lack_x // 2, lack_y // 2, lack_y - lack_y // 2))
+    top, left = (frames.shape[-2] - height) // 2, (frames.shape[-1] - width) // 2
+    return frames[..., top : top + height, left : left + width]
+
+
+def _line(error: Exception | None) -> str:
+    return " ".join(str(error).split())[:200]
