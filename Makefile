@@ -73,5 +73,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing the development tools into $(VENV)"
-	$(PIP) -e '.[dev]'
+	$(PIP) -e '.[dev,onnx]'
 	@touch $@

@@ -38,6 +38,7 @@ COLUMNS = {
     "back L1": "reversibility/l1_levels",
     "steps": "cost/steps",
     "gradients": "cost/gradient_evaluations",
+    "queries": "cost/queries",
     "s/clip": "cost/seconds",
 }
 """Table headings and the metrics behind them."""

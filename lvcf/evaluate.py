@@ -78,7 +78,7 @@ def _facts(prediction: Prediction) -> Row:
         "prediction_before_correction",
         "prediction_after",
     )
-    counts = ("steps", "gradient_evaluations", "seconds", "peak_memory_bytes", "mask_share")
+    counts = ("steps", "gradient_evaluations", "queries", "seconds", "peak_memory_bytes", "mask_share")
     row = {name: result[name] for name in (*names, *counts) if name in result}
     if not prediction.failed:
         row |= {"target_low": result["target"]["low"], "target_high": result["target"]["high"]}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from argparse import ArgumentError
 from collections import Counter
+from pathlib import Path
 
 import torch
 import yaml
@@ -12,7 +14,9 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import lvcf.datamodules.echonet
+import lvcf.datamodules.ferv39k
 import lvcf.datamodules.predictions
+import lvcf.datamodules.ssv2
 import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
 from lvcf.configuration import read_section
 from lvcf.errors import UserError
@@ -47,6 +51,7 @@ class LvcfCLI(LightningCLI):
 
 def run(verb: str, arguments: list[str]) -> int:
     """Run ``verb``; returns the exit code: 1 if predict finished but a clip failed."""
+    sys.path.append(str(Path.cwd()))  # a user's own model lies where the command is typed
     for message in QUIET:
         warnings.filterwarnings("ignore", message)
     cli = _lightning([verb, *with_sections(verb, arguments)])

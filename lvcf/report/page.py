@@ -143,6 +143,7 @@ def _cost(result: Json) -> list[tuple[str, str]]:
         ("clip changed (mask)", f"{100 * result['mask_share']:.0f} %"),
         ("denoising steps", str(result["steps"])),
         ("gradient evaluations", str(result["gradient_evaluations"])),
+        *([("queries", f"{result['queries']:.0f}")] if "queries" in result else []),
         ("time", f"{result['seconds']:.1f} s"),
         ("peak memory", f"{result['peak_memory_bytes'] / 2**20:,.0f} MiB"),
     ]
