@@ -57,6 +57,31 @@ def test_a_clean_echo_set(capsys, echo_root) -> None:
     assert "The clips are simulated." in printed
 
 
+def test_a_clean_face_set(capsys, face_root) -> None:
+    code, printed = check(capsys, face_root, "ferv39k")
+    assert code == 0
+    rows = printed.splitlines()
+    for row in ("train 7 31,088", "test 1 7,847", "size 112x112 8", "25 frames per second 8", "problems 0"):
+        assert row in rows
+
+
+def test_what_is_wrong_with_a_face_set(capsys, face_root, tmp_path) -> None:
+    root = Path(shutil.copytree(face_root, tmp_path / "face"))
+    clips = sorted((root / "2_ClipsforFaceCrop").glob("*/*/*"))
+    shutil.rmtree(clips[0])
+    (clips[1] / "07.jpg").write_bytes(b"no picture")
+    for extra in list(clips[2].glob("*.jpg"))[1:]:
+        extra.unlink()
+    code, printed = check(capsys, root, "ferv39k")
+    flat = printed.replace("\n", "")
+    assert code == 1
+    assert f"{clips[0]}: not found" in flat
+    assert f"{clips[1] / '07.jpg'}: not a readable image" in flat
+    assert f"{clips[2]}: holds 1 frames" in flat
+    (root / "Annotation" / "train.csv").write_text("path,id\nInterview/Happy/0001,2\n")
+    assert "has label 2 (Fear) but lies in Happy (3)" in check(capsys, root, "ferv39k")[1]
+
+
 def test_a_clean_motion_set(capsys, motion_root) -> None:
     code, printed = check(capsys, motion_root, "ssv2")
     assert code == 0
