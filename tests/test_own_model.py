@@ -38,7 +38,7 @@ def test_the_section_does_what_it_says(section, echo_root, tmp_path, monkeypatch
 def test_every_class_path_of_the_table_exists(section) -> None:
     import importlib
 
-    paths = [row[1] for row in re.findall(r"^\| (.*) \| `([a-z_]+\.\w+)` \|$", section, flags=re.MULTILINE)]
+    paths = [row[1] for row in re.findall(r"^\| (.*) \| `([a-z0-9_]+\.\w+)` \|$", section, flags=re.MULTILINE)]
     assert len(paths) == 6
     for path in paths:
         module, _, name = path.partition(".")
