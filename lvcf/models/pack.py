@@ -38,8 +38,8 @@ def card(logs: Path) -> str:
     lines = [
         "---\nlicense: apache-2.0\n---\n# Default weights of the echo phantom (simulated)\n",
         NOTICE,
-        "\nMade by the trainings of `make weights`: 2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`, split",
-        "80/10/10) and, for the denoiser's second cycle, 4000 more (`--n 4000 --seed 11`); then",
+        "\nMade by the trainings of `make weights`: 2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`,",
+        "split 80/10/10) and, for the denoiser's second cycle, 4000 more (`--n 4000 --seed 11`); then",
         "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer}.yaml`. 16-bit; computed in float32.\n",
         "| training | steps | last validation, at step |\n|---|---|---|",
     ]
