@@ -130,9 +130,10 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     for name in [k for k in done[0] if k not in single]:
         values = np.array([row[name] for row in done], dtype=np.float64)
         key = name if "/" in name else f"cost/{name}"
-        known = values[~np.isnan(values)]  # nothing to recover where the target is what the clip shows already
-        if len(known) and np.isfinite(known).all():
-            metrics[key], metrics[f"{key}.se"] = float(known.mean()), standard_error(known)
+        if name.startswith("truth/share_"):  # NaN where the target is what the clip shows already: nothing to recover
+            values = values[~np.isnan(values)]
+        if len(values) and np.isfinite(values).all():
+            metrics[key], metrics[f"{key}.se"] = float(values.mean()), standard_error(values)
         else:
             metrics[key] = "unavailable: not finite on every clip (a PSNR of equal clips is infinite)"
     if "truth/pixel_ef" in done[0]:

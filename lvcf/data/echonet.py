@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from lvcf.data.clip import SIMULATED, Clip, ClipDataset, check_names, check_sampling, to_clip
+from lvcf.data.clip import Clip, check_names, to_clip
+from lvcf.data.sampled import SampledDataset
 from lvcf.data.video import clip_indices, read_video
 from lvcf.errors import UserError
 
@@ -25,7 +25,7 @@ def ef_prompt(ef: float) -> str:
     return f"{VIEW} ejection fraction {round(ef)} percent"
 
 
-class EchoNetDataset(ClipDataset):
+class EchoNetDataset(SampledDataset):
     """Clips of one split with their ejection fraction in percent.
 
     Args:
@@ -52,10 +52,7 @@ class EchoNetDataset(ClipDataset):
         random_start: bool = False,
         record_errors: bool = False,
     ) -> None:
-        check_sampling(frames, fps, size)
-        self.root = Path(root)
-        self.frames, self.fps, self.size = frames, fps, size
-        self.random_start, self.record_errors = random_start, record_errors
+        super().__init__(root, frames, fps, size, random_start, record_errors)
         rows = read_file_list(self.root)
         self.rows = [(name, ef) for name, ef, of in rows if split == "all" or of == split.upper()]
         if not self.rows:
@@ -64,24 +61,13 @@ class EchoNetDataset(ClipDataset):
         self.ids = [name for name, _ in self.rows]
         check_names(self.root / "FileList.csv", self.ids)
 
-    @property
-    def notice(self) -> str:
-        """What a report on these clips has to say."""
-        return SIMULATED if (self.root / "Factors.csv").exists() else ""
-
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Clip:
         name, ef = self.rows[index]
-        video, error = torch.zeros(3, self.frames, self.size, self.size), ""
-        try:
-            decoded = read_video(self.root / "Videos" / f"{name}.avi", choose=self._choose)
-            video = to_clip(decoded.frames, self.size)
-        except UserError as problem:
-            if not self.record_errors:
-                raise
-            error = str(problem)
+        path = self.root / "Videos" / f"{name}.avi"
+        video, error = self.read(lambda: to_clip(read_video(path, choose=self._choose).frames, self.size))
         return {
             "video": video,
             "id": name,
@@ -93,9 +79,7 @@ class EchoNetDataset(ClipDataset):
         }
 
     def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        slack = max(float(times[-1]) - (self.frames - 1) / self.fps, 0.0)
-        start = float(torch.rand(())) * slack if self.random_start else 0.0
-        return clip_indices(times, self.frames, self.fps, start)
+        return clip_indices(times, self.frames, self.fps, self.start(times))
 
 
 def read_file_list(root: Path) -> list[tuple[str, float, str]]:

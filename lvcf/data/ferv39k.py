@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lvcf.data.clip import SIMULATED, Clip, ClipDataset, check_names, check_sampling, safe_name, to_clip
+from lvcf.data.clip import Clip, check_names, safe_name, to_clip
 from lvcf.data.frame_folder import read_frame_folder
+from lvcf.data.sampled import SampledDataset
 from lvcf.data.simulators.face_factors import EXPRESSIONS
 from lvcf.data.video import clip_indices
 from lvcf.errors import UserError
@@ -48,7 +49,7 @@ def neutral_prompt(path: str) -> str:
     return f"face in {'an' if words[0] in 'aeiou' else 'a'} {words} scene"
 
 
-class FERV39KDataset(ClipDataset):
+class FERV39KDataset(SampledDataset):
     """Clips of one split with their expression, 0-6 in the order of ``EXPRESSIONS``.
 
     The release has no validation list: ``val`` is a tenth of ``train``, by the hash of a clip's path.  Many clips last
@@ -79,33 +80,19 @@ class FERV39KDataset(ClipDataset):
         random_start: bool = False,
         record_errors: bool = False,
     ) -> None:
-        check_sampling(frames, fps, size)
+        super().__init__(root, frames, fps, size, random_start, record_errors)
         if not source_fps > 0.0:
             raise UserError(f"data.source_fps {source_fps}: choose a number above 0")
-        self.root = Path(root)
-        self.frames, self.fps, self.size, self.source_fps = frames, fps, size, source_fps
-        self.random_start, self.record_errors = random_start, record_errors
+        self.source_fps = source_fps
         self.entries = read_split(self.root, split)
         self.ids = [safe_name(entry.path) for entry in self.entries]
-
-    @property
-    def notice(self) -> str:
-        """What a report on these clips has to say."""
-        return SIMULATED if (self.root / "Factors.csv").exists() else ""
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Clip:
         entry = self.entries[index]
-        video, error = torch.zeros(3, self.frames, self.size, self.size), ""
-        try:
-            pictures = read_frame_folder(self.root / CLIPS / entry.path, self.source_fps, self._choose)
-            video = torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
-        except UserError as problem:
-            if not self.record_errors:
-                raise
-            error = str(problem)
+        video, error = self.read(lambda: self._decode(self.root / CLIPS / entry.path))
         return {
             "video": video,
             "id": self.ids[index],
@@ -116,11 +103,13 @@ class FERV39KDataset(ClipDataset):
             "error": error,
         }
 
+    def _decode(self, folder: Path) -> torch.Tensor:
+        pictures = read_frame_folder(folder, self.source_fps, self._choose)
+        return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
+
     def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        slack = max(float(times[-1]) - (self.frames - 1) / self.fps, 0.0)
-        start = float(torch.rand(())) * slack if self.random_start else 0.0
         held = np.append(times, max(times[-1] + 1.0 / self.source_fps, self.frames / self.fps))
-        return np.minimum(clip_indices(held, self.frames, self.fps, start), len(times) - 1)
+        return np.minimum(clip_indices(held, self.frames, self.fps, self.start(times)), len(times) - 1)
 
 
 def read_split(root: Path, split: Split) -> list[Entry]:

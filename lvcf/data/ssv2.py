@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from lvcf.data.clip import SIMULATED, Clip, ClipDataset, check_names, check_sampling, to_clip
-from lvcf.data.video import clip_indices, read_video
+from lvcf.data.clip import Clip, check_names, to_clip
+from lvcf.data.sampled import SampledDataset
+from lvcf.data.video import clip_indices, read_video, spare_seconds
 from lvcf.errors import UserError
 
 Split = Literal["train", "validation", "test"]
@@ -52,7 +52,7 @@ class Item:
         return f"video of {self.placeholders[0] if self.placeholders else 'something'}"
 
 
-class SSv2Dataset(ClipDataset):
+class SSv2Dataset(SampledDataset):
     """Clips of one split with the index of their action; never flipped, since left and right tell actions apart.
 
     A clip is the middle of its video: people start and end with stillness.  ``neutral_prompt`` names the object;
@@ -85,10 +85,8 @@ class SSv2Dataset(ClipDataset):
         random_start: bool = False,
         record_errors: bool = False,
     ) -> None:
-        check_sampling(frames, fps, size)
-        self.root, self.folder = Path(root), video_folder(Path(root))
-        self.frames, self.fps, self.size = frames, fps, size
-        self.random_start, self.record_errors = random_start, record_errors
+        super().__init__(root, frames, fps, size, random_start, record_errors)
+        self.folder = video_folder(self.root)
         self.labels = read_labels(self.root)
         self.items = read_items(self.root, split)
         if not self.items:
@@ -100,24 +98,13 @@ class SSv2Dataset(ClipDataset):
         self.ids = [item.id for item in self.items]
         check_names(label_file(self.root, split), self.ids)
 
-    @property
-    def notice(self) -> str:
-        """What a report on these clips has to say."""
-        return SIMULATED if (self.root / "Factors.csv").exists() else ""
-
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Clip:
         item = self.items[index]
-        video, error = torch.zeros(3, self.frames, self.size, self.size), ""
-        try:
-            decoded = read_video(self.folder / f"{item.id}.webm", choose=self._choose)
-            video = to_clip(decoded.frames, self.size)
-        except UserError as problem:
-            if not self.record_errors:
-                raise
-            error = str(problem)
+        path = self.folder / f"{item.id}.webm"
+        video, error = self.read(lambda: to_clip(read_video(path, choose=self._choose).frames, self.size))
         label = class_name(item.template)
         return {
             "video": video,
@@ -130,8 +117,7 @@ class SSv2Dataset(ClipDataset):
         }
 
     def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        share = float(torch.rand(())) if self.random_start else 0.5
-        return window(times, self.frames, self.fps, share)
+        return clip_indices(times, self.frames, self.fps, self.start(times, otherwise=0.5))
 
 
 def window(times: NDArray[np.float64], frames: int, fps: float, share: float = 0.5) -> NDArray[np.int64]:
@@ -140,8 +126,7 @@ def window(times: NDArray[np.float64], frames: int, fps: float, share: float = 0
     Raises:
         ValueError: the video is too short.
     """
-    slack = max(float(times[-1]) - (frames - 1) / fps, 0.0)
-    return clip_indices(times, frames, fps, share * slack)
+    return clip_indices(times, frames, fps, share * spare_seconds(times, frames, fps))
 
 
 def class_name(template: str) -> str:

@@ -106,6 +106,11 @@ def _times(stamps: list[float | None], rate: Fraction | None) -> NDArray[np.floa
     return times - times[:1]
 
 
+def spare_seconds(times: NDArray[np.float64], frames: int, fps: float) -> float:
+    """By how much a video is longer than a clip of ``frames`` frames at ``fps``; 0 if it is not."""
+    return max(float(times[-1]) - (frames - 1) / fps, 0.0)
+
+
 def clip_indices(times: NDArray[np.float64], frames: int, fps: float, start: float = 0.0) -> NDArray[np.int64]:
     """Which frames to take for a clip of ``frames`` frames at ``fps``, from ``start`` seconds, by presentation time.
 

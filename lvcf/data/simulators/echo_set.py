@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lvcf.data.simulators.echo import FPS, SIZE, Array, EchoFactors, Ventricle, bullet, deformation, ejected, render
+from lvcf.data.simulators.set_folder import read_rows, write_factors, write_missing
 from lvcf.data.video import Frames, write_mjpeg
-from lvcf.errors import UserError
 from lvcf.files import write_rows
 
 FRAMES = 128
@@ -43,18 +39,10 @@ def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
     everyone = [EchoFactors.sample(np.random.default_rng([seed, i]), marker=shortcut) for i in range(n)]
     names = [f"echo{seed:04d}_{i:05d}" for i in range(n)]
     rows = [{"FileName": name, **f.to_row()} for name, f in zip(names, everyone, strict=True)]
-    out.mkdir(parents=True, exist_ok=True)
-    factors_file = out / "Factors.csv"
-    if factors_file.exists() and list(csv.DictReader(factors_file.open())) != rows:
-        raise UserError(f"{out}: holds a set made with another --n, --seed or --shortcut; choose another --out")
-    write_rows(factors_file, rows)
+    write_factors(out, rows)
     (out / "Videos").mkdir(exist_ok=True)
-    todo = [(out / "Videos" / f"{name}.avi", f) for name, f in zip(names, everyone, strict=True)]
-    todo = [(path, f) for path, f in todo if not path.exists()]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        jobs = pool.map(_write_clip, *zip(*todo, strict=True), chunksize=4) if todo else iter(())
-        for _ in tqdm(jobs, total=len(todo), desc="simulate echo", unit="clip"):
-            pass
+    clips = {out / "Videos" / f"{name}.avi": f for name, f in zip(names, everyone, strict=True)}
+    write_missing(clips, _write_clip, "simulate echo")
     write_rows(out / "VolumeTracings.csv", [r for n_, f in zip(names, everyone, strict=True) for r in _tracing(n_, f)])
     write_rows(
         out / "FileList.csv", [_listing(i, n, name, f) for i, (name, f) in enumerate(zip(names, everyone, strict=True))]
@@ -63,11 +51,7 @@ def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
 
 def read_factors(root: Path) -> dict[str, EchoFactors]:
     """The factors of every clip of a simulated set, by file name; empty for a real one."""
-    path = root / "Factors.csv"
-    if not path.exists():
-        return {}
-    with path.open(newline="") as stream:
-        return {row["FileName"]: EchoFactors.from_row(row) for row in csv.DictReader(stream)}
+    return {row["FileName"]: EchoFactors.from_row(row) for row in read_rows(root)}
 
 
 def _write_clip(path: Path, factors: EchoFactors) -> None:

@@ -48,10 +48,7 @@ class EchoTruth:
 
     def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
         """Truth metrics of a final clip ``(T, H, W, 3)``, by its first channel; also fills ``curves``."""
-        return self._compare(factual[..., 0], final[..., 0], mask)
-
-    def _compare(self, factual: Gray, final: Gray, mask: NDArray[np.bool_]) -> dict[str, float]:
-        truth = self.video[..., 0]
+        factual, final, truth = (clip[..., 0] for clip in (factual, final, self.video))
         of_final, of_truth, of_factual = (measure(clip, self.shape) for clip in (final, truth, factual))
         self.curves = self._curves(of_factual, of_final, of_truth)
         return {

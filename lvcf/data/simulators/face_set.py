@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import os
-from concurrent.futures import ProcessPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from lvcf.data.simulators.face import FPS, render
 from lvcf.data.simulators.face_factors import EXPRESSIONS, FaceFactors
+from lvcf.data.simulators.set_folder import read_rows, write_factors, write_missing
 from lvcf.data.video import Frames
-from lvcf.errors import UserError
 from lvcf.files import write_rows
 
 CLIPS = "2_ClipsforFaceCrop"
@@ -42,17 +38,9 @@ def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
     everyone = [FaceFactors.sample(np.random.default_rng([seed, i]), shortcut=shortcut) for i in range(n)]
     paths = [f"{f.scene}/{f.expression}/{i:04d}" for i, f in enumerate(everyone)]
     rows = [{"path": path, **f.to_row()} for path, f in zip(paths, everyone, strict=True)]
-    out.mkdir(parents=True, exist_ok=True)
-    factors_file = out / "Factors.csv"
-    if factors_file.exists() and _rows(factors_file) != rows:
-        raise UserError(f"{out}: holds a set made with another --n, --seed or --shortcut; choose another --out")
-    write_rows(factors_file, rows)
-    todo = [(out / CLIPS / path, f) for path, f in zip(paths, everyone, strict=True)]
-    todo = [(folder, f) for folder, f in todo if not folder.exists()]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        jobs = pool.map(_write_clip, *zip(*todo, strict=True), chunksize=4) if todo else iter(())
-        for _ in tqdm(jobs, total=len(todo), desc="simulate face", unit="clip"):
-            pass
+    write_factors(out, rows)
+    clips = {out / CLIPS / path: f for path, f in zip(paths, everyone, strict=True)}
+    write_missing(clips, _write_clip, "simulate face")
     labels = [{"path": path, "id": EXPRESSIONS.index(f.expression)} for path, f in zip(paths, everyone, strict=True)]
     tests = sum(i < TEST_SHARE * n for i in range(n))
     (out / ANNOTATION).mkdir(exist_ok=True)
@@ -63,8 +51,7 @@ def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
 
 def read_factors(root: Path) -> dict[str, FaceFactors]:
     """The factors of every clip of a simulated set, by its id; empty for a real set."""
-    path = root / "Factors.csv"
-    return {row["path"].replace("/", "_"): FaceFactors.from_row(row) for row in _rows(path)} if path.exists() else {}
+    return {row["path"].replace("/", "_"): FaceFactors.from_row(row) for row in read_rows(root)}
 
 
 def encode(frame: Frames) -> bytes:
@@ -77,11 +64,6 @@ def encode(frame: Frames) -> bytes:
 def through_codec(frames: Frames) -> Frames:
     """What frames ``(T, H, W, 3)`` look like when read back from the set."""
     return np.stack([np.asarray(Image.open(BytesIO(encode(frame)))) for frame in frames])
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def _write_clip(folder: Path, factors: FaceFactors) -> None:

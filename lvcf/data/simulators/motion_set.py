@@ -6,20 +6,16 @@ The published videos are 240 pixels high with 12 frames a second; these are 112x
 
 from __future__ import annotations
 
-import csv
-import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from lvcf.data.simulators.motion import ACTIONS, FPS, MotionFactors, frame_times, render
+from lvcf.data.simulators.set_folder import read_rows, write_factors, write_missing
 from lvcf.data.ssv2 import SPLITS, VIDEO_FOLDER, class_name, label_file
 from lvcf.data.video import write_webm
-from lvcf.errors import UserError
-from lvcf.files import write_json, write_rows
+from lvcf.files import write_json
 
 LABELS = tuple(class_name(template) for template in ACTIONS.values())
 """The set's class names, in the order of their indices."""
@@ -42,29 +38,16 @@ def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
     """
     clips = {f"motion{seed:04d}_{i:05d}": f for i, f in enumerate(draw_factors(n, seed, shortcut))}
     rows = [{"id": name, **f.to_row()} for name, f in clips.items()]
-    out.mkdir(parents=True, exist_ok=True)
-    factors_file = out / "Factors.csv"
-    if factors_file.exists() and list(csv.DictReader(factors_file.open())) != rows:
-        raise UserError(f"{out}: holds a set made with another --n, --seed or --shortcut; choose another --out")
-    write_rows(factors_file, rows)
+    write_factors(out, rows)
     (out / VIDEO_FOLDER).mkdir(exist_ok=True)
-    todo = [(out / VIDEO_FOLDER / f"{name}.webm", f) for name, f in clips.items()]
-    todo = [(path, f) for path, f in todo if not path.exists()]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        jobs = pool.map(_write_clip, *zip(*todo, strict=True), chunksize=4) if todo else iter(())
-        for _ in tqdm(jobs, total=len(todo), desc="simulate motion", unit="clip"):
-            pass
+    write_missing({out / VIDEO_FOLDER / f"{name}.webm": f for name, f in clips.items()}, _write_clip, "simulate motion")
     write_json(label_file(out, "labels"), {name: str(index) for index, name in enumerate(LABELS)})
     _write_splits(out, clips)
 
 
 def read_factors(root: Path) -> dict[str, MotionFactors]:
     """The factors of every clip of a simulated set, by id; empty for a real one."""
-    path = root / "Factors.csv"
-    if not path.exists():
-        return {}
-    with path.open(newline="") as stream:
-        return {row["id"]: MotionFactors.from_row(row) for row in csv.DictReader(stream)}
+    return {row["id"]: MotionFactors.from_row(row) for row in read_rows(root)}
 
 
 def _write_clip(path: Path, factors: MotionFactors) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from lvcf.data.simulators import echo_set, face_set, motion_set
 from lvcf.data.simulators.echo_truth import EchoTruth
 from lvcf.data.simulators.face_truth import FaceTruth
 from lvcf.data.simulators.motion_truth import MotionTruth
+from lvcf.data.simulators.set_folder import read_rows
 from lvcf.data.video import Frames
 
 
@@ -47,10 +47,7 @@ PHANTOMS: dict[str, tuple[Callable[[Path], Mapping[str, Any]], Callable[..., Tru
 
 def read_truths(root: Path) -> dict[str, MakeTruth]:
     """Makers of truth by clip; empty for a real set."""
-    path = root / "Factors.csv"
-    if not path.exists():
+    if not (rows := read_rows(root)):
         return {}
-    with path.open(newline="") as stream:
-        columns = next(csv.reader(stream))
-    read, truth = next(PHANTOMS[column] for column in columns if column in PHANTOMS)
+    read, truth = next(PHANTOMS[column] for column in rows[0] if column in PHANTOMS)
     return {name: partial(truth, factors) for name, factors in read(root).items()}
