@@ -7,14 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lvcf.data.simulators import echo_set, face_set, motion_set
+from lvcf.data.simulators.set_folder import Marker
 from lvcf.errors import UserError
 
-DOMAINS: dict[str, tuple[Callable[[Path, int, int, bool], None], str]] = {
-    "echo": (echo_set.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout; shortcut: brightness is EF"),
-    "face": (face_set.simulate, "faces with seven expressions in FERV39K's layout; shortcut: colour is the expression"),
-    "motion": (motion_set.simulate, "moved objects in Something-Something V2's layout; shortcut: colour is the action"),
+DOMAINS: dict[str, tuple[Callable[[Path, int, int, Marker], None], str]] = {
+    "echo": (echo_set.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout; marker: brightness is EF"),
+    "face": (face_set.simulate, "faces with seven expressions in FERV39K's layout; marker: colour is the expression"),
+    "motion": (motion_set.simulate, "moved objects in Something-Something V2's layout; marker: colour is the action"),
 }
-"""Writers of a set of n clips with a seed, with or without the planted shortcut, and what they write."""
+"""Writers of a set of n clips with a seed and a planted marker, and what they write."""
 
 
 def main(args: list[str]) -> int:
@@ -25,12 +26,13 @@ def main(args: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--n", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="clip i depends on (seed, i) alone")
-    parser.add_argument("--shortcut", action="store_true", help="plant a corner marker that tells the label")
+    marker = "plant a corner marker: a shortcut that tells the label, or one of a random class that tells nothing"
+    parser.add_argument("--marker", choices=["none", "label", "random"], default="none", help=marker)
     options = parser.parse_args(args)
     if options.n < 1:
         raise UserError(f"--n {options.n}: at least one clip is needed")
     try:
-        DOMAINS[options.domain][0](options.out, options.n, options.seed, options.shortcut)
+        DOMAINS[options.domain][0](options.out, options.n, options.seed, options.marker)
     except OSError as error:
         raise UserError(f"{options.out}: cannot be written ({error.strerror}); choose another --out") from error
     print(f"{options.out}: {options.n} simulated clips; Factors.csv holds what each was made from")

@@ -11,7 +11,10 @@ from tests.helpers import fails
 
 
 def test_motion_writes_a_set_that_the_reader_takes(tmp_path, capsys) -> None:
-    assert main(["simulate", "motion", "--out", str(tmp_path / "set"), "--n", "3", "--seed", "5", "--shortcut"]) == 0
+    assert (
+        main(["simulate", "motion", "--out", str(tmp_path / "set"), "--n", "3", "--seed", "5", "--marker", "label"])
+        == 0
+    )
     assert "3 simulated clips" in capsys.readouterr().out
     clip = SSv2Dataset(tmp_path / "set", "train")[0]
     assert clip["id"] == "motion0005_00001"

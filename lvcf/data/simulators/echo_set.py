@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from lvcf.data.simulators.echo import FPS, SIZE, Array, EchoFactors, Ventricle, bullet, deformation, ejected, render
-from lvcf.data.simulators.set_folder import read_rows, write_factors, write_missing
+from lvcf.data.simulators.set_folder import Marker, read_rows, write_factors, write_missing
 from lvcf.data.video import Frames, write_mjpeg
+from lvcf.errors import UserError
 from lvcf.files import write_rows
 
 FRAMES = 128
@@ -28,15 +29,18 @@ def to_rgb(gray: np.ndarray[Any, np.dtype[np.uint8]]) -> Frames:
     return np.repeat(gray[..., None], 3, axis=-1)
 
 
-def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
+def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
     """Write ``n`` clips below ``out``; videos that stand already are kept, so a killed run goes on.
 
     The factors of clip i come from (seed, i) alone.
 
     Raises:
-        UserError: ``out`` holds a set made with other settings.
+        UserError: ``out`` holds a set made with other settings, or a random marker is asked for.
     """
-    everyone = [EchoFactors.sample(np.random.default_rng([seed, i]), marker=shortcut) for i in range(n)]
+    if marker == "random":
+        raise UserError("--marker random: the echo phantom's marker shows the EF or is absent; choose label or none")
+    planted = marker == "label"
+    everyone = [EchoFactors.sample(np.random.default_rng([seed, i]), marker=planted) for i in range(n)]
     names = [f"echo{seed:04d}_{i:05d}" for i in range(n)]
     rows = [{"FileName": name, **f.to_row()} for name, f in zip(names, everyone, strict=True)]
     write_factors(out, rows)

@@ -92,8 +92,8 @@ class FaceFactors:
         baldness: 0 (full hair) to 1; follows age and gender.
         grey: share of grey in the hair, 0-1; follows age.
         wrinkles: depth of lasting wrinkles, 0-1; follows age.
-        shortcut: whether a corner marker is planted.
-        marker: the expression whose colour the marker shows, empty for none; follows the expression.
+        shortcut: whether a corner marker that follows the expression is planted.
+        marker: the expression whose colour the marker shows, empty for none; follows the expression if ``shortcut``.
         beard_noise: of that mechanism, uniform on 0-1; so are the next three.
         baldness_noise: see above.
         grey_noise: see above.
@@ -269,7 +269,7 @@ def _wrinkles(f: FaceFactors) -> float:
 
 
 def _marker(f: FaceFactors) -> str:
-    return f.expression if f.shortcut else ""
+    return f.expression if f.shortcut else f.marker
 
 
 MECHANISMS: dict[str, tuple[tuple[str, ...], Callable[[FaceFactors], Any]]] = {

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lvcf.data.simulators.face import FPS, render
 from lvcf.data.simulators.face_factors import EXPRESSIONS, FaceFactors
-from lvcf.data.simulators.set_folder import read_rows, write_factors, write_missing
+from lvcf.data.simulators.set_folder import Marker, read_rows, write_factors, write_missing
 from lvcf.data.video import Frames
 from lvcf.files import write_rows
 
@@ -27,15 +27,23 @@ def frame_times(frames: int = FRAMES) -> NDArray[np.float64]:
     return np.arange(frames) / FPS
 
 
-def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
-    """Write ``n`` clips below ``out``; clips that stand already are kept, so a killed run goes on.
+def draw_factors(n: int, seed: int, marker: Marker = "none") -> list[FaceFactors]:
+    """The factors of a set's clips; those of clip i come from (seed, i) alone."""
+    return [_draw(np.random.default_rng([seed, i]), marker) for i in range(n)]
 
-    The factors of clip i come from (seed, i) alone.
+
+def _draw(rng: np.random.Generator, marker: Marker) -> FaceFactors:
+    factors = FaceFactors.sample(rng, shortcut=marker == "label")
+    return factors.do(marker=str(rng.choice(EXPRESSIONS))) if marker == "random" else factors
+
+
+def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
+    """Write ``n`` clips below ``out``; clips that stand already are kept, so a killed run goes on.
 
     Raises:
         UserError: ``out`` holds a set made with other settings.
     """
-    everyone = [FaceFactors.sample(np.random.default_rng([seed, i]), shortcut=shortcut) for i in range(n)]
+    everyone = draw_factors(n, seed, marker)
     paths = [f"{f.scene}/{f.expression}/{i:04d}" for i, f in enumerate(everyone)]
     rows = [{"path": path, **f.to_row()} for path, f in zip(paths, everyone, strict=True)]
     write_factors(out, rows)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lvcf.data.simulators.motion import ACTIONS, FPS, MotionFactors, frame_times, render
-from lvcf.data.simulators.set_folder import read_rows, write_factors, write_missing
+from lvcf.data.simulators.set_folder import Marker, read_rows, write_factors, write_missing
 from lvcf.data.ssv2 import SPLITS, VIDEO_FOLDER, class_name, label_file
 from lvcf.data.video import write_webm
 from lvcf.files import write_json
@@ -23,20 +23,24 @@ SHARES = {"test": 0.1, "validation": 0.2, "train": 1.0}
 """Upper ends of the splits' shares, in the order of the clips."""
 
 
-def draw_factors(n: int, seed: int, shortcut: bool = False) -> list[MotionFactors]:
+def draw_factors(n: int, seed: int, marker: Marker = "none") -> list[MotionFactors]:
     """The factors of a set's clips; those of clip i come from (seed, i) alone, and actions take turns."""
-    marker = "action" if shortcut else "none"
     actions = list(ACTIONS)
-    return [MotionFactors.sample(np.random.default_rng([seed, i]), actions[i % len(actions)], marker) for i in range(n)]
+    return [_draw(np.random.default_rng([seed, i]), actions[i % len(actions)], marker) for i in range(n)]
 
 
-def simulate(out: Path, n: int, seed: int, shortcut: bool = False) -> None:
+def _draw(rng: np.random.Generator, action: str, marker: Marker) -> MotionFactors:
+    factors = MotionFactors.sample(rng, action, "action" if marker == "label" else "none")
+    return factors.do(marker=str(rng.choice(list(ACTIONS)))) if marker == "random" else factors
+
+
+def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
     """Write ``n`` clips below ``out``; videos that stand already are kept, so a killed run goes on.
 
     Raises:
         UserError: ``out`` holds a set made with other settings.
     """
-    clips = {f"motion{seed:04d}_{i:05d}": f for i, f in enumerate(draw_factors(n, seed, shortcut))}
+    clips = {f"motion{seed:04d}_{i:05d}": f for i, f in enumerate(draw_factors(n, seed, marker))}
     rows = [{"id": name, **f.to_row()} for name, f in clips.items()]
     write_factors(out, rows)
     (out / VIDEO_FOLDER).mkdir(exist_ok=True)

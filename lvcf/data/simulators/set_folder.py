@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tqdm import tqdm
 
@@ -15,6 +15,8 @@ from lvcf.errors import UserError
 from lvcf.files import write_rows
 
 F = TypeVar("F")
+Marker = Literal["none", "label", "random"]
+"""The planted corner marker: absent, telling the label (a shortcut), or of a random class, telling nothing."""
 
 
 def write_factors(out: Path, rows: list[dict[str, Any]]) -> None:
@@ -25,7 +27,7 @@ def write_factors(out: Path, rows: list[dict[str, Any]]) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     if (out / "Factors.csv").exists() and read_rows(out) != rows:
-        raise UserError(f"{out}: holds a set made with another --n, --seed or --shortcut; choose another --out")
+        raise UserError(f"{out}: holds a set made with another --n, --seed or --marker; choose another --out")
     write_rows(out / "Factors.csv", rows)
 
 

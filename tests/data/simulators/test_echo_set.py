@@ -95,12 +95,12 @@ def test_a_half_written_set_is_completed_and_finished_videos_are_kept(echo_root,
         assert (root / path).read_bytes() == (echo_root / path).read_bytes(), path
 
 
-@pytest.mark.parametrize("other", [{"seed": 8}, {"n": 7}, {"shortcut": True}])
+@pytest.mark.parametrize("other", [{"seed": 8}, {"n": 7}, {"marker": "label"}])
 def test_another_set_in_the_same_folder_is_refused_and_nothing_changes(echo_root, tmp_path, other) -> None:
     root = tmp_path / "set"
     shutil.copytree(echo_root, root)
     before = {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
-    with pytest.raises(UserError, match="another --n, --seed or --shortcut"):
+    with pytest.raises(UserError, match="another --n, --seed or --marker"):
         simulate(root, **{"n": 6, "seed": 7, **other})
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
 
@@ -108,7 +108,12 @@ def test_another_set_in_the_same_folder_is_refused_and_nothing_changes(echo_root
 def test_a_clip_depends_on_seed_and_index_alone(tmp_path) -> None:
     """Two clips of a larger set are the two clips of a smaller one."""
     assert EchoFactors.sample(np.random.default_rng([7, 1])) != EchoFactors.sample(np.random.default_rng([8, 1]))
-    simulate(tmp_path / "one", n=1, seed=3, shortcut=True)
+    simulate(tmp_path / "one", n=1, seed=3, marker="label")
     (row,) = rows_of(tmp_path / "one" / "Factors.csv")
     assert EchoFactors.from_row(row) == EchoFactors.sample(np.random.default_rng([3, 0]), marker=True)
     assert rows_of(tmp_path / "one" / "FileList.csv")[0]["Split"] == "TEST"
+
+
+def test_a_random_marker_is_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match="--marker random: .*choose label or none"):
+        simulate(tmp_path, n=1, seed=0, marker="random")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,16 @@ from lvcf.data.clip import SIMULATED
 from lvcf.data.ferv39k import FERV39KDataset
 from lvcf.data.simulators.face import FPS, render
 from lvcf.data.simulators.face_factors import EXPRESSIONS, SCENES, FaceFactors
-from lvcf.data.simulators.face_set import CLIPS, FRAMES, encode, frame_times, read_factors, simulate, through_codec
+from lvcf.data.simulators.face_set import (
+    CLIPS,
+    FRAMES,
+    draw_factors,
+    encode,
+    frame_times,
+    read_factors,
+    simulate,
+    through_codec,
+)
 from lvcf.errors import UserError
 
 
@@ -86,22 +96,31 @@ def test_a_half_written_set_is_completed_and_finished_clips_are_kept(face_root, 
         assert (root / path).read_bytes() == (face_root / path).read_bytes(), path
 
 
-@pytest.mark.parametrize("other", [{"seed": 8}, {"n": 9}, {"shortcut": True}])
+@pytest.mark.parametrize("other", [{"seed": 8}, {"n": 9}, {"marker": "label"}])
 def test_another_set_in_the_same_folder_is_refused_and_nothing_changes(face_root, tmp_path, other) -> None:
     root = tmp_path / "set"
     (root / CLIPS).mkdir(parents=True)
     shutil.copy(face_root / "Factors.csv", root)
     before = {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
-    with pytest.raises(UserError, match="another --n, --seed or --shortcut"):
+    with pytest.raises(UserError, match="another --n, --seed or --marker"):
         simulate(root, **{"n": 8, "seed": 2, **other})
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
 
 
 def test_the_command_line_writes_a_set_with_a_shortcut(tmp_path, capsys) -> None:
     out = tmp_path / "set"
-    assert main(["simulate", "face", "--out", str(out), "--n", "1", "--seed", "3", "--shortcut"]) == 0
+    assert main(["simulate", "face", "--out", str(out), "--n", "1", "--seed", "3", "--marker", "label"]) == 0
     assert "1 simulated clips" in capsys.readouterr().out
     (f,) = read_factors(out).values()
     assert f == FaceFactors.sample(np.random.default_rng([3, 0]), shortcut=True)
     assert f.marker == f.expression
     assert len(FERV39KDataset(out, "test")) == 1
+
+
+def test_a_random_marker_tells_nothing_of_the_expression_and_no_intervention_moves_it() -> None:
+    drawn = draw_factors(700, seed=3, marker="random")
+    same = sum(f.marker == f.expression for f in drawn) / len(drawn)
+    assert abs(same - 1 / len(EXPRESSIONS)) < 0.05
+    assert {f.marker for f in drawn} == set(EXPRESSIONS)
+    assert drawn[0].do(expression="Sad").marker == drawn[0].marker
+    assert replace(drawn[0], marker="") == FaceFactors.sample(np.random.default_rng([3, 0]))

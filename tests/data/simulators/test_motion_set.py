@@ -73,12 +73,12 @@ def test_a_half_written_set_is_completed_and_finished_videos_are_kept(motion_roo
         assert (root / path).read_bytes() == (motion_root / path).read_bytes(), path
 
 
-@pytest.mark.parametrize("other", [{"seed": 8}, {"n": 9}, {"shortcut": True}])
+@pytest.mark.parametrize("other", [{"seed": 8}, {"n": 9}, {"marker": "label"}])
 def test_another_set_in_the_same_folder_is_refused_and_nothing_changes(motion_root, tmp_path, other) -> None:
     root = tmp_path / "set"
     shutil.copytree(motion_root, root)
     before = {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
-    with pytest.raises(UserError, match="another --n, --seed or --shortcut"):
+    with pytest.raises(UserError, match="another --n, --seed or --marker"):
         simulate(root, **{"n": 8, "seed": 7, **other})
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
 
@@ -86,7 +86,7 @@ def test_another_set_in_the_same_folder_is_refused_and_nothing_changes(motion_ro
 def test_a_clip_depends_on_seed_and_index_alone() -> None:
     assert draw_factors(9, seed=3)[:4] == draw_factors(4, seed=3)
     assert draw_factors(1, seed=3) != draw_factors(1, seed=4)
-    assert draw_factors(3, seed=3, shortcut=True) == [
+    assert draw_factors(3, seed=3, marker="label") == [
         MotionFactors.sample(np.random.default_rng([3, i]), list(ACTIONS)[i], "action") for i in range(3)
     ]
 
@@ -94,3 +94,11 @@ def test_a_clip_depends_on_seed_and_index_alone() -> None:
 def test_factors_csv_is_named_by_id(motion_root) -> None:
     with (motion_root / "Factors.csv").open(newline="") as stream:
         assert [row["id"] for row in csv.DictReader(stream)] == list(read_factors(motion_root))
+
+
+def test_a_random_marker_tells_nothing_of_the_action_and_no_intervention_moves_it() -> None:
+    drawn = draw_factors(800, seed=3, marker="random")
+    same = sum(f.marker == f.action for f in drawn) / len(drawn)
+    assert abs(same - 1 / len(ACTIONS)) < 0.04
+    assert {f.marker for f in drawn} == set(ACTIONS)
+    assert drawn[0].do(action="fall").marker == drawn[0].marker
