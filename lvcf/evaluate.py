@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +16,49 @@ from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_
 from tqdm import tqdm
 
 from lvcf.data.clip import SIMULATED, to_clip
-from lvcf.data.simulators.echo_truth import EchoTruth
-from lvcf.data.simulators.truth import Truth, read_truths
+from lvcf.data.simulators.truth import Truth, phantom_of, read_truths
 from lvcf.errors import UserError
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.fidelity import lpips_metric, lpips_unavailable, psnr, ssim
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.clip_classifier import clip_frame_transformer
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer
 from lvcf.run_folder import Prediction, read_manifest, read_predictions
 
 Row = dict[str, Any]
+ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
+    "ef": (echo_frame_transformer, "phantom/oracle"),
+    "expression": (clip_frame_transformer, "face_motion/face_oracle"),
+    "action": (clip_frame_transformer, "face_motion/motion_oracle"),
+}
+"""Loaders and shipped weights of the model that guidance never saw, by phantom."""
 
 
 def main(args: list[str]) -> int:
     """Parse the command line, evaluate, print the table; returns 1 if a clip failed."""
     parser = argparse.ArgumentParser(prog="lvcf evaluate", description=__doc__)
     parser.add_argument("run", type=Path, help="folder of an lvcf predict run")
-    parser.add_argument("--oracle", default="phantom/oracle", help="weights of the model that guidance never saw")
+    parser.add_argument("--oracle", help="weights of the model that guidance never saw, instead of the phantom's own")
     options = parser.parse_args(args)
     metrics, rows = evaluate(options.run, options.oracle)
     print_metrics(metrics, options.run)
     return int(any(row["status"] == "failed" for row in rows))
 
 
-def evaluate(run: Path, oracle: str) -> tuple[dict[str, Any], list[Row]]:
+def evaluate(run: Path, oracle: str | None) -> tuple[dict[str, Any], list[Row]]:
     """Write ``predictions.csv`` and ``metrics.json``; returns both."""
     manifest, predictions = read_manifest(run), read_predictions(run)
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf predict first")
-    truths = read_truths(Path(manifest["data"]))
-    values = any(prediction.result.get("task") == "regression" for prediction in predictions)
-    judge = echo_frame_transformer(oracle).freeze() if truths and values else None
+    root = Path(manifest["data"])
+    truths, judge = read_truths(root), _judge(root, oracle)
     rows = []
     for prediction in tqdm(predictions, desc="evaluate", unit="clip"):
         row = _facts(prediction)
         if not prediction.failed:
             truth = truths[prediction.id](prediction.result) if truths else None
-            row |= measure_clip(prediction, truth, judge) | way_back(prediction, Path(manifest["data"]))
+            row |= measure_clip(prediction, truth, judge) | way_back(prediction, root)
         rows.append(row)
     metrics = summarise(rows)
     metrics |= {
@@ -64,6 +70,14 @@ def evaluate(run: Path, oracle: str) -> tuple[dict[str, Any], list[Row]]:
     write_rows(run / "predictions.csv", rows)
     write_json(run / "metrics.json", metrics)
     return metrics, rows
+
+
+def _judge(root: Path, oracle: str | None) -> TargetModel | None:
+    """The oracle of the phantom that made a set; None for a real one."""
+    if not (phantom := phantom_of(root)):
+        return None
+    load, weights = ORACLES[phantom]
+    return load(oracle or weights).freeze()
 
 
 def _facts(prediction: Prediction) -> Row:
@@ -96,8 +110,8 @@ def measure_clip(prediction: Prediction, truth: Truth | None, oracle: TargetMode
         row |= truth.compare(factual, final, prediction.mask())
         row["truth/ssim_of_truth"] = ssim(to_clip(truth.video, truth.video.shape[1]), x)
         write_json(prediction.folder / "curves.json", truth.curves)
-    if isinstance(truth, EchoTruth) and oracle is not None:
-        row |= _oracle(oracle, x_final, truth)
+    if oracle is not None:
+        row |= _oracle(oracle, x_final, prediction.result["target"])
     return row
 
 
@@ -114,9 +128,13 @@ def way_back(prediction: Prediction, origin: Path) -> Row:
 
 
 @torch.no_grad()
-def _oracle(oracle: TargetModel, video: Tensor, truth: EchoTruth) -> Row:
-    reading = float(oracle(video[None])[0])
-    return {"truth/oracle_ef": reading, "truth/oracle_ef_error": abs(reading - truth.target)}
+def _oracle(oracle: TargetModel, video: Tensor, target: dict[str, float]) -> Row:
+    """Whether the oracle sees the target's class, or how far its reading is from the target."""
+    output = oracle(video[None])[0]
+    if oracle.task == "classification":
+        return {"truth/oracle_class": float(output.argmax() == target["low"])}
+    away = max(target["low"] - float(output), float(output) - target["high"], 0.0)
+    return {"truth/oracle_ef": float(output), "truth/oracle_ef_error": away}
 
 
 def summarise(rows: list[Row]) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from lvcf.data.sampled import SampledDataset
 from lvcf.data.video import clip_indices, read_video, spare_seconds
 from lvcf.errors import UserError
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Listed = Literal["train", "validation", "test"]
+Split = Literal["train", "validation", "test", "all"]
+SPLITS: tuple[Listed, ...] = ("train", "validation", "test")
 VIDEO_FOLDER = "20bn-something-something-v2"
 KEYS = ("id", "label", "template", "placeholders")
 
@@ -60,7 +61,7 @@ class SSv2Dataset(SampledDataset):
 
     Args:
         root: the folder with the label files.
-        split: ``train``, ``validation`` or ``test`` (published without labels: they are NaN).
+        split: ``train``, ``validation``, ``test`` (published without labels: they are NaN), or ``all``.
         frames: frames per clip.
         fps: frames per second to sample at, by presentation time.
         size: height and width of the clip (the centre square, resized).
@@ -88,15 +89,21 @@ class SSv2Dataset(SampledDataset):
         super().__init__(root, frames, fps, size, random_start, record_errors)
         self.folder = video_folder(self.root)
         self.labels = read_labels(self.root)
-        self.items = read_items(self.root, split)
+        listed: tuple[Listed, ...] = SPLITS if split == "all" else (split,)
+        self.items = [item for name in listed for item in self._checked(name)]
         if not self.items:
-            raise UserError(f"{label_file(self.root, split)}: holds no clip; choose another split")
-        problem = next(label_problems(self.root, split, self.items, self.labels), None)
-        problem = problem or (None if record_errors else next(missing_videos(self.root, split, self.items), None))
+            raise UserError(f"{label_file(self.root, listed[0])}: holds no clip; choose another split")
+        self.ids = [item.id for item in self.items]
+        check_names(label_file(self.root, "labels"), self.ids)
+
+    def _checked(self, split: Listed) -> list[Item]:
+        """The entries of one label file, if all is well with them."""
+        items = read_items(self.root, split)
+        problem = next(label_problems(self.root, split, items, self.labels), None)
+        problem = problem or (None if self.record_errors else next(missing_videos(self.root, split, items), None))
         if problem:
             raise UserError(problem)
-        self.ids = [item.id for item in self.items]
-        check_names(label_file(self.root, split), self.ids)
+        return items
 
     def __len__(self) -> int:
         return len(self.items)
@@ -162,7 +169,7 @@ def read_labels(root: Path) -> list[str]:
     return [by_index[index] for index in wanted]
 
 
-def read_items(root: Path, split: Split) -> list[Item]:
+def read_items(root: Path, split: Listed) -> list[Item]:
     """The entries of a split's label file.
 
     Raises:
@@ -180,7 +187,7 @@ def read_items(root: Path, split: Split) -> list[Item]:
     return items
 
 
-def label_problems(root: Path, split: Split, items: list[Item], labels: list[str]) -> Iterator[str]:
+def label_problems(root: Path, split: Listed, items: list[Item], labels: list[str]) -> Iterator[str]:
     """What is wrong with a split's entries, a line each: a name that leaves the folder, an id twice, no such label."""
     path, known, seen = label_file(root, split), set(labels), set[str]()
     for item in items:
@@ -197,7 +204,7 @@ def label_problems(root: Path, split: Split, items: list[Item], labels: list[str
             )
 
 
-def missing_videos(root: Path, split: Split, items: list[Item]) -> Iterator[str]:
+def missing_videos(root: Path, split: Listed, items: list[Item]) -> Iterator[str]:
     """A line for every entry without a video."""
     folder = video_folder(root)
     there = {entry.name for entry in os.scandir(folder)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import torch
 from torch import Tensor
@@ -73,12 +74,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class TargetRequest:
-    """A parsed ``--model.target``: a value, ``delta:``, a range, ``label``, a class, or ``uniform:`` (drawn per clip).
+    """A parsed ``--model.target``: a value, ``delta:``, a range, ``label``, a class; drawn: ``uniform:`` and ``other``.
 
     Attributes:
         text: as written.
-        kind: value, delta, range, label, uniform or class.
-        numbers: its numbers, in the order written.
+        kind: value, delta, range, label, uniform, class or other.
+        numbers: its numbers, in the order written; of ``other`` the number of classes.
     """
 
     text: str
@@ -86,11 +87,17 @@ class TargetRequest:
     numbers: tuple[float, ...]
 
     def edges(self, before: float, label: float, draw: float) -> tuple[float, float]:
-        """Lower and upper edge for a clip that M reads as ``before``; ``draw`` in [0, 1) serves ``uniform``."""
+        """Lower and upper edge for a clip that M reads as ``before``; ``draw`` in [0, 1) serves what is drawn.
+
+        A class is its index; ``other`` is each class but M's own with the same probability.
+        """
         if self.kind == "label":
             return label, label
         if self.kind == "delta":
             return before + self.numbers[0], before + self.numbers[0]
+        if self.kind == "other":
+            chosen = int(draw * (self.numbers[0] - 1))
+            return (float(chosen + (chosen >= before)),) * 2
         if self.kind == "uniform":
             low, high, away = self.numbers
             value = _uniform_away(before, low, high, away, draw)
@@ -115,8 +122,12 @@ def parse_target(text: str, model: TargetModel) -> TargetRequest:
         UserError: no such form or class, or a value the model cannot say.
     """
     if model.task == "classification":
+        if text == "other":
+            return TargetRequest(text, "other", (float(len(model.labels)),))
+        if text == "label":
+            return TargetRequest(text, "label", ())
         if text not in model.labels:
-            raise UserError(f"target '{text}': no such class; choose one of {', '.join(model.labels)}")
+            raise UserError(f"target '{text}': {_no_such_class(text, model.labels)}")
         return TargetRequest(text, "class", (float(model.labels.index(text)),))
     for kind, form in _FORMS.items():
         if match := re.fullmatch(form, text):
@@ -124,6 +135,12 @@ def parse_target(text: str, model: TargetModel) -> TargetRequest:
             _check_bounds(request, model)
             return request
     raise UserError(f"target '{text}': write 30, delta:-10, 20..30, label or uniform:15..80:10")
+
+
+def _no_such_class(text: str, labels: tuple[str, ...]) -> str:
+    near = get_close_matches(text, labels, n=1)
+    known = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
+    return f"no such class; {f'did you mean {near[0]}?' if near else f'choose one of {known}, or write other'}"
 
 
 def _check_bounds(request: TargetRequest, model: TargetModel) -> None:

@@ -57,7 +57,8 @@ class CounterfactualTask(LightningModule):
     Args:
         backbone: the latent video diffusion model.
         target_model: M, the model being explained.
-        target: what M should say: ``30``, ``delta:-10``, ``20..30``, ``label``, ``uniform:15..80:10`` or a class name.
+        target: what M should say: ``30``, ``delta:-10``, ``20..30``, ``label``, ``uniform:15..80:10``, ``other`` or a
+            class name.
         output: the run's folder.
         prompt: ``neutral`` (metadata alone: M guides) or ``target`` (the target value in the words too).
         prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.
@@ -219,7 +220,7 @@ class CounterfactualTask(LightningModule):
         self, before: Tensor, labels: Tensor, generators: list[torch.Generator]
     ) -> tuple[Goal, list[tuple[float, float]]]:
         """What M should say of each clip; ``uniform`` takes the clip's own first random number."""
-        readings = before.tolist() if self.target_model.task == "regression" else [0.0] * len(before)
+        readings = self._said(before)
         draws = [float(torch.rand((), generator=g)) for g in generators]
         known = zip(readings, labels.tolist(), draws, strict=True)
         edges = [self.request.edges(value, label, draw) for value, label, draw in known]
@@ -233,8 +234,13 @@ class CounterfactualTask(LightningModule):
         target = self.backbone.embed(self._filled(metadata, [self._say(low, high) for low, high in edges]))
         if self.inversion_prompt == "neutral":
             return Prompts(target, neutral)
-        said = before.tolist() if self.target_model.task == "regression" else before.argmax(-1).tolist()
-        return Prompts(target, self.backbone.embed(self._filled(metadata, [self._say(value, value) for value in said])))
+        said = [self._say(value, value) for value in self._said(before)]
+        return Prompts(target, self.backbone.embed(self._filled(metadata, said)))
+
+    def _said(self, output: Tensor) -> list[float]:
+        """M's values, or the indices of its classes."""
+        values: list[float] = (output if self.target_model.task == "regression" else output.argmax(-1)).tolist()
+        return values
 
     def _filled(self, metadata: list[str], words: list[str]) -> list[str]:
         pairs = zip(metadata, words, strict=True)

@@ -1,26 +1,28 @@
-"""Train a small ejection-fraction regressor: the phantom's default target model, or the oracle."""
+"""Train a small regressor or classifier: a phantom's default target model, or its oracle."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
-from torchmetrics import MeanAbsoluteError, R2Score
+from torchmetrics import Accuracy, MeanAbsoluteError, Metric, MetricCollection, R2Score
 
 from lvcf.data.clip import Batch
 from lvcf.data.degrade import degrade
-from lvcf.models.targets.ejection_fraction import MEAN_EF, STD_EF, EchoFrameTransformer, EchoResNet3D
+from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.small_networks import SmallFrameTransformer, SmallResNet3D
 from lvcf.tasks.optim import finite, one_cycle
 
 
 class TargetTask(LightningModule):
-    """Regression on degraded clips, so that the model reads the ventricle and not the grain a VAE would lose.
+    """Training on degraded clips, so that the model reads what is shown and not the grain a VAE would lose.
 
     Args:
-        network: the regressor.
+        network: the regressor or classifier.
         output: where ``save_pretrained`` puts it after training.
         lr: peak learning rate.
         blur: largest blur of the degradation, in pixels.
@@ -30,7 +32,7 @@ class TargetTask(LightningModule):
 
     def __init__(
         self,
-        network: EchoResNet3D | EchoFrameTransformer,
+        network: SmallResNet3D | SmallFrameTransformer,
         output: Path,
         lr: float = 1e-3,
         blur: float = 1.5,
@@ -40,22 +42,24 @@ class TargetTask(LightningModule):
         super().__init__()
         self.network, self.output, self.lr = network, output, lr
         self.blur, self.noise, self.gain = blur, noise, gain
-        self.val_mae, self.val_r2 = MeanAbsoluteError(), R2Score()
+        self.val_scores = MetricCollection(_metrics(network), prefix="val/")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Huber loss on the normalised value."""
-        video = degrade(batch["video"], self.blur, self.noise, self.gain)
-        wanted = (batch["label"].float() - MEAN_EF) / STD_EF
-        loss = functional.smooth_l1_loss(self.network.normalised(video).float(), wanted, beta=0.1)
+        """Huber loss on the value in units of its scale, or the cross-entropy."""
+        output = self.network(degrade(batch["video"], self.blur, self.noise, self.gain))
+        if self.network.task == "classification":
+            loss = functional.cross_entropy(output, batch["label"].long())
+        else:
+            error = (output - batch["label"].float()) / self.network.scale
+            loss = functional.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
         self.log("train/loss", loss, prog_bar=True)
         return finite(loss)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """MAE in EF points and R2."""
-        value = self.network(batch["video"])
-        self.val_mae(value, batch["label"].float())
-        self.val_r2(value, batch["label"].float())
-        self.log_dict({"val/mae": self.val_mae, "val/r2": self.val_r2}, prog_bar=True, batch_size=len(value))
+        """MAE in the value's unit and R2, or the accuracy."""
+        label = batch["label"].long() if self.network.task == "classification" else batch["label"].float()
+        self.val_scores(self.network(batch["video"]), label)
+        self.log_dict(self.val_scores, prog_bar=True, batch_size=len(label))
 
     def on_fit_end(self) -> None:
         """Save the network."""
@@ -64,3 +68,9 @@ class TargetTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, one cycle."""
         return one_cycle(self.network.parameters(), self.lr, int(self.trainer.estimated_stepping_batches), 0.05)
+
+
+def _metrics(network: TargetModel) -> dict[str, Metric | MetricCollection]:
+    if network.task == "classification":
+        return {"accuracy": Accuracy(task="multiclass", num_classes=len(network.labels), average="micro")}
+    return {"mae": MeanAbsoluteError(), "r2": R2Score()}

@@ -224,3 +224,8 @@ def test_a_template_loses_its_brackets() -> None:
 def test_the_window_starts_after_its_share_of_what_is_left_over(share, start) -> None:
     times = np.arange(26) / 8
     assert window(times, 16, 8.0, share).tolist() == list(range(start, start + 16))
+
+
+def test_all_is_every_split_one_after_the_other(motion_root) -> None:
+    parts = [SSv2Dataset(motion_root, split).ids for split in ("train", "validation", "test")]
+    assert SSv2Dataset(motion_root, "all").ids == [name for part in parts for name in part]

@@ -149,3 +149,21 @@ def test_goals_of_a_batch_select_repeat_and_carry_the_models_scale() -> None:
     assert (aim.scale, aim.tolerance, aim.classification) == (20.0, 0.5, False)
     assert aim[torch.tensor([1])].low.tolist() == [30.0]
     assert aim.repeat(2).high.tolist() == [20.0, 30.0, 20.0, 30.0]
+
+
+def test_other_is_every_class_but_the_models_own_equally_often() -> None:
+    request = parse_target("other", SevenClasses())
+    for before in range(7):
+        drawn = [request.edges(float(before), math.nan, (i + 0.5) / 600)[0] for i in range(600)]
+        assert {value: drawn.count(value) for value in set(drawn)} == {float(k): 100 for k in range(7) if k != before}
+
+
+def test_a_mistyped_class_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"target 'class_05': no such class; did you mean class_5\?"):
+        parse_target("class_05", SevenClasses())
+
+
+class SevenClasses(BrightDark):
+    """Only its labels matter."""
+
+    labels = tuple(f"class_{i}" for i in range(7))

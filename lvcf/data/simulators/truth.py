@@ -45,9 +45,14 @@ PHANTOMS: dict[str, tuple[Callable[[Path], Mapping[str, Any]], Callable[..., Tru
 """Readers of factors and makers of truth, by the factor that only this phantom has."""
 
 
+def phantom_of(root: Path) -> str:
+    """Which of ``PHANTOMS`` made a set; empty for a real one."""
+    return next((column for row in read_rows(root)[:1] for column in row if column in PHANTOMS), "")
+
+
 def read_truths(root: Path) -> dict[str, MakeTruth]:
     """Makers of truth by clip; empty for a real set."""
-    if not (rows := read_rows(root)):
+    if not (phantom := phantom_of(root)):
         return {}
-    read, truth = next(PHANTOMS[column] for column in rows[0] if column in PHANTOMS)
+    read, truth = PHANTOMS[phantom]
     return {name: partial(truth, factors) for name, factors in read(root).items()}

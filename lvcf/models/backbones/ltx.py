@@ -164,6 +164,12 @@ def ltx_backbone(weights: str) -> LTXBackbone:
     return LTXBackbone.from_pretrained(weights)
 
 
+def ltx_vae(weights: str) -> AutoencoderKLLTXVideo:
+    """Load a VAE to train on, from a folder or from the shipped weights by name (``phantom/backbone/vae``)."""
+    vae: AutoencoderKLLTXVideo = AutoencoderKLLTXVideo.from_pretrained(find_weights(weights))
+    return vae
+
+
 def new_ltx_backbone(
     transformer: LTXVideoTransformer3DModel,
     vae: str,

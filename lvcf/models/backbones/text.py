@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 
 
 def small_tokenizer(words: list[str], numbers: int, length: int) -> PreTrainedTokenizerFast:
-    """One token per word and per integer 0..``numbers``; prompts are padded to ``length`` tokens."""
+    """One token per word (in small letters) and per integer 0..``numbers``; prompts are padded to ``length`` tokens."""
     entries = [*SPECIAL, *words, *(str(n) for n in range(numbers + 1))]
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(entries)}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<start> $A <end>",

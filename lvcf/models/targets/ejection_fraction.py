@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from torch import Tensor
 
-import torch
-from einops import rearrange
-from huggingface_hub import PyTorchModelHubMixin
-from safetensors import SafetensorError
-from torch import Tensor, nn
-
-from lvcf.configuration import find_weights
-from lvcf.errors import UserError
 from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.small_networks import SmallFrameTransformer, SmallResNet3D, load_network
 
 MEAN_EF, STD_EF = 47.5, 22.8
 """Mean and standard deviation of the phantom's training labels (uniform on 8..87), in percent."""
@@ -26,62 +19,28 @@ class _EjectionFraction(TargetModel):
     scale = STD_EF
     bounds = (0.0, 100.0)
 
-    def normalised(self, video: Tensor) -> Tensor:
-        """EF in standard deviations from the mean, ``(B,)``; what training fits."""
+    def scores(self, video: Tensor) -> Tensor:
+        """EF in standard deviations from the mean, ``(B, 1)``."""
         raise NotImplementedError
 
     def forward(self, video: Tensor) -> Tensor:
         """EF in percent, ``(B,)``."""
-        return MEAN_EF + STD_EF * self.normalised(video).float()
+        return MEAN_EF + STD_EF * self.scores(video)[:, 0].float()
 
 
-class EchoResNet3D(
-    _EjectionFraction, PyTorchModelHubMixin, library_name="lvcf", tags=["echocardiography"], license="apache-2.0"
-):
-    """A small 3D ResNet in the manner of Tran et al. (2018): strided stem, residual stages, average pooling.
+class EchoResNet3D(SmallResNet3D, _EjectionFraction):
+    """The default target model.
 
     Args:
-        channels: width of each stage; every stage after the first halves time, height and width.
+        channels: width of each stage.
     """
 
     def __init__(self, channels: tuple[int, ...] = (32, 64, 128)) -> None:
-        super().__init__()
-        stem = nn.Conv3d(3, channels[0], (3, 7, 7), stride=(1, 4, 4), padding=(1, 3, 3), bias=False)
-        stages = [ResidualBlock3D(a, b) for a, b in zip((channels[0], *channels[:-1]), channels, strict=True)]
-        self.features = nn.Sequential(stem, nn.GroupNorm(8, channels[0]), nn.SiLU(), *stages)
-        self.head = nn.Linear(channels[-1], 1)
-
-    def normalised(self, video: Tensor) -> Tensor:
-        """See the base class."""
-        value: Tensor = self.head(self.features(video).mean(dim=(2, 3, 4)))
-        return value[:, 0]
+        super().__init__(channels, outputs=1)
 
 
-class ResidualBlock3D(nn.Module):
-    """Two 3x3x3 convolutions beside a projection; strided where the width changes."""
-
-    def __init__(self, channels_in: int, channels_out: int) -> None:
-        super().__init__()
-        stride = 1 if channels_in == channels_out else 2
-        self.body = nn.Sequential(
-            nn.Conv3d(channels_in, channels_out, 3, stride, 1, bias=False),
-            nn.GroupNorm(8, channels_out),
-            nn.SiLU(),
-            nn.Conv3d(channels_out, channels_out, 3, 1, 1, bias=False),
-            nn.GroupNorm(8, channels_out),
-        )
-        same = channels_in == channels_out
-        self.shortcut = nn.Identity() if same else nn.Conv3d(channels_in, channels_out, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, T, H, W)`` in and out."""
-        return torch.nn.functional.silu(self.body(x) + self.shortcut(x))
-
-
-class EchoFrameTransformer(
-    _EjectionFraction, PyTorchModelHubMixin, library_name="lvcf", tags=["echocardiography"], license="apache-2.0"
-):
-    """The oracle: a 2D network reads each frame alone, a Transformer compares them.  Shares nothing with the target.
+class EchoFrameTransformer(SmallFrameTransformer, _EjectionFraction):
+    """The oracle: shares nothing with the target.
 
     Args:
         channels: width of each strided 2D stage.
@@ -90,46 +49,14 @@ class EchoFrameTransformer(
     """
 
     def __init__(self, channels: tuple[int, ...] = (24, 48, 96, 128), layers: int = 2, frames: int = 16) -> None:
-        super().__init__()
-        blocks: list[nn.Module] = []
-        for a, b in zip((3, *channels[:-1]), channels, strict=True):
-            blocks += [nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False), nn.GroupNorm(8, b), nn.GELU()]
-        width = channels[-1]
-        self.frame = nn.Sequential(*blocks, nn.Conv2d(width, width // 4, 1), nn.Flatten(), nn.LazyLinear(width))
-        self.frame(torch.zeros(1, 3, 112, 112))
-        self.position = nn.Parameter(0.02 * torch.randn(frames, width))
-        layer = nn.TransformerEncoderLayer(width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True)
-        self.temporal = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        self.head = nn.Linear(width, 1)
-
-    def normalised(self, video: Tensor) -> Tensor:
-        """See the base class."""
-        frames = video.shape[2]
-        features = self.frame(rearrange(video, "b c t h w -> (b t) c h w"))
-        tokens = rearrange(features, "(b t) d -> b t d", t=frames) + self.position
-        value: Tensor = self.head(self.temporal(tokens).mean(dim=1))
-        return value[:, 0]
+        super().__init__(channels, layers, frames, outputs=1)
 
 
 def echo_resnet_3d(weights: str) -> EchoResNet3D:
     """Load the default target model from a folder, or from the shipped weights by name (``phantom/target``)."""
-    return _load(EchoResNet3D, weights)
+    return load_network(EchoResNet3D, weights)
 
 
 def echo_frame_transformer(weights: str) -> EchoFrameTransformer:
     """Load the oracle from a folder, or from the shipped weights by name (``phantom/oracle``)."""
-    return _load(EchoFrameTransformer, weights)
-
-
-Network = TypeVar("Network", EchoResNet3D, EchoFrameTransformer)
-
-
-def _load(network: type[Network], weights: str) -> Network:
-    folder = find_weights(weights)
-    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
-    if missing:
-        raise UserError(f"{folder}: lacks {' and '.join(missing)}; point to a whole folder or run make weights")
-    try:
-        return network.from_pretrained(folder)
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{folder}: does not load ({' '.join(str(error).split())[:300]}); copy it again") from error
+    return load_network(EchoFrameTransformer, weights)

@@ -115,5 +115,5 @@ def test_a_clip_depends_on_seed_and_index_alone(tmp_path) -> None:
 
 
 def test_a_random_marker_is_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match="--marker random: .*choose label or none"):
+    with pytest.raises(UserError, match=r"--marker random: .*choose label or none"):
         simulate(tmp_path, n=1, seed=0, marker="random")

@@ -47,7 +47,7 @@ def test_the_true_counterfactual_scores_perfectly(truth, factual) -> None:
     mask = np.abs(to_gray(truth.video).astype(float) - gray) > 12
     scores = truth.compare(factual, truth.video, mask)
     perfect = {"truth/share_recovered_smooth": 1.0, "truth/share_recovered_raw": 1.0, "truth/l1_levels": 0.0}
-    perfect |= {"truth/pixel_expression": 1.0, "truth/pixel_expression_of_truth": 1.0, "truth/action_unit_error": 0.0}
+    perfect |= {"truth/pixel_class": 1.0, "truth/pixel_class_of_truth": 1.0, "truth/action_unit_error": 0.0}
     assert {name: scores[name] for name in perfect} == pytest.approx(perfect)
     assert scores["leakage/brightness_levels"] == 0.0
     assert scores["leakage/unchanged_levels"] < 2.0
@@ -57,7 +57,7 @@ def test_the_true_counterfactual_scores_perfectly(truth, factual) -> None:
 def test_doing_nothing_recovers_nothing(truth, factual) -> None:
     scores = truth.compare(factual, factual, np.zeros(factual.shape[:3], dtype=bool))
     assert scores["truth/share_recovered_smooth"] == scores["truth/share_recovered_raw"] == 0.0
-    assert scores["truth/pixel_expression"] == 0.0
+    assert scores["truth/pixel_class"] == 0.0
     assert scores["truth/mask_iou"] == 0.0
     assert scores["leakage/unchanged_levels"] == 0.0
     assert scores["truth/action_unit_error"] > 0.15
@@ -68,7 +68,7 @@ def test_a_change_where_nothing_should_change_is_leakage(truth, factual) -> None
     final[:, -6:] = np.clip(final[:, -6:].astype(int) + 40, 0, 255).astype(np.uint8)
     scores = truth.compare(factual, final, np.ones(factual.shape[:3], dtype=bool))
     assert scores["leakage/unchanged_levels"] > 1.0
-    assert scores["truth/pixel_expression"] == 1.0
+    assert scores["truth/pixel_class"] == 1.0
     assert scores["truth/share_recovered_smooth"] < 0.9
 
 
@@ -80,7 +80,7 @@ def test_the_marker_follows_the_intervention(truth, factual) -> None:
 def test_a_target_that_is_there_already_has_no_share(factors, factual) -> None:
     scores = FaceTruth(factors, asked("Sad")).compare(factual, factual, np.zeros(factual.shape[:3], dtype=bool))
     assert math.isnan(scores["truth/share_recovered_smooth"])
-    assert scores["truth/pixel_expression"] == scores["truth/mask_iou"] == 1.0
+    assert scores["truth/pixel_class"] == scores["truth/mask_iou"] == 1.0
 
 
 def test_times_are_those_of_the_sampled_clip(factors) -> None:

@@ -42,10 +42,10 @@ def test_the_truth_itself_recovers_everything(case) -> None:
     factual, truth, _ = case
     row = truth.compare(factual, truth.video, np.zeros(factual.shape[:3], dtype=bool))
     assert row["truth/share_recovered_smooth"] == row["truth/share_recovered_raw"] == 1.0
-    assert row["truth/pixel_action"] == row["truth/pixel_action_of_truth"] == 1.0
+    assert row["truth/pixel_class"] == row["truth/pixel_class_of_truth"] == 1.0
     assert row["truth/path_error"] == row["truth/l1_levels"] == row["leakage/unchanged_levels"] == 0.0
     assert row["truth/ruler_error"] < 1.0
-    assert row["truth/pixel_action_before"] == 0.0
+    assert row["truth/pixel_class_before"] == 0.0
     assert row["truth/mask_iou"] == 0.0
     json.dumps(truth.curves)
     assert truth.curves["truth"] == truth.curves["counterfactual"] != truth.curves["factual"]
@@ -56,7 +56,7 @@ def test_doing_nothing_recovers_nothing(case) -> None:
     row = truth.compare(factual, factual, np.ones(factual.shape[:3], dtype=bool))
     assert row["truth/share_recovered_smooth"] == pytest.approx(0.0)
     assert row["truth/share_recovered_raw"] == pytest.approx(0.0)
-    assert row["truth/pixel_action"] == 0.0
+    assert row["truth/pixel_class"] == 0.0
     assert row["truth/path_error"] > 10.0
     assert row["leakage/unchanged_levels"] == 0.0
     assert 0.0 < row["truth/mask_iou"] < 0.5
@@ -69,7 +69,7 @@ def test_an_edit_of_what_stands_still_is_leakage(case) -> None:
     row = truth.compare(factual, spoilt, np.ones(factual.shape[:3], dtype=bool))
     assert 0.5 < row["leakage/unchanged_levels"] < 20.0
     assert row["leakage/brightness_levels"] == pytest.approx(20.0 * 10 / 112, rel=0.1)
-    assert row["truth/pixel_action"] == 1.0
+    assert row["truth/pixel_class"] == 1.0
 
 
 def test_a_target_that_is_already_shown_changes_nothing(case) -> None:
@@ -77,7 +77,7 @@ def test_a_target_that_is_already_shown_changes_nothing(case) -> None:
     own = MotionTruth(f, {**RESULT, "target": {"low": 0.0}})
     row = own.compare(factual, factual, np.zeros(factual.shape[:3], dtype=bool))
     assert np.isnan([row["truth/share_recovered_smooth"], row["truth/share_recovered_raw"]]).all()
-    assert row["truth/pixel_action"] == row["truth/mask_iou"] == 1.0
+    assert row["truth/pixel_class"] == row["truth/mask_iou"] == 1.0
     assert row["leakage/unchanged_levels"] == 0.0
 
 
