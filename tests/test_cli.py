@@ -19,7 +19,7 @@ import torch
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
 from lvcf.data.clip import to_clip
 from lvcf.data.video import read_video
-from lvcf.models.pack import NOTICE
+from lvcf.models.pack import SHIPPED
 from lvcf.models.targets.ejection_fraction import echo_resnet_3d
 from tests.helpers import ROOT, predict_arguments, results, subset
 
@@ -235,7 +235,7 @@ def test_a_real_echocardiogram_goes_through_and_its_report_says_what_the_weights
     backbone, run = tmp_path / "backbone", tmp_path / "run"
     shutil.copytree(backbone_folder, backbone)
     index = backbone / "model_index.json"
-    index.write_text(json.dumps({**json.loads(index.read_text()), "_notice": NOTICE}))
+    index.write_text(json.dumps({**json.loads(index.read_text()), "_notice": SHIPPED["phantom"].notice}))
     options = [f"--model.backbone.weights={backbone}", f"--model.target_model.weights={target_folder}"]
     options += [f"--model.output={run}", "--model.steps=2", "--data.size=32", "--threads=1"]
     options += ["--trainer.precision=32-true", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
@@ -248,4 +248,4 @@ def test_a_real_echocardiogram_goes_through_and_its_report_says_what_the_weights
     assert metrics["simulated"] is False
     assert not any(name.startswith("truth/") for name in metrics)
     assert main(["report", str(run)]) == 0
-    assert NOTICE in html.unescape((run / "report.html").read_text())
+    assert SHIPPED["phantom"].notice in html.unescape((run / "report.html").read_text())

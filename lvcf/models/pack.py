@@ -7,18 +7,52 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
 
-PARTS = ("backbone", "target", "oracle")
-TRAININGS = ("autoencoder", "denoiser", "denoiser_longer", "target", "oracle")
-NOTICE = "The default weights were trained on simulated echocardiograms only; on real ones they are a demonstration."
+
+class Weights(NamedTuple):
+    """What a folder of shipped weights holds.
+
+    Attributes:
+        parts: folders with safetensors.
+        trainings: names of the logs of its trainings.
+        notice: what the backbone has to say wherever it is used.
+        made: how it was made, in Markdown.
+    """
+
+    parts: tuple[str, ...]
+    trainings: tuple[str, ...]
+    notice: str
+    made: str
+
+
+SHIPPED = {
+    "phantom": Weights(
+        ("backbone", "target", "oracle"),
+        ("autoencoder", "denoiser", "denoiser_longer", "target", "oracle"),
+        "The default weights were trained on simulated echocardiograms only; on real ones they are a demonstration.",
+        "2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`, split 80/10/10) and, for the denoiser's second\n"
+        "cycle, 4000 more (`--n 4000 --seed 11`); then\n"
+        "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer}.yaml`.",
+    ),
+    "face_motion": Weights(
+        ("backbone", "face_target", "face_oracle", "motion_target", "motion_oracle"),
+        ("autoencoder", "denoiser", "face_target", "face_oracle", "motion_target", "motion_oracle"),
+        "The weights of the face and motion phantoms were trained on simulated clips only.",
+        "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
+        "`configs/face_motion/{autoencoder,denoiser}.yaml` and `configs/{face,motion}/{target,oracle}.yaml`.",
+    ),
+}
+"""Every folder below ``lvcf/weights``."""
 
 
 def pack(source: Path, destination: Path) -> int:
-    """Copy every part; returns the bytes of the copies."""
-    for part in PARTS:
+    """Copy every part of ``source``, a folder named as one of ``SHIPPED``; returns the bytes of the copies."""
+    shipped = SHIPPED[source.name]
+    for part in shipped.parts:
         shutil.rmtree(destination / part, ignore_errors=True)
         shutil.copytree(source / part, destination / part, ignore=shutil.ignore_patterns("README.md"))
         for path in (destination / part).rglob("*.safetensors"):
@@ -28,22 +62,22 @@ def pack(source: Path, destination: Path) -> int:
             without = {k: v for k, v in json.loads(path.read_text()).items() if k != "_name_or_path"}
             path.write_text(json.dumps(without, indent=2) + "\n")  # where it was trained is nobody's business
     index = destination / "backbone" / "model_index.json"
-    index.write_text(json.dumps({**json.loads(index.read_text()), "_notice": NOTICE}, indent=2) + "\n")
-    (destination / "README.md").write_text(card(source / "logs"))
+    index.write_text(json.dumps({**json.loads(index.read_text()), "_notice": shipped.notice}, indent=2) + "\n")
+    (destination / "README.md").write_text(card(source.name, source / "logs"))
     return sum(path.stat().st_size for path in destination.rglob("*.safetensors"))
 
 
-def card(logs: Path) -> str:
+def card(name: str, logs: Path) -> str:
     """The model card: data, steps and the last metrics of every training, read from its log."""
+    shipped = SHIPPED[name]
     lines = [
-        "---\nlicense: apache-2.0\n---\n# Default weights of the echo phantom (simulated)\n",
-        NOTICE,
-        "\nMade by the trainings of `make weights`: 2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`,",
-        "split 80/10/10) and, for the denoiser's second cycle, 4000 more (`--n 4000 --seed 11`); then",
-        "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer}.yaml`. 16-bit; computed in float32.\n",
+        f"---\nlicense: apache-2.0\n---\n# Default weights: {name} (simulated)\n",
+        shipped.notice,
+        f"\nMade by `make weights`: {shipped.made}",
+        "16-bit; computed in float32.\n",
         "| training | steps | last validation, at step |\n|---|---|---|",
     ]
-    for training in TRAININGS:
+    for training in shipped.trainings:
         newest = max((logs / training).glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
         rows = list(csv.DictReader(newest.open()))
         measured = next(row for row in reversed(rows) if any(v for k, v in row.items() if k.startswith("val/")))

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from lvcf.models.backbones.ltx import LTXBackbone
-from lvcf.models.pack import NOTICE, PARTS, TRAININGS, pack
+from lvcf.models.pack import SHIPPED, pack
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
 
 
@@ -27,10 +27,10 @@ def write_log(folder: Path, rows: list[dict[str, str]]) -> None:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory, backbone_folder, target_folder, oracle_folder) -> Path:
     """What `make weights` leaves: the parts and a log of every training."""
-    root = tmp_path_factory.mktemp("trained")
-    for part, folder in zip(PARTS, (backbone_folder, target_folder, oracle_folder), strict=True):
+    root = tmp_path_factory.mktemp("trained") / "phantom"
+    for part, folder in zip(SHIPPED["phantom"].parts, (backbone_folder, target_folder, oracle_folder), strict=True):
         shutil.copytree(folder, root / part)
-    for i, training in enumerate(TRAININGS):
+    for i, training in enumerate(SHIPPED["phantom"].trainings):
         rows = [
             {"step": "9", "train/loss": "0.7", "val/mae": ""},
             {"step": str(99 + i), "train/loss": "", "val/mae": "1.23456"},
@@ -80,23 +80,26 @@ def test_the_packed_models_load_in_float32_and_say_the_same(source, packed) -> N
     prompt = one.embed(["ejection fraction 30 percent"])
     torch.testing.assert_close(prompt.tokens, other.embed(["ejection fraction 30 percent"]).tokens, atol=0.02, rtol=0)
     assert one.notice == ""
-    assert other.notice == NOTICE  # goes into every report
+    assert other.notice == SHIPPED["phantom"].notice  # goes into every report
 
 
 def test_the_card_tells_data_licence_steps_and_the_last_validation(packed) -> None:
     folder, _ = packed
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlicense: apache-2.0\n---\n")
-    assert NOTICE in card
-    for i, training in enumerate(TRAININGS):
+    assert SHIPPED["phantom"].notice in card
+    for i, training in enumerate(SHIPPED["phantom"].trainings):
         assert f"| {training} | {110 + i} | val/mae 1.235, at {100 + i} |" in card
-    assert not [p for part in PARTS for p in (folder / part).rglob("README.md")]
+    assert not [p for part in SHIPPED["phantom"].parts for p in (folder / part).rglob("README.md")]
 
 
 def test_the_newest_log_of_a_training_counts(source, tmp_path) -> None:
-    root = tmp_path / "trained"
+    root = tmp_path / "phantom"
     shutil.copytree(source, root)
     write_log(root / "logs" / "target" / "version_1", [{"step": "4", "val/mae": "9.0"}])
     pack(root, tmp_path / "packed")
     assert "| target | 5 | val/mae 9, at 5 |" in (tmp_path / "packed" / "README.md").read_text()
-    assert json.loads((tmp_path / "packed" / "backbone" / "model_index.json").read_text())["_notice"] == NOTICE
+    assert (
+        json.loads((tmp_path / "packed" / "backbone" / "model_index.json").read_text())["_notice"]
+        == SHIPPED["phantom"].notice
+    )
