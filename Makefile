@@ -6,7 +6,8 @@ LVCF = $(VENV)/bin/lvcf
 PIP = $(PY) -m pip --disable-pip-version-check install -q -c constraints.txt
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
-PARTS = autoencoder target oracle denoiser denoiser_longer
+PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer)
+FACE_MOTION = face_motion/autoencoder face/target motion/target face_motion/denoiser face/oracle motion/oracle
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -40,24 +41,35 @@ lint: $(VENV)/.installed-dev  ## check style, format and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict lvcf
 
-# A finished part leaves runs/weights/.phantom-PART; remove it to train the part again.
-weights: $(VENV)/.installed  ## train the phantom's models from nothing and pack them into lvcf/weights (hours)
+# A finished training leaves runs/weights/.DOMAIN-PART; remove it to train the part again.
+weights: $(VENV)/.installed  ## train every phantom's models from nothing and pack them into lvcf/weights (hours)
 	$(LVCF) simulate echo --out runs/data/echo_train --n 2000 --seed 1
 	$(LVCF) simulate echo --out runs/data/echo_train_more --n 4000 --seed 11
+	$(LVCF) simulate face --out runs/data/face_train --n 800 --seed 1
+	$(LVCF) simulate face --out runs/data/face_random --n 200 --seed 31 --marker random
+	$(LVCF) simulate motion --out runs/data/motion_train --n 2000 --seed 1
+	$(LVCF) simulate motion --out runs/data/motion_random --n 400 --seed 31 --marker random
 	@mkdir -p runs/weights
-	@for part in $(PARTS); do \
-	  test -e runs/weights/.phantom-$$part && continue; \
-	  echo "$(LVCF) fit --config phantom/$$part.yaml"; \
-	  $(LVCF) fit --config phantom/$$part.yaml && touch runs/weights/.phantom-$$part || exit 1; \
+	@for part in $(PHANTOM) pack/phantom $(FACE_MOTION) pack/face_motion; do \
+	  done=runs/weights/.$$(echo $$part | tr / -); \
+	  test -e $$done && continue; \
+	  case $$part in \
+	    pack/*) set -- $(PY) -m lvcf.models.pack runs/weights/$${part#pack/} lvcf/weights/$${part#pack/} ;; \
+	    *) set -- $(LVCF) fit --config $$part.yaml ;; \
+	  esac; \
+	  echo "$$@"; \
+	  "$$@" && touch $$done || exit 1; \
 	done
-	$(PY) -m lvcf.models.pack runs/weights/phantom lvcf/weights/phantom
 
-bench: $(VENV)/.installed  ## every method on 64 held-out simulated clips; the table goes to benchmarks/results (an hour)
+bench: $(VENV)/.installed  ## every method on every phantom's held-out clips; tables go to benchmarks/results (hours)
 	$(LVCF) simulate echo --out runs/data/echo_bench --n 64 --seed 200
-	$(LVCF) ablate --config ablations/phantom.yaml
-	mkdir -p benchmarks/results
-	cp runs/ablation/table.md benchmarks/results/phantom.md
-	cp runs/ablation/table.csv benchmarks/results/phantom.csv
+	$(LVCF) simulate face --out runs/data/face_bench --n 70 --seed 200
+	$(LVCF) simulate motion --out runs/data/motion_bench --n 70 --seed 200
+	@mkdir -p benchmarks/results
+	@for domain in phantom face motion; do \
+	  $(LVCF) ablate --config ablations/$$domain.yaml || exit 1; \
+	  for kind in md csv; do cp runs/ablation_$$domain/table.$$kind benchmarks/results/$$domain.$$kind; done; \
+	done
 
 clean:  ## remove .venv, caches and builds; runs/ stays
 	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache
