@@ -396,6 +396,13 @@ def test_training_starts_anywhere_and_the_rest_at_the_beginning(tmp_path) -> Non
     assert starts["all"] == {0}
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """The configuration's relative folders lie here."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 def fit_arguments(clips: Path, path: Path, to: Path) -> list[str]:
     return [
         *("fit", "--config", "phantom/target.yaml", "--data=VideoFolderDataModule", f"--data.root={clips}"),
@@ -407,18 +414,18 @@ def fit_arguments(clips: Path, path: Path, to: Path) -> list[str]:
     ]
 
 
-def test_a_target_model_is_trained_on_a_users_own_table(clips, tmp_path) -> None:
+def test_a_target_model_is_trained_on_a_users_own_table(clips, here) -> None:
     write_pictures(clips / "d", list(range(16)))
     rows = ("a.mkv,31,train", "b.mkv,60.5,val", "d,20,val", "deep/c.mkv,40,train")
     path = table(clips, "path,EF,split", *rows)
-    assert main(fit_arguments(clips, path, tmp_path)) == 0
-    assert (tmp_path / "weights" / "model.safetensors").is_file()
+    assert main(fit_arguments(clips, path, here)) == 0
+    assert (here / "weights" / "model.safetensors").is_file()
 
 
-def test_an_unreadable_clip_stops_training_with_one_line(clips, tmp_path, capfd) -> None:
+def test_an_unreadable_clip_stops_training_with_one_line(clips, here, capfd) -> None:
     (clips / "a.mkv").write_bytes(b"")
     path = table(clips, "path,EF,split", "a.mkv,31,train", "b.mkv,60.5,val", "deep/c.mkv,40,train")
-    assert f"{clips / 'a.mkv'}: not a readable video" in fails(capfd, fit_arguments(clips, path, tmp_path))
+    assert f"{clips / 'a.mkv'}: not a readable video" in fails(capfd, fit_arguments(clips, path, here))
 
 
 def test_clips_of_a_batch(clips) -> None:
