@@ -103,6 +103,7 @@ def test_a_frame_folder_is_sampled_at_its_stated_rate(tmp_path) -> None:
 
 STAMPS = {
     "matroska": ("a.mkv", "ffv1", [0, 20, 40, 300, 320, 700, 710, 1000], [0, 3, 4, 6, 7]),
+    "mp4": ("a.mp4", "libx264", [0, 20, 40, 300, 320, 700, 710, 1000], [0, 3, 4, 6, 7]),
     "webm": ("a.webm", "libvpx-vp9", [100, 360, 370, 580, 610, 800, 860, 1090], [0, 1, 4, 6, 7]),
 }
 
