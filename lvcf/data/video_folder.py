@@ -172,11 +172,6 @@ def find_entries(root: Path) -> list[Entry]:
     return [Entry(path, hashed_split(path)) for path in paths]
 
 
-def find_videos(root: Path) -> list[Path]:
-    """The files among :func:`find_clips`."""
-    return [path for path in find_clips(root) if path.is_file()]
-
-
 def find_clips(root: Path) -> list[Path]:
     """Video files, DICOM files and frame folders at or below ``root``, by name; nothing hidden.
 
