@@ -53,8 +53,8 @@ class TargetTask(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """MAE in EF points and R2."""
         value = self.network(batch["video"])
-        self.val_mae(value, batch["label"].float())
-        self.val_r2(value, batch["label"].float())
+        self.val_mae.update(value, batch["label"].float())
+        self.val_r2.update(value, batch["label"].float())
         self.log_dict({"val/mae": self.val_mae, "val/r2": self.val_r2}, prog_bar=True, batch_size=len(value))
 
     def on_fit_end(self) -> None:

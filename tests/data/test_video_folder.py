@@ -417,9 +417,10 @@ def fit_arguments(clips: Path, path: Path, to: Path) -> list[str]:
 
 def test_a_target_model_is_trained_on_a_users_own_table(clips, here) -> None:
     write_pictures(clips / "d", list(range(16)))
-    rows = ("a.mkv,31,train", "b.mkv,60.5,val", "d,20,val", "deep/c.mkv,40,train")
+    write_pictures(clips / "e", list(range(16)))  # the third to validate on: alone in its batch
+    rows = ("a.mkv,31,train", "b.mkv,60.5,val", "d,20,val", "e,30,val", "deep/c.mkv,40,train")
     path = table(clips, "path,EF,split", *rows)
-    assert main(fit_arguments(clips, path, here)) == 0
+    assert main([*fit_arguments(clips, path, here), "--trainer.fast_dev_run=2"]) == 0
     assert (here / "weights" / "model.safetensors").is_file()
 
 
