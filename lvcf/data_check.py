@@ -23,7 +23,7 @@ from lvcf.data.ferv39k import CLIPS, SOURCE_FPS, find_list, read_list
 from lvcf.data.frame_folder import read_frame_folder
 from lvcf.data.ssv2 import SPLITS, class_name, label_problems, missing_videos, read_items, read_labels, video_folder
 from lvcf.data.video import Video, clip_indices, read_video
-from lvcf.data.video_folder import DICOM_SUFFIXES, find_videos
+from lvcf.data.video_folder import DICOM_SUFFIXES, find_clips, read_whole_folder
 from lvcf.errors import UserError
 
 FRAMES, FPS = 16, 8.0
@@ -142,9 +142,10 @@ def read_ssv2(root: Path) -> Contents:
 
 
 def read_folder(root: Path) -> Contents:
-    """Every video or DICOM file below a folder."""
-    files = find_videos(root)
-    return Contents({"files": len(files)}, files, [], read=_read_any)
+    """Every video file, DICOM file or folder of numbered pictures below a folder."""
+    clips = find_clips(root)
+    folders = sum(path.is_dir() for path in clips)
+    return Contents({"files": len(clips) - folders, "frame folders": folders}, clips, [], read=_read_any)
 
 
 READERS: dict[str, Callable[[Path], Contents]] = {
@@ -237,4 +238,7 @@ def _read_frames(path: Path) -> Video:
 
 
 def _read_any(path: Path) -> Video:
+    if path.is_dir():  # the rate is assumed here too
+        frames = read_whole_folder(path, SOURCE_FPS, lambda times: np.arange(len(times)))
+        return Video(frames, np.arange(len(frames)) / SOURCE_FPS)
     return read_dicom(path) if path.suffix.lower() in DICOM_SUFFIXES else read_video(path)

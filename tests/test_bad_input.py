@@ -6,14 +6,18 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
+from PIL import Image
+from pydicom.data import get_testdata_file
 
 from lvcf.cli import main
-from lvcf.data.video import write_lossless, write_mjpeg
+from lvcf.data.video import write_lossless, write_mjpeg, write_preview, write_webm
 from lvcf.models.targets.ejection_fraction import EchoResNet3D
 from tests.helpers import fails, predict_arguments, results, rewrite, subset, told
 
@@ -362,11 +366,128 @@ def test_a_missing_folder_of_videos(capfd, arguments, tmp_path) -> None:
     assert "does not exist" in fails(capfd, own(arguments, tmp_path / "clips"))
 
 
+def pictures(folder: Path, numbers: Iterable[int] = range(20), size: int = 32) -> None:
+    folder.mkdir(exist_ok=True)
+    for n in numbers:
+        Image.fromarray(grey(1, size)[0]).save(folder / f"{n:03d}.png")
+
+
 def test_two_files_of_one_name(capfd, arguments, tmp_path) -> None:
     (tmp_path / "clips").mkdir()
     for suffix in ("avi", "mkv"):
         write_lossless(tmp_path / "clips" / f"a.{suffix}", grey(20, 32), 8.0)
-    assert "would share a folder; rename one" in fails(capfd, own(arguments, tmp_path / "clips"))
+    line = fails(capfd, own(arguments, tmp_path / "clips"))
+    assert "'a.avi' and 'a.mkv' would share a folder; rename one" in line
+
+
+def test_a_file_and_a_frame_folder_of_one_name(capfd, arguments, tmp_path) -> None:
+    (tmp_path / "clips").mkdir()
+    pictures(tmp_path / "clips" / "a")
+    write_lossless(tmp_path / "clips" / "a.mkv", grey(20, 32), 8.0)
+    assert "'a' and 'a.mkv' would share a folder" in fails(capfd, own(arguments, tmp_path / "clips"))
+
+
+def corrupt(path: Path) -> None:
+    """A third of the file is zeros."""
+    write_webm(path, grey(40, 32), 16.0)
+    content = bytearray(path.read_bytes())
+    third = len(content) // 3
+    content[third : 2 * third] = bytes(third)
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    write_preview(path, grey(40, 32), 16.0)
+    truncated(path)
+
+
+def without_times(path: Path) -> None:
+    dataset = pydicom.dcmread(str(get_testdata_file("examples_ybr_color.dcm", download=False)))
+    for name in ("FrameTime", "FrameTimeVector", "FrameIncrementPointer", "CineRate", "RecommendedDisplayFrameRate"):
+        if name in dataset:
+            delattr(dataset, name)
+    dataset.save_as(path)
+
+
+def damaged(folder: Path) -> None:
+    pictures(folder)
+    (folder / "003.png").write_bytes(b"no picture")
+
+
+BAD_OWN_CLIPS = {
+    "corrupt.webm": (corrupt, r"corrupt\.webm: (truncated|not a readable video)"),
+    "cut.mp4": (cut, r"cut\.mp4: not a readable video"),
+    "damaged": (damaged, r"003\.png: not a readable image"),
+    "gap": (lambda p: pictures(p, [1, 2, 3, 7, 8]), r"gap: picture 4 is missing \(3 between 1 and 8\)"),
+    "mixed": (
+        lambda p: (pictures(p), pictures(p, range(10, 20), 48)),
+        "mixed: its pictures are of sizes 32x32 and 48x48",
+    ),
+    "one.mkv": (lambda p: write_lossless(p, grey(1, 32), 8.0), r"one\.mkv: holds 1 frame; .* moving picture"),
+    "one_picture": (lambda p: pictures(p, [1]), "one_picture: holds 1 frames"),
+    "picture.mov": (lambda p: Image.fromarray(grey(1, 32)[0]).save(p, "png"), r"picture\.mov: holds 1 frame"),
+    "text.mp4": (lambda p: p.write_text("no video\n" * 300), r"text\.mp4: not a readable video"),
+    "zero.avi": (lambda p: p.write_bytes(b""), r"zero\.avi: not a readable video"),
+    "timeless.dcm": (without_times, r"timeless\.dcm: states no frame time \(FrameTime, "),
+}
+
+
+def test_every_bad_clip_of_ones_own_is_recorded_and_the_others_go_on(capfd, arguments, tmp_path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name, (make, _) in BAD_OWN_CLIPS.items():
+        make(clips / name)
+    write_lossless(clips / "good.mkv", grey(20, 32), 8.0)
+    write_lossless(clips / "good_of_other_size.mkv", grey(20, 48), 8.0)
+    pictures(clips / "good_pictures")
+    capfd.readouterr()
+    assert main([*own(arguments, clips), "--data.frame_folder_fps=8", "--model.steps=1"]) == 1
+    out, err = capfd.readouterr()
+    assert told(err) == []
+    assert "Traceback" not in out
+    written = results(tmp_path / "run")
+    good = {name for name, result in written.items() if result["status"] != "failed"}
+    assert good == {"good", "good_of_other_size", "good_pictures"}
+    assert len(written) == len(good) + len(BAD_OWN_CLIPS)
+    for name, (_, says) in BAD_OWN_CLIPS.items():
+        hint = written[name.partition(".")[0]]["hint"]
+        assert re.search(says, hint), hint
+        assert out.count(hint) == 1
+        assert "\n" not in hint
+
+
+BAD_OWN_SETS = {
+    "pictures without a rate": (
+        "path\na.mkv\npictures\n",
+        [],
+        ["pictures: numbered pictures", "data.frame_folder_fps"],
+    ),
+    "a rate of 0": ("path\npictures\n", ["--data.frame_folder_fps=0"], ["data.frame_folder_fps 0", "above 0"]),
+    "a column missing": ("path\na.mkv\n", ["--data.label_column=EF"], ["mine.csv: column EF is missing"]),
+    "a label in words": ("path,label\na.mkv,high\n", [], ["mine.csv, line 2: label 'high' is no number"]),
+    "a class misspelt": ("path,label\na.mkv,hihg\n", ["--data.labels=[low, high]"], ["'hihg'", "did you mean high?"]),
+    "a clip gone": ("path\na.mkv\nb.mkv\n", [], ["mine.csv, line 3: path 'b.mkv' is not in"]),
+    "a path that leaves": ("path\n../run\n", [], ["line 2: path '../run' is no path below"]),
+    "a split that is empty": (
+        "path,split\na.mkv,val\n",
+        ["--data.predict_split=test"],
+        ["no clip in split 'test'", "val 1"],
+    ),
+    "no such split": ("path\na.mkv\n", ["--data.predict_split=holdout"], ["predict_split", "holdout"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OWN_SETS)
+def test_a_bad_table_or_rate(case, capfd, arguments, tmp_path) -> None:
+    text, options, says = BAD_OWN_SETS[case]
+    (tmp_path / "mine.csv").write_text(text)
+    (tmp_path / "clips").mkdir()
+    write_lossless(tmp_path / "clips" / "a.mkv", grey(20, 32), 8.0)
+    pictures(tmp_path / "clips" / "pictures")
+    line = fails(capfd, [*own(arguments, tmp_path / "clips"), f"--data.table={tmp_path / 'mine.csv'}", *options])
+    for words in says:
+        assert words in line
+    assert results(tmp_path / "run") == {}
 
 
 @pytest.mark.parametrize("crop", ["[0,0,500,500]", "[20,0,10,30]"])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lvcf.cli import main
 from lvcf.data.simulators.motion_set import VIDEO_FOLDER
@@ -171,22 +172,29 @@ def test_a_folder_of_mixed_files(capsys, tmp_path) -> None:
     write_lossless(tmp_path / "short.mkv", frames[:5], 25.0)
     write_lossless(tmp_path / "one.mkv", frames[:1], 25.0)
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
+    for name, numbers in (("pictures", range(60)), ("gap", [1, 2, 4])):
+        (tmp_path / name).mkdir()
+        for n in numbers:
+            Image.new("RGB", (20, 16)).save(tmp_path / name / f"{n}.png")
     (tmp_path / "notes.txt").write_text("not a video")
     code, printed = check(capsys, tmp_path, "folder")
     assert code == 1
     rows = printed.splitlines()
     for row in (
         "files 5",
-        "unreadable files 1",
+        "frame folders 2",
+        "unreadable files 2",
         "size 48x32 3",
         "size 24x24 1",
+        "size 20x16 1",
         "30 frames per second 1",
-        "problems 3",
+        "problems 4",
     ):
         assert row in rows
     assert "short.mkv: lasts 0.16 s; 16 frames at 8 fps need 1.88 s" in printed
     assert "one.mkv: lasts 0.00 s" in printed
     assert "broken.mp4: not a readable video" in printed
+    assert "gap: picture 3 is missing" in printed
     assert "files that no list names" not in printed
 
 

@@ -52,13 +52,15 @@ def numbered_files(folder: Path) -> dict[int, Path]:
 
 
 def read_picture(path: Path) -> Picture:
-    """Decode an image to RGB: gray is repeated, CMYK converted, an alpha channel dropped.
+    """Decode an image to RGB: gray is repeated, 16 bits become 8, CMYK is converted, an alpha channel dropped.
 
     Raises:
         UserError: it cannot be decoded.
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I;16"):  # Pillow would clip at 255
+                return np.repeat((np.array(image) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
             return np.array(image.convert("RGB"))
     except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
         raise UserError(f"{path}: not a readable image ({error}); copy it again or remove it") from error

@@ -61,14 +61,15 @@ def _decode(path: Path, container: av.container.InputContainer, choose: Choose) 
     _check_whole(path, container, packets)
     independent = stream.codec_context.codec.intra_only
     if independent:
-        times = _times([_seconds(p.pts, p.time_base) for p in packets], stream.average_rate)
+        times = _times(path, [_seconds(p.pts, p.time_base) for p in packets], stream.average_rate)
         wanted = _chosen(path, times, choose)
         frames = [f for i in np.unique(wanted) for f in stream.decode(packets[i])]
         kept = frames if len(frames) == len(np.unique(wanted)) else []
         kept = [kept[i] for i in np.searchsorted(np.unique(wanted), wanted)] if kept else []
     else:
         frames = [f for p in [*packets, None] for f in stream.decode(p)]
-        times = _times([f.time for f in frames], stream.average_rate)
+        # not f.time: frames that the decoder held back to the end have a pts but no time base
+        times = _times(path, [_seconds(f.pts, stream.time_base) for f in frames], stream.average_rate)
         wanted = _chosen(path, times, choose) if frames else np.arange(0)
         kept = [frames[i] for i in wanted]
     if not kept:
@@ -98,11 +99,17 @@ def _chosen(path: Path, times: NDArray[np.float64], choose: Choose) -> NDArray[n
         raise UserError(f"{path}: {error}; use a longer clip or fewer frames") from error
 
 
-def _times(stamps: list[float | None], rate: Fraction | None) -> NDArray[np.float64]:
-    """Presentation times from 0; where the container has none, or repeats one, an even grid at its frame rate."""
+def _times(path: Path, stamps: list[float | None], rate: Fraction | None) -> NDArray[np.float64]:
+    """Presentation times from 0; where the container has none, or repeats one, an even grid at its frame rate.
+
+    Raises:
+        UserError: it has no rate either.
+    """
     times = np.array([np.nan if s is None else s for s in stamps], dtype=np.float64)
     if np.isnan(times).any() or (np.diff(times) <= 0).any():
-        times = np.arange(len(stamps)) / float(rate or 25)
+        if not rate:
+            raise UserError(f"{path}: states neither frame times nor a frame rate; re-encode it with one")
+        times = np.arange(len(stamps)) / float(rate)
     return times - times[:1]
 
 

@@ -1,8 +1,12 @@
-"""A user's own clips: every video or DICOM file below a folder."""
+"""A user's own clips: video files, DICOM files and folders of numbered pictures below a folder, all or a table's."""
 
 from __future__ import annotations
 
 import math
+import os
+import re
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,18 +14,23 @@ import torch
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 
-from lvcf.data.clip import Clip, ClipDataset, check_names, check_sampling, safe_name, to_clip
+from lvcf.data.clip import Clip, safe_name, to_clip
+from lvcf.data.clip_table import SPLITS, ClipTable, Entry, Split, hashed_split
 from lvcf.data.dicom import read_dicom
-from lvcf.data.video import SUFFIXES, Video, clip_indices, read_video
+from lvcf.data.frame_folder import SUFFIXES as PICTURE_SUFFIXES
+from lvcf.data.frame_folder import numbered_files, read_frame_folder
+from lvcf.data.sampled import SampledDataset
+from lvcf.data.video import SUFFIXES, Choose, Frames, clip_indices, read_video
 from lvcf.errors import UserError
 
 DICOM_SUFFIXES = (".dcm",)
+CLIP_SUFFIXES = (*SUFFIXES, *DICOM_SUFFIXES)
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom excluded."""
 
 
-class VideoFolderDataset(ClipDataset):
-    """Clips from the beginning of every file, in the order of their names; an unreadable one carries its error.
+class VideoFolderDataset(SampledDataset):
+    """Clips from the beginning of every file, in the order of their names or of the table.
 
     Args:
         root: a folder (searched recursively), one file, or ``pydicom:NAME``.
@@ -31,9 +40,15 @@ class VideoFolderDataset(ClipDataset):
         size: height and width of the clip (the centre square, resized).
         crop: cut this box out of every frame first.
         loop: repeat a video that is too short (a cine loop) instead of refusing it.
+        frame_folder_fps: frames per second of folders of numbered pictures, which do not say it themselves.
+        table: which clips to read, with their labels and prompts; without it all are read, and labels are NaN.
+        split: ``train``, ``val``, ``test`` (see :class:`~lvcf.data.clip_table.ClipTable`), or ``all``.
+        random_start: start anywhere in the video (training) instead of at its beginning.
+        record_errors: return an unreadable clip with its ``error`` instead of raising.
 
     Raises:
-        UserError: nothing is there to read, or two files share a name.
+        UserError: nothing is there to read, two clips share a name, the table is wrong, the split is empty, or there
+            are frame folders but no rate.
     """
 
     def __init__(
@@ -45,45 +60,63 @@ class VideoFolderDataset(ClipDataset):
         size: int = 112,
         crop: Box | None = None,
         loop: bool = False,
+        frame_folder_fps: float | None = None,
+        table: ClipTable | None = None,
+        split: Split = "all",
+        random_start: bool = False,
+        record_errors: bool = True,
     ) -> None:
-        check_sampling(frames, fps, size)
-        self.root, self.metadata = resolve_root(Path(root)), metadata
-        self.frames, self.fps, self.size, self.crop, self.loop = frames, fps, size, crop, loop
-        self.files = find_videos(self.root)
-        self.ids = [safe_name(self._name(path)) for path in self.files]
-        check_names(self.root, self.ids)
+        super().__init__(resolve_root(Path(root)), frames, fps, size, random_start, record_errors)
+        self.metadata, self.crop, self.loop, self.frame_folder_fps = metadata, crop, loop, frame_folder_fps
+        entries = table.read(self.root) if table else find_entries(self.root)
+        self.entries = [entry for entry in entries if split in ("all", entry.split)]
+        if not self.entries:
+            there = Counter(entry.split for entry in entries)
+            counts = ", ".join(f"{name} {there[name]}" for name in SPLITS)
+            raise UserError(
+                f"{table.path if table else self.root}: no clip in split '{split}' ({counts}); add clips, or a column "
+                "split to data.table"
+            )
+        self.ids = [safe_name(clip_name(self.root, entry.path)) for entry in self.entries]
+        self._check_ids()
+        self._check_rate()
 
-    def _name(self, path: Path) -> str:
-        inside = path.name if path == self.root else str(path.relative_to(self.root))
-        return inside.removesuffix(path.suffix)
+    def _check_ids(self) -> None:
+        seen: dict[str, Path] = {}
+        for name, entry in zip(self.ids, self.entries, strict=True):
+            if name in seen:
+                raise UserError(f"{self.root}: '{seen[name]}' and '{entry.path}' would share a folder; rename one")
+            seen[name] = entry.path
+
+    def _check_rate(self) -> None:
+        folder = next((entry.path for entry in self.entries if (self.root / entry.path).is_dir()), None)
+        if folder is not None and self.frame_folder_fps is None:
+            raise UserError(
+                f"{self.root / folder}: numbered pictures do not say their rate; set data.frame_folder_fps (video is "
+                "mostly 25 or 30), or take them out of the folder"
+            )
+        if self.frame_folder_fps is not None and not 0.0 < self.frame_folder_fps < math.inf:
+            raise UserError(f"data.frame_folder_fps {self.frame_folder_fps}: choose a number above 0")
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.entries)
 
     def __getitem__(self, index: int) -> Clip:
-        path = self.files[index]
-        video, error = torch.zeros(3, self.frames, self.size, self.size), ""
-        try:
-            video = self._read(path)
-        except UserError as problem:
-            error = str(problem)
+        entry = self.entries[index]
+        video, error = self.read(lambda: self._decode(self.root / entry.path))
+        neutral = entry.prompt or self.metadata
         return {
             "video": video,
             "id": self.ids[index],
-            "label": math.nan,
-            "prompt": self.metadata,
-            "neutral_prompt": self.metadata,
+            "label": entry.label,
+            "prompt": f"{neutral} {entry.words}".strip(),
+            "neutral_prompt": neutral,
             "fps": self.fps,
             "error": error,
         }
 
-    def _read(self, path: Path) -> torch.Tensor:
-        whole = read_dicom(path) if path.suffix.lower() in DICOM_SUFFIXES else read_video(path)
-        try:
-            chosen = self._choose(whole)
-        except ValueError as error:
-            raise UserError(f"{path}: {error}; use a longer clip or set data.loop: true") from error
-        frames = whole.frames[chosen]
+    def _decode(self, path: Path) -> torch.Tensor:
+        frames = self._frames(path, lambda times: self._choose(path, times))
         if self.crop is not None:
             left, top, right, bottom = self.crop
             if not (0 <= left < right <= frames.shape[2] and 0 <= top < bottom <= frames.shape[1]):
@@ -93,37 +126,101 @@ class VideoFolderDataset(ClipDataset):
             frames = frames[:, top:bottom, left:right]
         return to_clip(frames, self.size)
 
-    def _choose(self, video: Video) -> NDArray[np.int64]:
-        if not self.loop or len(video.times) < 2:
-            return clip_indices(video.times, self.frames, self.fps)
-        period = video.times[-1] + float(np.diff(video.times).mean())
-        turns = math.ceil(self.frames / self.fps / period)
-        times = np.concatenate([video.times + turn * period for turn in range(turns)])
-        return clip_indices(times, self.frames, self.fps) % len(video.times)
+    def _frames(self, path: Path, choose: Choose) -> Frames:
+        if path.is_dir():
+            assert self.frame_folder_fps is not None  # checked at the beginning
+            return read_whole_folder(path, self.frame_folder_fps, choose)
+        if path.suffix.lower() in DICOM_SUFFIXES:
+            video = read_dicom(path)
+            return video.frames[choose(video.times)]
+        return read_video(path, choose).frames
+
+    def _choose(self, path: Path, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        if len(times) < 2:
+            raise UserError(f"{path}: holds 1 frame; a counterfactual video needs a moving picture")
+        repeated = times
+        if self.loop:
+            period = times[-1] + float(np.diff(times).mean())
+            turns = math.ceil(self.frames / self.fps / period)
+            repeated = np.concatenate([times + turn * period for turn in range(turns)])
+        try:
+            return clip_indices(repeated, self.frames, self.fps, self.start(times)) % len(times)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; use a longer clip or set data.loop: true") from error
 
 
 def resolve_root(root: Path) -> Path:
-    """``pydicom:NAME`` names a test file that the pydicom package ships; any other root is itself."""
+    """``pydicom:NAME`` names a test file that the pydicom package ships; any other root is itself.
+
+    Raises:
+        UserError: it does not exist.
+    """
     scheme, _, name = str(root).partition(":")
-    if scheme != "pydicom":
-        return root
-    found = get_testdata_file(name, download=False)
-    if found is None:
-        raise UserError(f"{root}: pydicom ships no such test file; try pydicom:examples_ybr_color.dcm")
-    return Path(str(found))
+    if scheme == "pydicom":
+        found = get_testdata_file(name, download=False)
+        if found is None:
+            raise UserError(f"{root}: pydicom ships no such test file; try pydicom:examples_ybr_color.dcm")
+        return Path(str(found))
+    if not root.exists():
+        raise UserError(f"{root}: does not exist; point data.root to a folder of {', '.join(CLIP_SUFFIXES)} files")
+    return root
 
 
-def find_videos(root: Path) -> list[Path]:
-    """Readable files at or below ``root``, by name.
+def find_entries(root: Path) -> list[Entry]:
+    """Every clip at or below ``root``, without a label."""
+    paths = [path.relative_to(root) for path in find_clips(root)]
+    return [Entry(path, hashed_split(path)) for path in paths]
+
+
+def find_clips(root: Path) -> list[Path]:
+    """Video files, DICOM files and frame folders at or below ``root``, by name; nothing hidden.
+
+    A frame folder holds numbered pictures, and no clip: a picture beside clips is a thumbnail.
 
     Raises:
         UserError: there is none.
     """
-    known = (*SUFFIXES, *DICOM_SUFFIXES)
-    found = (
-        [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.suffix.lower() in known and p.is_file())
-    )
+    if root.is_file():
+        return [root]
+    files, pictured = list[Path](), list[Path]()
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [Path(folder, name) for name in names if not name.startswith(".")]
+        files += [path for path in paths if path.suffix.lower() in CLIP_SUFFIXES]
+        if any(path.suffix.lower() in PICTURE_SUFFIXES and re.search(r"\d", path.stem) for path in paths):
+            pictured.append(Path(folder))
+    around = {parent for clip in (*files, *pictured) for parent in clip.parents}
+    found = sorted([*files, *(folder for folder in pictured if folder not in around)])
     if not found:
-        state = "holds no" if root.is_dir() else "does not exist; point data.root to a folder of"
-        raise UserError(f"{root}: {state} {', '.join(known)} files")
+        raise UserError(
+            f"{root}: holds no {', '.join(CLIP_SUFFIXES)} files and no folders of numbered jpg or png files"
+        )
     return found
+
+
+def clip_name(root: Path, path: Path) -> str:
+    """What a clip ``path`` below ``root`` is called: its path without suffix; the root itself by its own name."""
+    inside = str(path) if path.parts else root.resolve().name
+    return inside if (root / path).is_dir() else inside.removesuffix(Path(inside).suffix)
+
+
+def read_whole_folder(folder: Path, fps: float, choose: Choose) -> Frames:
+    """Read the pictures that ``choose`` picks, ``(T, H, W, 3)``, from a folder that lacks none.
+
+    Raises:
+        UserError: a number is missing in between, the pictures differ in size, or see
+            :func:`~lvcf.data.frame_folder.read_frame_folder`.
+    """
+    numbers = list(numbered_files(folder))
+    gap = next((n for n, after in pairwise(numbers) if after != n + 1), None)
+    if gap is not None:
+        missing = numbers[-1] - numbers[0] + 1 - len(numbers)
+        raise UserError(
+            f"{folder}: picture {gap + 1} is missing ({missing} between {numbers[0]} and {numbers[-1]}); copy the "
+            "folder again or renumber its pictures"
+        )
+    pictures = read_frame_folder(folder, fps, choose)
+    sizes = Counter(f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures)
+    if len(sizes) > 1:
+        raise UserError(f"{folder}: its pictures are of sizes {' and '.join(sizes)}; bring them to one")
+    return np.stack(pictures)

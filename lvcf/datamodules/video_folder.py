@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lvcf.data.clip_table import LABEL_COLUMN, PATH_COLUMN, PROMPT_COLUMN, ClipTable, Split
 from lvcf.data.video_folder import Box, VideoFolderDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
+from lvcf.errors import UserError
 
 
 class VideoFolderDataModule(ClipDataModule):
-    """Every video or DICOM file below a folder, for ``lvcf predict``.
+    """Every video file, DICOM file or folder of numbered pictures below a folder, or those that a table lists.
+
+    ``lvcf fit`` goes by the table's column ``split`` (train, val, test), or by the hash of a clip's path, 80/10/10.
+    Clips of one person belong into one split, which only the column can say.  Prompts to train on join the metadata
+    with the label, just as ``prompt_template: "{metadata} {target}"`` says a target.
 
     Args:
         root: the folder, or one file.
@@ -21,6 +27,16 @@ class VideoFolderDataModule(ClipDataModule):
         size: height and width of a clip.
         crop: left, top, right, bottom in pixels, cut out of every frame first.
         loop: repeat a video that is too short (a cine loop) instead of refusing it.
+        frame_folder_fps: frames per second of folders of numbered pictures, which do not say it themselves.
+        table: a CSV file that lists the clips; without it all are taken and no label is known.
+        path_column: its column of paths, relative to ``root``.
+        label_column: its column of labels; without one no label is known.
+        prompt_column: its column of prompts, which replace ``metadata``; empty or absent: ``metadata``.
+        labels: the class names in the order of their indices, where labels are names instead of numbers.
+        predict_split: the split ``lvcf predict`` explains.
+
+    Raises:
+        UserError: labels are asked for without a table.
     """
 
     def __init__(
@@ -34,11 +50,36 @@ class VideoFolderDataModule(ClipDataModule):
         size: int = 112,
         crop: Box | None = None,
         loop: bool = False,
+        frame_folder_fps: float | None = None,
+        table: Path | None = None,
+        path_column: str = PATH_COLUMN,
+        label_column: str = LABEL_COLUMN,
+        prompt_column: str = PROMPT_COLUMN,
+        labels: list[str] | None = None,
+        predict_split: Split = "all",
     ) -> None:
         super().__init__(batch_size, num_workers)
+        columns = (path_column, label_column, prompt_column)
+        if table is None and (labels or columns != (PATH_COLUMN, LABEL_COLUMN, PROMPT_COLUMN)):
+            raise UserError("data.table: missing, but data.labels or a column is set; name the CSV file that has them")
         self.root, self.metadata = root, metadata
         self.frames, self.fps, self.size, self.crop, self.loop = frames, fps, size, crop, loop
+        self.frame_folder_fps, self.predict_split = frame_folder_fps, predict_split
+        self.table = ClipTable(table, *columns, tuple(labels or ())) if table else None
 
     def make_dataset(self, stage: Stage) -> VideoFolderDataset:
-        """The same clips at every stage: they carry no labels to fit."""
-        return VideoFolderDataset(self.root, self.metadata, self.frames, self.fps, self.size, self.crop, self.loop)
+        """Training clips start anywhere in their video, all others at its beginning."""
+        return VideoFolderDataset(
+            self.root,
+            self.metadata,
+            self.frames,
+            self.fps,
+            self.size,
+            self.crop,
+            self.loop,
+            self.frame_folder_fps,
+            self.table,
+            split=self.predict_split if stage == "predict" else stage,
+            random_start=stage == "train",
+            record_errors=stage == "predict",
+        )

@@ -58,7 +58,7 @@ class TargetTask(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """MAE in the value's unit and R2, or the accuracy."""
         label = batch["label"].long() if self.network.task == "classification" else batch["label"].float()
-        self.val_scores(self.network(batch["video"]), label)
+        self.val_scores.update(self.network(batch["video"]), label)
         self.log_dict(self.val_scores, prog_bar=True, batch_size=len(label))
 
     def on_fit_end(self) -> None:

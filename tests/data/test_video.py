@@ -121,6 +121,24 @@ def test_variable_frame_rate_is_read_by_presentation_time(tmp_path) -> None:
     assert number_of(clip.frames) == [0, 3, 4, 6, 7]  # nearest to 0, 250, 500, 750, 1000 ms
 
 
+def test_frames_that_the_decoder_holds_back_keep_their_times(tmp_path) -> None:
+    stamps = [0, 20, 40, 300, 320, 700, 710, 1000]
+    write_with_times(tmp_path / "a.mp4", 2 * numbered(8), stamps, "libx264")
+    assert read_video(tmp_path / "a.mp4").times.tolist() == pytest.approx([s / 1000 for s in stamps])
+
+
+def test_no_times_and_no_rate_is_an_error(tmp_path) -> None:
+    """Matroska without its frame duration (element 23 E3 83, here made void), every frame at 0."""
+    path = tmp_path / "a.mkv"
+    write_with_times(path, numbered(8), [0] * 8)
+    content = bytearray(path.read_bytes())
+    place = content.index(b"\x23\xe3\x83\x83")
+    content[place : place + 2] = b"\xec\x85"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.mkv: states neither frame times nor a frame rate"):
+        read_video(path)
+
+
 def test_times_begin_at_zero(tmp_path) -> None:
     write_with_times(tmp_path / "a.mkv", numbered(4), [500, 600, 700, 800])
     assert read_video(tmp_path / "a.mkv").times.tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3])
