@@ -28,10 +28,16 @@ class ClipResNet3D(SmallResNet3D, _Classifier):
     Args:
         labels: class names, in the order of the logits.
         channels: width of each stage.
+        pool: times, rows and columns that pooling keeps apart.
     """
 
-    def __init__(self, labels: tuple[str, ...], channels: tuple[int, ...] = (24, 40, 56)) -> None:
-        super().__init__(channels, outputs=len(labels))
+    def __init__(
+        self,
+        labels: tuple[str, ...],
+        channels: tuple[int, ...] = (24, 40, 48),
+        pool: tuple[int, int, int] = (4, 7, 7),
+    ) -> None:
+        super().__init__(channels, outputs=len(labels), pool=(pool[0], pool[1], pool[2]))
         self.labels = tuple(labels)
 
 

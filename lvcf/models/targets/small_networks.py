@@ -5,6 +5,7 @@ The phantoms' default target models are of the first build, their oracles of the
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import torch
@@ -26,18 +27,20 @@ class SmallResNet3D(TargetModel, PyTorchModelHubMixin, library_name="lvcf", lice
     Args:
         channels: width of each stage; every stage after the first halves time, height and width.
         outputs: numbers it says of a clip.
+        pool: times, rows and columns that pooling keeps apart; (1, 1, 1) does not care where or when.
     """
 
-    def __init__(self, channels: tuple[int, ...], outputs: int) -> None:
+    def __init__(self, channels: tuple[int, ...], outputs: int, pool: tuple[int, int, int] = (1, 1, 1)) -> None:
         super().__init__()
         stem = nn.Conv3d(3, channels[0], (3, 7, 7), stride=(1, 4, 4), padding=(1, 3, 3), bias=False)
         stages = [ResidualBlock3D(a, b) for a, b in zip((channels[0], *channels[:-1]), channels, strict=True)]
         self.features = nn.Sequential(stem, nn.GroupNorm(GROUPS, channels[0]), nn.SiLU(), *stages)
-        self.head = nn.Linear(channels[-1], outputs)
+        self.pool = nn.AdaptiveAvgPool3d(pool)
+        self.head = nn.Linear(channels[-1] * math.prod(pool), outputs)
 
     def scores(self, video: Tensor) -> Tensor:
         """Clips ``(B, 3, T, H, W)`` in [-1, 1] to ``(B, outputs)``."""
-        scores: Tensor = self.head(self.features(video).mean(dim=(2, 3, 4)))
+        scores: Tensor = self.head(self.pool(self.features(video)).flatten(1))
         return scores
 
 
