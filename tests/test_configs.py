@@ -197,8 +197,10 @@ def echo_splits(echo_root, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, request, backbone_folder, target_folder) -> Path:
     root: Path = tmp_path_factory.mktemp("place")
-    link(root / "phantom" / "backbone", backbone_folder)
     for path, verb in SECTIONS:
+        weights = settings(path, verb).get("backbone", {"init_args": {}})["init_args"].get("weights")
+        if weights and weights not in SAVED_BY:
+            link(root / weights, backbone_folder)
         clips = clips_of(path, verb)
         if name_of(clips["class_path"]) in DATA:
             link(root / clips["init_args"]["root"], request.getfixturevalue(DATA[name_of(clips["class_path"])]))
@@ -259,7 +261,8 @@ def fitted(place) -> Callable[[Path], Path]:
             if backbone["weights"] in SAVED_BY:
                 fit(SAVED_BY[backbone["weights"]])
             return latents
-        link(place / backbone["vae"], fit(config_folder() / "phantom" / "autoencoder.yaml"))
+        vae = fit(SAVED_BY.get(backbone["vae"], config_folder() / "phantom" / "autoencoder.yaml"))
+        link(place / backbone["vae"], vae)
         return [*latents, *TINY_DENOISER]
 
     return fit
