@@ -1,23 +1,36 @@
-"""Every shipped configuration is readable by its verb, and every training takes a step with it."""
+"""Every shipped configuration is readable by its verb, and every section of one runs, tiny, from data to result."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import shutil
+import json
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import yaml
 from diffusers import AutoencoderKLLTXVideo
+from torch import nn
 
 from lvcf import ablate
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
 from lvcf.configuration import config_folder, find_config, read_section
+from lvcf.data.clip import to_clip
+from lvcf.data.simulators.motion_set import LABELS
+from lvcf.data.video import read_video
+from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
 from lvcf.lightning_cli import with_sections
 from lvcf.models.backbones.ltx import LTXBackbone
-from lvcf.models.targets.ejection_fraction import EchoFrameTransformer, EchoResNet3D
-from tests.helpers import parse, rewrite, subset
+from lvcf.models.targets import s2d
+from lvcf.models.targets.base import TargetModel
+from tests.helpers import parse, results, rewrite, subset
+from tests.toys import S2D_SIZES, save_s2d, save_videomae
 
 FILES = sorted(config_folder().rglob("*.yaml"))
 SECTIONS = [
@@ -34,11 +47,10 @@ def names(value: object) -> str:
 
 def test_the_configurations_are_there() -> None:
     trainings = {f"phantom/{part}.yaml" for part in ("autoencoder", "target", "oracle", "denoiser")}
-    experiments = {"phantom.yaml", "echonet.yaml", "real_echo.yaml", "ablations/phantom.yaml"}
-    assert trainings | experiments <= {names(p) for p in FILES}
-    assert {("echonet.yaml", "fit"), ("echonet.yaml", "predict"), ("real_echo.yaml", "predict")} <= {
-        (names(path), verb) for path, verb in SECTIONS
-    }
+    experiments = {f"{name}.yaml" for name in ("phantom", "echonet", "ferv39k", "ssv2", "real_echo")}
+    assert trainings | experiments | {"ablations/phantom.yaml"} <= {names(p) for p in FILES}
+    sections = {(f"{name}.yaml", verb) for name in ("echonet", "ferv39k", "ssv2") for verb in ("fit", "predict")}
+    assert sections | {("real_echo.yaml", "predict")} <= {(names(path), verb) for path, verb in SECTIONS}
 
 
 def test_every_section_of_every_file_is_a_verbs() -> None:
@@ -110,90 +122,236 @@ def test_only_config_arguments_are_replaced() -> None:
     assert yaml.safe_load(replaced[3]) == yaml.safe_load(replaced[5]) == read_section("phantom.yaml", "predict")
 
 
-# --- trainings ---------------------------------------------------------------------------------------------------
+# --- every section, in a working directory with generated data and tiny models where the files look for them ----------
+
+DATA = {"EchoNetDataModule": "echo_splits", "FERV39KDataModule": "face_root", "SSv2DataModule": "motion_root"}
+"""Fixtures of generated sets in the layouts that the data modules read."""
+FITS, PREDICTS = ([path for path, verb in SECTIONS if verb == wanted] for wanted in ("fit", "predict"))
+QUICK = [
+    "--threads=1",
+    "--trainer.accelerator=cpu",
+    "--trainer.precision=32-true",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.fast_dev_run=true",
+]
+TINY_NETWORKS = {
+    "EchoResNet3D": ["--model.network.channels=[8,8,16]", "--data.size=32"],
+    "EchoFrameTransformer": ["--model.network.channels=[8,8,16]", "--model.network.layers=1"],
+}
+TINY_VAE = ["--model.vae.block_out_channels=[8,8]", "--model.vae.decoder_block_out_channels=[8,16]", "--data.size=32"]
+TINY_DENOISER = [
+    "--model.backbone.text_width=16",
+    "--model.backbone.text_layers=1",
+    "--model.backbone.transformer.num_attention_heads=2",
+    "--model.backbone.transformer.attention_head_dim=16",
+    "--model.backbone.transformer.cross_attention_dim=32",
+    "--model.backbone.transformer.caption_channels=16",
+    "--model.backbone.transformer.num_layers=1",
+]
+
+
+def name_of(class_path: str) -> str:
+    return class_path.rpartition(".")[2]
+
+
+def settings(path: Path, verb: str) -> dict[str, Any]:
+    """The arguments of a section's task."""
+    return dict(read_section(str(path), verb)["model"]["init_args"])
+
+
+def network_of(model: dict[str, Any]) -> str:
+    """The class path of a target model in training, written with or without its arguments."""
+    network: str | dict[str, str] = model["network"]
+    return network if isinstance(network, str) else network["class_path"]
+
+
+def clips_of(path: Path, verb: str) -> dict[str, Any]:
+    """A section's data module of clips; one of latents holds it."""
+    data: dict[str, Any] = read_section(str(path), verb)["data"]
+    return dict(data["init_args"].get("clips", data))
+
+
+def made(node: dict[str, Any], **more: Any) -> Any:
+    """What a class_path with its init_args stands for."""
+    module, _, name = node["class_path"].rpartition(".")
+    paths = {k: Path(v) for k, v in node["init_args"].items() if k.endswith(("root", "weights"))}
+    return getattr(import_module(module), name)(**{**node["init_args"], **paths, **more})
+
+
+SAVED_BY = {settings(path, "fit")["output"]: path for path in reversed(FITS)}
+"""The first configuration that saves to a path."""
 
 
 @pytest.fixture(scope="module")
-def data(echo_root, tmp_path_factory) -> Path:
-    """Two training and two validation clips."""
-    root = subset(echo_root, tmp_path_factory.mktemp("fit") / "data", 4)
+def echo_splits(echo_root, tmp_path_factory) -> Path:
+    """Two training clips, two validation clips and a test clip: validation's R2 needs two."""
+    root = subset(echo_root, tmp_path_factory.mktemp("echo_splits") / "set", 5)
     with (root / "FileList.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    for row, split in zip(rows, ("TRAIN", "TRAIN", "VAL", "VAL"), strict=True):
+    for row, split in zip(rows, ("TEST", "TRAIN", "TRAIN", "VAL", "VAL"), strict=True):
         row["Split"] = split
     rewrite(root / "FileList.csv", rows)
     return root
 
 
-def fit(config: str, tmp_path: Path, *more: str) -> int:
-    return main(
-        [
-            "fit",
-            "--config",
-            config,
-            f"--model.output={tmp_path / 'weights'}",
-            f"--trainer.logger.save_dir={tmp_path / 'logs'}",
-            f"--trainer.default_root_dir={tmp_path}",
-            "--trainer.fast_dev_run=true",
-            "--trainer.accelerator=cpu",
-            "--trainer.precision=32-true",
-            "--trainer.enable_progress_bar=false",
-            "--threads=1",
-            *more,
-        ]
-    )
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, request, backbone_folder, target_folder) -> Path:
+    root: Path = tmp_path_factory.mktemp("place")
+    for path, verb in SECTIONS:
+        weights = settings(path, verb).get("backbone", {"init_args": {}})["init_args"].get("weights")
+        if weights and weights not in SAVED_BY:
+            link(root / weights, backbone_folder)
+        clips = clips_of(path, verb)
+        if name_of(clips["class_path"]) in DATA:
+            link(root / clips["init_args"]["root"], request.getfixturevalue(DATA[name_of(clips["class_path"])]))
+    for path in PREDICTS:
+        target = settings(path, "predict")["target_model"]
+        torch.manual_seed(4)  # whatever ran before; M does not say the target yet
+        PUT_TARGET[name_of(target["class_path"])](root, target["init_args"], target_folder)
+    return root
 
 
-def clips(data: Path, prefix: str = "data") -> list[str]:
-    return [f"--{prefix}.{option}" for option in (f"root={data}", "batch_size=2", "num_workers=0")]
+def link(at: Path, to: Path) -> None:
+    at.parent.mkdir(parents=True, exist_ok=True)
+    if not at.exists():
+        at.symlink_to(to)
 
 
-def test_fit_target(data, tmp_path) -> None:
-    channels = "--model.network.channels=[8,8,16]"
-    network = "--model.network=lvcf.models.targets.ejection_fraction.EchoResNet3D"
-    assert fit("phantom/target.yaml", tmp_path, *clips(data), network, channels, "--data.size=32") == 0
-    assert isinstance(EchoResNet3D.from_pretrained(tmp_path / "weights"), EchoResNet3D)
+def put_s2d(root: Path, where: dict[str, str], _: Path) -> None:
+    network = s2d.S2DNetwork(7, **S2D_SIZES)
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    (root / where["weights"]).parent.mkdir(parents=True)
+    for saved, key in zip(save_s2d(network, root), ("weights", "landmark_weights"), strict=True):
+        saved.rename(root / where[key])
 
 
-def test_fit_oracle(data, tmp_path) -> None:
-    network = "--model.network=lvcf.models.targets.ejection_fraction.EchoFrameTransformer"
-    small = ["--model.network.channels=[8,8,16]", "--model.network.layers=1"]
-    assert fit("phantom/oracle.yaml", tmp_path, *clips(data), network, *small) == 0
-    assert isinstance(EchoFrameTransformer.from_pretrained(tmp_path / "weights"), EchoFrameTransformer)
+PUT_TARGET: dict[str, Callable[[Path, dict[str, str], Path], None]] = {
+    "echo_resnet_3d": lambda root, where, folder: link(root / where["weights"], folder),
+    "s2d": put_s2d,
+    "video_classifier": lambda root, where, _: save_videomae(root / where["weights"], LABELS, frames=16),
+}
+"""By the function that loads a target model: puts a tiny one in its published layout where a configuration looks."""
 
 
-def test_fit_autoencoder_measures_its_latents(data, tmp_path) -> None:
-    small = ["--model.vae.block_out_channels=[8,8]", "--model.vae.decoder_block_out_channels=[8,16]"]
-    assert fit("phantom/autoencoder.yaml", tmp_path, *clips(data), *small, "--data.size=32") == 0
-    vae = AutoencoderKLLTXVideo.from_pretrained(tmp_path / "weights")
-    assert vae.latents_std.shape == (8,)
-    assert not vae.latents_std.allclose(vae.latents_std.new_ones(8))
-    assert (vae.latents_std > 0).all()
+@pytest.fixture(scope="module")
+def fitted(place) -> Callable[[Path], Path]:
+    """Fits a configuration once, after what it starts from; returns the folder that it saved."""
+    done: dict[Path, Path] = {}
+
+    def fit(path: Path) -> Path:
+        if path not in done:
+            options = tiny(path)
+            with contextlib.chdir(place):
+                assert main(["fit", "--config", names(path), *QUICK, *options]) == 0
+            done[path] = place / settings(path, "fit")["output"]
+        return done[path]
+
+    def tiny(path: Path) -> list[str]:
+        model, few = settings(path, "fit"), ("batch_size=2", "num_workers=0")
+        if "network" in model:
+            network = network_of(model)
+            options = [f"--model.network={network}", *TINY_NETWORKS[name_of(network)]]
+            return [*options, *(f"--data.{option}" for option in few)]
+        if "vae" in model:
+            return [*TINY_VAE, *(f"--data.{option}" for option in few)]
+        latents = ["--data.windows=1", "--data.batch_size=2", *(f"--data.clips.{o}" for o in (*few, "size=32"))]
+        backbone = model["backbone"]["init_args"]
+        if "weights" in backbone:
+            if backbone["weights"] in SAVED_BY:
+                fit(SAVED_BY[backbone["weights"]])
+            return latents
+        vae = fit(SAVED_BY.get(backbone["vae"], config_folder() / "phantom" / "autoencoder.yaml"))
+        link(place / backbone["vae"], vae)
+        return [*latents, *TINY_DENOISER]
+
+    return fit
 
 
-def test_fit_denoiser_saves_a_whole_backbone(data, tmp_path, backbone_folder) -> None:
-    shutil.copytree(backbone_folder / "vae", tmp_path / "vae")
-    options = [
-        f"--model.backbone.vae={tmp_path / 'vae'}",
-        f"--data.vae={tmp_path / 'vae'}",
-        f"--data.cache={tmp_path / 'latents'}",
-        "--data.windows=1",
-        "--data.batch_size=2",
-        *clips(data, "data.clips"),
-        "--data.clips.size=32",
-        "--model.backbone.text_width=16",
-        "--model.backbone.text_layers=1",
-        "--model.backbone.transformer.in_channels=16",
-        "--model.backbone.transformer.out_channels=16",
-        "--model.backbone.transformer.num_attention_heads=2",
-        "--model.backbone.transformer.attention_head_dim=16",
-        "--model.backbone.transformer.cross_attention_dim=32",
-        "--model.backbone.transformer.caption_channels=16",
-        "--model.backbone.transformer.num_layers=1",
-    ]
-    assert fit("phantom/denoiser.yaml", tmp_path, *options) == 0
-    backbone = LTXBackbone.from_pretrained(tmp_path / "weights")
-    assert backbone.embed(["ejection fraction 55 percent"]).tokens.shape == (1, 12, 16)
-    folders = (tmp_path / "vae", tmp_path / "weights" / "vae")
-    before, after = (AutoencoderKLLTXVideo.from_pretrained(folder).state_dict() for folder in folders)
-    assert all((before[name] == after[name]).all() for name in before)  # the VAE goes in unchanged
+@pytest.mark.parametrize("path", FITS, ids=names)
+def test_what_fit_saves_loads_again(path, fitted, place) -> None:
+    folder, model = fitted(path), settings(path, "fit")
+    if "network" in model:
+        kind = type(made({"class_path": network_of(model), "init_args": {}}))
+        assert isinstance(kind.from_pretrained(folder), kind)
+    elif "vae" in model:
+        vae = AutoencoderKLLTXVideo.from_pretrained(folder)
+        assert vae.latents_std.shape == (8,)
+        assert not vae.latents_std.allclose(vae.latents_std.new_ones(8))  # measured
+        assert (vae.latents_std > 0).all()
+    else:
+        backbone = LTXBackbone.from_pretrained(folder)
+        length = model["backbone"]["init_args"].get("prompt_length", 12)
+        assert backbone.embed(["of what is there"]).tokens.shape == (1, length, 16)
+        given = place / read_section(str(path), "fit")["data"]["init_args"]["vae"]
+        before, after = AutoencoderKLLTXVideo.from_pretrained(given).state_dict(), backbone.vae.state_dict()
+        assert all((before[name] == after[name]).all() for name in before)  # the VAE goes in unchanged
+
+
+@pytest.fixture
+def here(place, fitted, monkeypatch) -> Callable[[Path], Path]:
+    """In the working directory, with the backbone that a configuration's predict needs; returns its run folder."""
+    monkeypatch.setattr(s2d, "S2DNetwork", partial(s2d.S2DNetwork, **S2D_SIZES))
+    monkeypatch.chdir(place)
+
+    def prepare(path: Path) -> Path:
+        model = settings(path, "predict")
+        if model["backbone"]["init_args"]["weights"] in SAVED_BY:
+            fitted(SAVED_BY[model["backbone"]["init_args"]["weights"]])
+        return Path(model["output"])
+
+    return prepare
+
+
+@pytest.mark.parametrize("path", PREDICTS, ids=names)
+def test_predict_evaluate_and_report(path, here) -> None:
+    run, model = here(path), settings(path, "predict")
+    assert main(["predict", "--config", names(path), *QUICK, "--model.steps=2", "--data.batch_size=1"]) == 0
+    ((name, result),) = results(run).items()
+    assert name in json.loads((run / "manifest.json").read_text())["ids"]
+    assert result["status"] in ("reached", "not_reached")
+    target_model: TargetModel = made(model["target_model"]).freeze()
+    saved = to_clip(read_video(run / "predictions" / name / "counterfactual.mkv").frames, 112)[None]
+    with torch.no_grad():
+        output = target_model(saved)
+    assert result["task"] == target_model.task
+    if target_model.task == "classification":
+        index = target_model.labels.index(model["target"])
+        assert result["target"] == {"low": index, "high": index, "text": model["target"]}
+        assert result["unit"] == "probability"
+        assert result["prediction_after"] == pytest.approx(float(output.softmax(-1)[0, index]), abs=1e-4)
+    else:
+        assert result["prediction_after"] == pytest.approx(float(output[0]), abs=1e-3)
+    assert result["gradient_evaluations"] > 0
+    says = f"'{model['target']}' a probability of {result['prediction_after']:.2f}"
+    if target_model.task == "classification" and result["status"] == "not_reached":
+        assert says in result["hint"]
+    assert main(["evaluate", str(run)]) == 0
+    measured = json.loads((run / "metrics.json").read_text())
+    if target_model.task == "classification":
+        assert measured["adherence/flip_rate"] == float(result["status"] == "reached")
+    else:
+        assert measured["adherence/within_tolerance"] == float(result["status"] == "reached")
+    assert main(["report", str(run)]) == 0
+    assert result["target"]["text"] in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize("path", [p for p in FITS if p in PREDICTS], ids=names)
+def test_a_target_is_said_in_the_words_that_training_heard(path, here, place, fitted) -> None:
+    """The template filled with a clip's own label is the prompt of that clip, to the tokenizer."""
+    here(path)
+    model, tokenizer = settings(path, "predict"), LTXBackbone.from_pretrained(fitted(path)).tokenizer
+    target_model: TargetModel = made(model["target_model"])
+    module: ClipDataModule = made(clips_of(path, "fit"))
+    heard = set()
+    clips = module.make_dataset("train")
+    for clip in (clips[i] for i in range(2)):
+        label = clip["label"]
+        word = target_model.labels[int(label)] if target_model.labels else str(round(label))
+        said = model["prompt_template"].format(metadata=clip["neutral_prompt"], target=word)
+        assert tokenizer(said).input_ids == tokenizer(clip["prompt"]).input_ids
+    for word in target_model.labels:
+        tokens = tokenizer(word).input_ids
+        assert tokenizer.unk_token_id not in tokens
+        heard.add(tuple(tokens))
+    assert len(heard) == len(target_model.labels)

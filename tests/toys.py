@@ -1,19 +1,23 @@
-"""Closed-form stand-ins: a Gaussian prior whose denoiser is exact, linear target models, clips made by hand."""
+"""Stand-ins: a Gaussian prior whose denoiser is exact, linear target models, clips made by hand; published layouts."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
 
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.data.clip import Clip
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.mobilefacenet import MobileFaceNetStem
+from lvcf.models.targets.s2d import S2DNetwork
 from lvcf.tasks.counterfactual import CounterfactualTask, Edit
 
 PRIOR_MEAN, PRIOR_STD = 0.1, 0.3
@@ -90,6 +94,40 @@ class BrightDark(TargetModel):
     def forward(self, video: Tensor) -> Tensor:
         logit = 8.0 * (video.mean(dim=(1, 2, 3, 4)) - self.threshold)
         return torch.stack([logit, -logit], dim=1)
+
+
+S2D_SIZES = {"width": 32, "depth": 3, "heads": 4, "adapter_heads": 2, "prompt_width": 4}
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+
+
+def save_s2d(network: S2DNetwork, folder: Path) -> tuple[Path, Path]:
+    """A network and a random landmark network as checkpoints in the published layouts."""
+    weights = {**network.state_dict(), "landmark.backbone.conv1.weight": torch.zeros(2)}
+    for kind in ("weight", "bias"):
+        weights[f"norm.{kind}"] = weights.pop(f"ln_post.{kind}")
+    torch.save({"model_state_dict": weights, "epoch": 3}, folder / "s2d.pth")
+    stem = {f"module.{k}": v for k, v in MobileFaceNetStem().state_dict().items()}
+    stem |= {"module.conv_45.conv.conv.weight": torch.zeros(1), "module.output_layer.linear.weight": torch.zeros(1)}
+    torch.save({"state_dict": stem}, folder / "landmarks.pth.tar")
+    return folder / "s2d.pth", folder / "landmarks.pth.tar"
+
+
+def save_videomae(folder: Path, labels: tuple[str, ...], frames: int, size: int = 32) -> None:
+    """A random VideoMAE and its processor, as the published ones are saved."""
+    config = VideoMAEConfig(
+        image_size=size,
+        patch_size=16,
+        num_frames=frames,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        initializer_range=0.5,
+        id2label=dict(enumerate(labels)),
+    )
+    VideoMAEForVideoClassification(config).save_pretrained(folder)
+    crop = {"height": size, "width": size}
+    VideoMAEImageProcessor(size={"shortest_edge": size}, crop_size=crop, **IMAGENET).save_pretrained(folder)
 
 
 class Capture(SamplingCallback):

@@ -21,6 +21,7 @@ from lvcf.data.clip import Batch, safe_name, to_clip, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
 from lvcf.errors import UserError
 from lvcf.files import write_json
+from lvcf.models.targets.base import TargetModel
 from lvcf.report.panel import panel_frames
 from lvcf.tasks.counterfactual import CounterfactualTask, Edit
 
@@ -129,7 +130,7 @@ class PredictionWriter(Callback):
             "schema_version": SCHEMA_VERSION,
             "id": safe_name(edit.id),
             "status": "reached" if reached else "not_reached",
-            "hint": "" if reached else _hint(edit, after, model.unit),
+            "hint": "" if reached else _hint(edit, after, model),
             "task": model.task,
             "unit": model.unit if model.task == "regression" else "probability",
             **edit.facts,
@@ -174,11 +175,14 @@ def _check_same(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
         raise UserError(f"{path.parent}: holds a run with another {other}; choose another --model.output or delete it")
 
 
-def _hint(edit: Edit, after: float, unit: str) -> str:
+def _hint(edit: Edit, after: float, model: TargetModel) -> str:
     text = edit.facts["target"]["text"]
+    reading = f"reads {after:.1f} {model.unit} on the saved clip, target {text}"
+    if model.task == "classification":
+        reading = f"gives '{text}' a probability of {after:.2f} on the saved clip"
     return (
-        f"the model reads {after:.1f} {unit} on the saved clip, target {text}; try more --model.steps, a larger "
-        "guidance weight, the prompt 'target', or the LastCorrection callback"
+        f"the model {reading}; try more --model.steps, a larger guidance weight, the prompt 'target', or the "
+        "LastCorrection callback"
     )
 
 

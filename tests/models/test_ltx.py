@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from transformers import AutoTokenizer
 
 from lvcf.diffusion.parameterization import from_flow
 from lvcf.models.backbones.ltx import PARTS, LTXBackbone, pad_frames
@@ -154,6 +155,16 @@ def test_every_word_and_number_is_one_token() -> None:
     assert tokenizer.convert_ids_to_tokens(ids)[3] == "55"
     assert len({tokenizer(str(n)).input_ids[1] for n in range(101)}) == 101
     assert tokenizer("unheard").input_ids[1] == tokenizer.unk_token_id
+
+
+def test_words_are_known_in_any_case_also_after_saving(tmp_path) -> None:
+    """A target model's class is "Happy", a data set's sentence says "happy"."""
+    small_tokenizer(["Happy", "sad", "happy"], numbers=0, length=4).save_pretrained(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    one, other = (tokenizer(text).input_ids for text in ("Happy", "happy"))
+    assert one == other != tokenizer("sad").input_ids
+    assert tokenizer.unk_token_id not in one
+    assert len(tokenizer) == 4 + 2 + 1  # special, words, the number 0
 
 
 def test_near_numbers_begin_with_near_embeddings() -> None:

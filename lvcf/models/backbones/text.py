@@ -12,10 +12,11 @@ SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 
 
 def small_tokenizer(words: list[str], numbers: int, length: int) -> PreTrainedTokenizerFast:
-    """One token per word (in small letters) and per integer 0..``numbers``; prompts are padded to ``length`` tokens."""
-    entries = [*SPECIAL, *words, *(str(n) for n in range(numbers + 1))]
+    """One token per word, in any case, and per integer 0..``numbers``; prompts are padded to ``length`` tokens."""
+    known = dict.fromkeys(word.lower() for word in words)
+    entries = [*SPECIAL, *known, *(str(n) for n in range(numbers + 1))]
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(entries)}, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.normalizer = normalizers.Lowercase()  # a class is "Happy" to a model and "happy" in a sentence
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<start> $A <end>",

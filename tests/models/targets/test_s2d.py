@@ -16,9 +16,10 @@ from lvcf.errors import UserError
 from lvcf.models.targets import s2d as module
 from lvcf.models.targets.mobilefacenet import MobileFaceNetStem
 from lvcf.models.targets.s2d import FERV39K_LABELS, IMAGENET_MEAN, IMAGENET_STD, S2D, S2DNetwork, s2d
+from tests.toys import S2D_SIZES, save_s2d
 
-FRAMES, WIDTH, DEPTH = 3, 32, 3
-SMALL = {"frames": FRAMES, "width": WIDTH, "depth": DEPTH, "heads": 4, "adapter_heads": 2, "prompt_width": 4}
+FRAMES, WIDTH, DEPTH = 3, S2D_SIZES["width"], S2D_SIZES["depth"]
+SMALL = {"frames": FRAMES, **S2D_SIZES}
 
 
 @pytest.fixture
@@ -169,14 +170,7 @@ def test_the_landmark_branchs_gradient_is_an_option(network) -> None:
 def files(tmp_path, network, monkeypatch) -> tuple[Path, Path]:
     """Checkpoints in the published layout, of a small network."""
     monkeypatch.setattr(module, "S2DNetwork", partial(S2DNetwork, **SMALL))
-    weights = {**network.state_dict(), "landmark.backbone.conv1.weight": torch.zeros(2)}
-    for kind in ("weight", "bias"):
-        weights[f"norm.{kind}"] = weights.pop(f"ln_post.{kind}")
-    torch.save({"model_state_dict": weights, "epoch": 3}, tmp_path / "s2d.pth")
-    stem = {f"module.{k}": v for k, v in MobileFaceNetStem().state_dict().items()}
-    stem |= {"module.conv_45.conv.conv.weight": torch.zeros(1), "module.output_layer.linear.weight": torch.zeros(1)}
-    torch.save({"state_dict": stem}, tmp_path / "landmarks.pth.tar")
-    return tmp_path / "s2d.pth", tmp_path / "landmarks.pth.tar"
+    return save_s2d(network, tmp_path)
 
 
 @torch.no_grad()

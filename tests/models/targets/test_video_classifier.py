@@ -15,7 +15,6 @@ from transformers import (
     ConvNextConfig,
     ConvNextForImageClassification,
     ConvNextImageProcessor,
-    VideoMAEConfig,
     VideoMAEForVideoClassification,
     VideoMAEImageProcessor,
     ViTConfig,
@@ -29,10 +28,10 @@ from transformers import (
 from lvcf.errors import UserError
 from lvcf.models.targets.video_classifier import Preprocessing, VideoClassifier, video_classifier
 from tests.models.targets.malice import Malice
+from tests.toys import IMAGENET, save_videomae
 
 SIZE, FRAMES = 32, 4
 LABELS = {0: "Pushing", 1: "Pulling", 2: "Lifting"}
-IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 
 
@@ -44,10 +43,6 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     shape = {"image_size": SIZE, "patch_size": 16, "id2label": LABELS, "initializer_range": 0.5, **TINY}
     square = {"height": SIZE, "width": SIZE}
     models = {
-        "videomae": (
-            VideoMAEForVideoClassification(VideoMAEConfig(num_frames=FRAMES, **shape)),
-            VideoMAEImageProcessor(size={"shortest_edge": SIZE}, crop_size=square, **IMAGENET),
-        ),
         "vit": (ViTForImageClassification(ViTConfig(**shape)), ViTImageProcessor(size=square, **IMAGENET)),
         "vivit": (
             VivitForVideoClassification(VivitConfig(num_frames=FRAMES, tubelet_size=[2, 16, 16], **shape)),
@@ -61,7 +56,8 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     for name, (model, processor) in models.items():
         model.save_pretrained(root / name)
         processor.save_pretrained(root / name)
-    return {name: root / name for name in models}
+    save_videomae(root / "videomae", tuple(LABELS.values()), FRAMES, SIZE)
+    return {name: root / name for name in (*models, "videomae")}
 
 
 def levels(height: int, width: int, frames: int = FRAMES, clips: int = 2) -> Tensor:
