@@ -91,11 +91,14 @@ def _facts(prediction: Prediction) -> Row:
         "prediction_reference",
         "prediction_before_correction",
         "prediction_after",
+        "class_before",
+        "class_after",
     )
     counts = ("steps", "gradient_evaluations", "queries", "seconds", "peak_memory_bytes", "mask_share")
     row = {name: result[name] for name in (*names, *counts) if name in result}
     if not prediction.failed:
-        row |= {"target_low": result["target"]["low"], "target_high": result["target"]["high"]}
+        target = result["target"]
+        row |= {"target": target["text"], "target_low": target["low"], "target_high": target["high"]}
     return row
 
 
@@ -144,7 +147,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     if not done:
         return metrics
     metrics |= adherence(done)
-    single = {"id", "status", "task", "target_low", "target_high"} | {k for k in done[0] if k.startswith("prediction_")}
+    single = {"id", "status", "task"} | {k for k in done[0] if k.startswith(("prediction_", "class_", "target"))}
     for name in [k for k in done[0] if k not in single]:
         values = np.array([row[name] for row in done], dtype=np.float64)
         key = name if "/" in name else f"cost/{name}"
@@ -161,10 +164,16 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 
 
 def adherence(rows: list[Row]) -> dict[str, Any]:
-    """R2, MAE, RMSE against the target's nearest edge and the share within tolerance; of a classifier the flip rate."""
+    """R2, MAE, RMSE against the target's nearest edge and the share within tolerance; of a classifier the flip rate.
+
+    A clip flips if M says the target's class and did not before; within tolerance, M is also sure of it.
+    """
     reached = float(np.mean([row["status"] == "reached" for row in rows]))
     if rows[0]["task"] == "classification":
-        return {"adherence/flip_rate": reached}
+        asked = [row for row in rows if row["class_before"] != row["target"]]
+        flips = np.array([row["class_after"] == row["target"] for row in asked], dtype=np.float64)
+        rate = {"adherence/flip_rate": float(flips.mean()), "adherence/flip_rate.se": standard_error(flips)}
+        return {"adherence/within_tolerance": reached, **(rate if asked else {})}
     after = torch.tensor([row["prediction_after"] for row in rows], dtype=torch.float64)
     low, high = (torch.tensor([row[f"target_{edge}"] for row in rows], dtype=torch.float64) for edge in ("low", "high"))
     target = torch.minimum(torch.maximum(after, low), high)

@@ -356,7 +356,10 @@ def test_predict_evaluate_and_report(path, here) -> None:
     assert main(["evaluate", str(run)]) == 0
     measured = json.loads((run / "metrics.json").read_text())
     if target_model.task == "classification":
-        assert measured["adherence/flip_rate"] == float(result["status"] == "reached")
+        assert measured["adherence/within_tolerance"] == float(result["status"] == "reached")
+        assert result["class_after"] == target_model.labels[int(output.argmax())]
+        if result["class_before"] != name_asked:
+            assert measured["adherence/flip_rate"] == float(result["class_after"] == name_asked)
     else:
         assert measured["adherence/within_tolerance"] == float(result["status"] == "reached")
     assert main(["report", str(run)]) == 0

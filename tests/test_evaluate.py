@@ -63,9 +63,18 @@ def test_the_share_within_tolerance_counts_statuses() -> None:
 
 
 def test_of_a_classifier_only_the_flip_rate_is_told() -> None:
-    done = [{**row, "task": "classification"} for row in rows([0.9, 0.2], [1.0, 0.0], reached=[True, False])]
-    assert adherence(done) == {"adherence/flip_rate": 0.5}
-    assert "adherence/mae" not in summarise(done)
+    known = rows([0.9, 0.45, 0.2, 0.9], [1.0, 1.0, 0.0, 1.0], reached=[True, False, False, True])
+    said = [("sad", "happy"), ("sad", "happy"), ("happy", "happy"), ("happy", "happy")]
+    asked = ["happy", "happy", "sad", "happy"]  # the last said so from the start: nothing to flip
+    done = [
+        {**row, "task": "classification", "class_before": before, "class_after": after, "target": target}
+        for row, (before, after), target in zip(known, said, asked, strict=True)
+    ]
+    result = adherence(done)
+    assert result["adherence/flip_rate"] == pytest.approx(2 / 3)
+    assert result["adherence/flip_rate.se"] == pytest.approx(np.std([1, 1, 0], ddof=1) / np.sqrt(3))
+    assert result["adherence/within_tolerance"] == 0.5
+    assert not {"adherence/mae", "adherence/r2"} & set(summarise(done))
 
 
 def test_means_leave_failed_clips_out_and_count_them() -> None:

@@ -135,6 +135,7 @@ class PredictionWriter(Callback):
             "unit": model.unit if model.task == "regression" else "probability",
             **edit.facts,
             "prediction_after": after,
+            "class_after": model.class_of(output[0]),
             "peak_memory_bytes": _peak_memory(task.device),
             "seed": task.seed,
             "method": self.method,

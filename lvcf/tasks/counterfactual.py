@@ -207,7 +207,10 @@ class CounterfactualTask(LightningModule):
             trajectory=[[] for _ in ids],
             steps=[0] * len(ids),
             gradient_evaluations=[0] * len(ids),
-            notes=[{"prediction_before": value} for value in goal.reading(before).tolist()],
+            notes=[
+                {"prediction_before": value, "class_before": self.target_model.class_of(output)}
+                for value, output in zip(goal.reading(before).tolist(), before, strict=True)
+            ],
         )
         for note, value in zip(
             state.notes, goal.reading(self.judge(reconstruction.clamp(-1, 1))).tolist(), strict=True

@@ -73,6 +73,8 @@ def _finished(run: Path, name: str, seed: int, ef: float, target: float, after: 
         "prediction_before": ef + 0.7,
         "prediction_reference": ef - 0.4,
         "prediction_after": after + 0.2,
+        "class_before": "",
+        "class_after": "",
         "trajectory": _trajectory(ef, after, 10),
         "steps": 10,
         "gradient_evaluations": 20,

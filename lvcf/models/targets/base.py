@@ -57,6 +57,10 @@ class TargetModel(nn.Module, ABC):
     def forward(self, video: Tensor) -> Tensor:
         """Clips ``(B, 3, T, H, W)`` in [-1, 1] to values ``(B,)`` or logits ``(B, K)``."""
 
+    def class_of(self, output: Tensor) -> str:
+        """The class that one clip's logits ``(K,)`` say; empty of a regressor."""
+        return self.labels[int(output.argmax())] if self.task == "classification" else ""
+
     def freeze(self) -> TargetModel:
         """Eval mode, no gradient to any parameter: explaining must not change the model."""
         return self.eval().requires_grad_(False)
