@@ -52,7 +52,7 @@ weights: $(VENV)/.installed  ## train every phantom's models from nothing and pa
 	@mkdir -p runs/weights
 	@for part in $(PHANTOM) pack/phantom $(FACE_MOTION) pack/face_motion; do \
 	  done=runs/weights/.$$(echo $$part | tr / -); \
-	  test -e $$done && continue; \
+	  case $$part in pack/*) ;; *) test -e $$done && continue ;; esac; \
 	  case $$part in \
 	    pack/*) set -- $(PY) -m lvcf.models.pack runs/weights/$${part#pack/} lvcf/weights/$${part#pack/} ;; \
 	    *) set -- $(LVCF) fit --config $$part.yaml ;; \

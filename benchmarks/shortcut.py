@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lvcf.data.clip import to_clip
+from lvcf.data.clip import round_to_8_bits, to_clip
 from lvcf.data.simulators.motion import ACTIONS, MARKER, MotionFactors, frame_times, render
 from lvcf.data.simulators.motion_set import read_factors
 from lvcf.data.ssv2 import window
@@ -67,18 +67,20 @@ def share_inside(final: NDArray[np.float64], reference: NDArray[np.float64]) -> 
 
 @torch.no_grad()
 def restored(backbone: Backbone, video: Tensor) -> NDArray[np.float64]:
-    """D(E(x)) ``(3, T, H, W)``."""
-    clip: Tensor = backbone.decode(backbone.encode(video[None]), video.shape[1])[0].clamp(-1, 1)
-    return clip.double().numpy()
+    """D(E(x)) on 8-bit levels, as saved clips are, ``(3, T, H, W)``."""
+    clip = backbone.decode(backbone.encode(video[None]), video.shape[1])[0]
+    return round_to_8_bits(clip).double().numpy()
 
 
 def measure(name: str, backbone: Backbone) -> dict[str, float]:
     """One target model: its reliance, its explanations' share on the marker, and the best that share can be."""
     run = RUNS / name
     truths = read_factors(Path(read_manifest(run)["data"]))
-    predictions = [p for p in read_predictions(run) if not p.failed]
-    targets = [int(p.result["target"]["low"]) for p in predictions]
-    names = [list(ACTIONS)[target] for target in targets]
+    finished = [p for p in read_predictions(run) if not p.failed]
+    asked = {p.id: list(ACTIONS)[int(p.result["target"]["low"])] for p in finished}
+    predictions = [p for p in finished if asked[p.id] != truths[p.id].action]  # M may misread a clip: nothing to change
+    names = [asked[p.id] for p in predictions]
+    targets = [list(ACTIONS).index(name) for name in names]
     clips = [interventions(truths[p.id], action) for p, action in zip(predictions, names, strict=True)]
     shares, best = [], []
     for prediction, four in zip(predictions, clips, strict=True):

@@ -32,6 +32,7 @@ COLUMNS = {
     "pixel EF r": "truth/pixel_ef_r",
     "oracle EF off": "truth/oracle_ef_error",
     "pixel class": "truth/pixel_class",
+    "pixel class of truth": "truth/pixel_class_of_truth",
     "oracle class": "truth/oracle_class",
     "ruler off": "truth/ruler_error",
     "mask IoU": "truth/mask_iou",

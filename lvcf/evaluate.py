@@ -16,7 +16,7 @@ from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_
 from tqdm import tqdm
 
 from lvcf.data.clip import SIMULATED, to_clip
-from lvcf.data.simulators.truth import Truth, phantom_of, read_truths
+from lvcf.data.simulators.truth import MakeTruth, Truth, phantom_of, read_truths
 from lvcf.errors import UserError
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.fidelity import lpips_metric, lpips_unavailable, psnr, ssim
@@ -52,12 +52,12 @@ def evaluate(run: Path, oracle: str | None) -> tuple[dict[str, Any], list[Row]]:
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf predict first")
     root = Path(manifest["data"])
-    truths, judge = read_truths(root), _judge(root, oracle)
+    truths, (judge, no_judge) = read_truths(root), _judge(root, oracle)
     rows = []
     for prediction in tqdm(predictions, desc="evaluate", unit="clip"):
         row = _facts(prediction)
         if not prediction.failed:
-            truth = truths[prediction.id](prediction.result) if truths else None
+            truth = _truth(truths, prediction)
             row |= measure_clip(prediction, truth, judge) | way_back(prediction, root)
         rows.append(row)
     metrics = summarise(rows)
@@ -66,18 +66,36 @@ def evaluate(run: Path, oracle: str | None) -> tuple[dict[str, Any], list[Row]]:
         "prompt": manifest["prompt"],
         "simulated": SIMULATED in manifest["notice"],
     }
+    metrics |= {"truth/oracle": no_judge} if no_judge else {}
     metrics["fidelity/lpips"] = metrics.get("fidelity/lpips", lpips_unavailable())
     write_rows(run / "predictions.csv", rows)
     write_json(run / "metrics.json", metrics)
     return metrics, rows
 
 
-def _judge(root: Path, oracle: str | None) -> TargetModel | None:
-    """The oracle of the phantom that made a set; None for a real one."""
+def _judge(root: Path, oracle: str | None) -> tuple[TargetModel | None, str]:
+    """The oracle of the phantom that made a set, or None and why; of a real set there is none.
+
+    Raises:
+        UserError: an oracle that was asked for does not load.
+    """
     if not (phantom := phantom_of(root)):
-        return None
+        return None, ""
     load, weights = ORACLES[phantom]
-    return load(oracle or weights).freeze()
+    try:
+        return load(oracle or weights).freeze(), ""
+    except UserError as problem:
+        if oracle:
+            raise
+        return None, f"unavailable: {problem}"
+
+
+def _truth(truths: dict[str, MakeTruth], prediction: Prediction) -> Truth | None:
+    """What is true of a clip; None of a real one, or where M's target is none of the phantom's classes."""
+    try:
+        return truths[prediction.id](prediction.result) if truths else None
+    except UserError:
+        return None
 
 
 def _facts(prediction: Prediction) -> Row:
@@ -91,6 +109,7 @@ def _facts(prediction: Prediction) -> Row:
         "prediction_reference",
         "prediction_before_correction",
         "prediction_after",
+        "said_before",
         "class_before",
         "class_after",
     )
@@ -113,7 +132,7 @@ def measure_clip(prediction: Prediction, truth: Truth | None, oracle: TargetMode
         row |= truth.compare(factual, final, prediction.mask())
         row["truth/ssim_of_truth"] = ssim(to_clip(truth.video, truth.video.shape[1]), x)
         write_json(prediction.folder / "curves.json", truth.curves)
-    if oracle is not None:
+    if oracle is not None and truth is not None and oracle.task == prediction.result["task"]:
         row |= _oracle(oracle, x_final, prediction.result["target"])
     return row
 
@@ -131,11 +150,11 @@ def way_back(prediction: Prediction, origin: Path) -> Row:
 
 
 @torch.no_grad()
-def _oracle(oracle: TargetModel, video: Tensor, target: dict[str, float]) -> Row:
+def _oracle(oracle: TargetModel, video: Tensor, target: dict[str, Any]) -> Row:
     """Whether the oracle sees the target's class, or how far its reading is from the target."""
     output = oracle(video[None])[0]
     if oracle.task == "classification":
-        return {"truth/oracle_class": float(output.argmax() == target["low"])}
+        return {"truth/oracle_class": float(oracle.class_of(output).lower() == target["text"].lower())}
     away = max(target["low"] - float(output), float(output) - target["high"], 0.0)
     return {"truth/oracle_ef": float(output), "truth/oracle_ef_error": away}
 
@@ -147,10 +166,13 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     if not done:
         return metrics
     metrics |= adherence(done)
-    single = {"id", "status", "task"} | {k for k in done[0] if k.startswith(("prediction_", "class_", "target"))}
-    for name in [k for k in done[0] if k not in single]:
-        values = np.array([row[name] for row in done], dtype=np.float64)
+    single = ("id", "status", "task", "prediction_", "class_", "said_", "target")
+    for name in [k for k in dict.fromkeys(k for row in done for k in row) if not k.startswith(single)]:
         key = name if "/" in name else f"cost/{name}"
+        if any(name not in row for row in done):
+            metrics[key] = "unavailable: not known of every clip (is the target one of the phantom's classes?)"
+            continue
+        values = np.array([row[name] for row in done], dtype=np.float64)
         if name.startswith("truth/share_"):  # NaN where the target is what the clip shows already: nothing to recover
             values = values[~np.isnan(values)]
         if len(values) and np.isfinite(values).all():
@@ -172,8 +194,11 @@ def adherence(rows: list[Row]) -> dict[str, Any]:
     if rows[0]["task"] == "classification":
         asked = [row for row in rows if row["class_before"] != row["target"]]
         flips = np.array([row["class_after"] == row["target"] for row in asked], dtype=np.float64)
-        rate = {"adherence/flip_rate": float(flips.mean()), "adherence/flip_rate.se": standard_error(flips)}
-        return {"adherence/within_tolerance": reached, **(rate if asked else {})}
+        if not asked:
+            rate: dict[str, Any] = {"adherence/flip_rate": "unavailable: M said every target before"}
+        else:
+            rate = {"adherence/flip_rate": float(flips.mean()), "adherence/flip_rate.se": standard_error(flips)}
+        return {"adherence/within_tolerance": reached, **rate}
     after = torch.tensor([row["prediction_after"] for row in rows], dtype=torch.float64)
     low, high = (torch.tensor([row[f"target_{edge}"] for row in rows], dtype=torch.float64) for edge in ("low", "high"))
     target = torch.minimum(torch.maximum(after, low), high)

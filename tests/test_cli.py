@@ -93,7 +93,7 @@ def test_predict_writes_whole_folders(run) -> None:
         names = {p.name for p in folder.iterdir()}
         assert {"result.json", "factual.mkv", "counterfactual.mkv", "mask.npz", "panel.mp4"} <= names
         assert result["id"] == name
-        assert result["schema_version"] == 1
+        assert result["schema_version"] == 2
         assert result["status"] in ("reached", "not_reached")
         assert (result["hint"] == "") == (result["status"] == "reached")
         assert 15 <= result["target"]["low"] <= 80

@@ -26,7 +26,9 @@ class TrueCounterfactual(SamplingCallback):
         """Replace every latent."""
         clips = []
         for name, low, high in zip(state.ids, state.goal.low.tolist(), state.goal.high.tolist(), strict=True):
-            asked = {"target": {"low": low, "high": high}, "fps": self.fps, "frames": state.video.shape[2]}
+            labels = state.model.labels
+            target = {"low": low, "high": high, "text": labels[int(low)] if labels else ""}
+            asked = {"target": target, "fps": self.fps, "frames": state.video.shape[2]}
             clips.append(to_clip(self.truths[name](asked).video, state.video.shape[-1]))
         with full_precision(state.z.device):
             state.z = state.backbone.encode(torch.stack(clips).to(state.video))

@@ -25,7 +25,7 @@ from lvcf.models.targets.base import TargetModel
 from lvcf.report.panel import panel_frames
 from lvcf.tasks.counterfactual import CounterfactualTask, Edit
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VERSIONED = ("lvcf", "torch", "lightning", "diffusers", "transformers")
 
 

@@ -9,7 +9,7 @@ from lvcf.run_folder import read_manifest, read_predictions
 
 
 class PredictionsDataset(ClipDataset):
-    """A run's finished counterfactuals; ``label`` is M's reading of the factual clip.
+    """A run's finished counterfactuals; ``label`` is what M said of the factual clip: a value, or a class index.
 
     Args:
         root: the run's folder.
@@ -31,7 +31,7 @@ class PredictionsDataset(ClipDataset):
         return {
             "video": to_clip(frames, frames.shape[1]),
             "id": prediction.id,
-            "label": float(prediction.result["prediction_before"]),
+            "label": float(prediction.result["said_before"]),
             "prompt": self.metadata,
             "neutral_prompt": self.metadata,
             "fps": float(prediction.result["fps"]),

@@ -36,7 +36,7 @@ class Item:
 
     Attributes:
         id: the video's name without suffix.
-        template: e.g. ``"Moving part of [something]"``; empty in the test split.
+        template: e.g. ``"Moving part of [something]"``; empty in the published test split.
         placeholders: what the brackets stand for.
     """
 
@@ -182,7 +182,7 @@ def read_items(root: Path, split: Listed) -> list[Item]:
         lacking = [key for key in keys if not isinstance(entry, dict) or key not in entry]
         if lacking:
             raise UserError(f"{path}, entry {number}: '{lacking[0]}' is missing; expected {', '.join(keys)}")
-        template, words = (entry["template"], entry["placeholders"]) if split != "test" else ("", ())
+        template, words = entry.get("template", ""), entry.get("placeholders", ())
         items.append(Item(str(entry["id"]), template, tuple(str(word) for word in words)))
     return items
 
@@ -196,7 +196,7 @@ def label_problems(root: Path, split: Listed, items: list[Item], labels: list[st
         if item.id in seen:
             yield f"{path}: id {item.id} is there twice; remove one entry"
         seen.add(item.id)
-        if split != "test" and class_name(item.template) not in known:
+        if item.template and class_name(item.template) not in known:
             nearest = difflib.get_close_matches(class_name(item.template), labels, n=1, cutoff=0.0)
             yield (
                 f"{path}: template '{item.template}' of {item.id} is not in {label_file(root, 'labels').name}; "

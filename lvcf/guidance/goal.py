@@ -122,6 +122,8 @@ def parse_target(text: str, model: TargetModel) -> TargetRequest:
         UserError: no such form or class, or a value the model cannot say.
     """
     if model.task == "classification":
+        if text in model.labels and text in ("other", "label"):
+            raise UserError(f"target '{text}': the model has a class of that name, which is also a request; rename it")
         if text == "other":
             return TargetRequest(text, "other", (float(len(model.labels)),))
         if text == "label":

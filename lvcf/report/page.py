@@ -108,7 +108,7 @@ def _card(clip: Prediction) -> Json:
         "classifier": result["task"] == "classification",
         "unit": result["unit"],
         "target": result["target"]["text"],
-        "classes": [result["class_before"], result["class_after"]],
+        "classes": [result.get("class_before", ""), result.get("class_after", "")],
         "before": readable(result["prediction_before"]),
         "reference": readable(result["prediction_reference"]),
         "after": readable(result["prediction_after"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,7 @@ class CounterfactualTask(LightningModule):
         started, asked = time.perf_counter(), self.target_model.queries
         with torch.no_grad():
             before = self.judge(batch["video"])
+            self._check_labels(batch)
             good = _readable(batch, before)
             if not good:
                 return []
@@ -208,8 +210,8 @@ class CounterfactualTask(LightningModule):
             steps=[0] * len(ids),
             gradient_evaluations=[0] * len(ids),
             notes=[
-                {"prediction_before": value, "class_before": self.target_model.class_of(output)}
-                for value, output in zip(goal.reading(before).tolist(), before, strict=True)
+                {"prediction_before": value, "said_before": said, "class_before": self.target_model.class_of(output)}
+                for value, said, output in zip(goal.reading(before).tolist(), self._said(before), before, strict=True)
             ],
         )
         for note, value in zip(
@@ -239,6 +241,14 @@ class CounterfactualTask(LightningModule):
             return Prompts(target, neutral)
         said = [self._say(value, value) for value in self._said(before)]
         return Prompts(target, self.backbone.embed(self._filled(metadata, said)))
+
+    def _check_labels(self, batch: Batch) -> None:
+        """A clip without a label M knows cannot be asked for its own label: that is its error."""
+        model = self.target_model
+        known = range(len(model.labels)) if model.task == "classification" else None
+        for i, label in enumerate(batch["label"].tolist() if self.request.kind == "label" else []):
+            if not batch["error"][i] and (math.isnan(label) or (known is not None and label not in known)):
+                batch["error"][i] = f"model.target label: the clip's label is {label:g}; ask for a class or a value"
 
     def _said(self, output: Tensor) -> list[float]:
         """M's values, or the indices of its classes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from torchmetrics import Accuracy, MeanAbsoluteError, Metric, MetricCollection, 
 
 from lvcf.data.clip import Batch
 from lvcf.data.degrade import degrade
+from lvcf.errors import UserError
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.small_networks import SmallFrameTransformer, SmallResNet3D
 from lvcf.tasks.optim import finite, one_cycle
@@ -46,6 +48,7 @@ class TargetTask(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Huber loss on the value in units of its scale, or the cross-entropy."""
+        self._check(batch)
         output = self.network(degrade(batch["video"], self.blur, self.noise, self.gain))
         if self.network.task == "classification":
             loss = functional.cross_entropy(output, batch["label"].long())
@@ -57,9 +60,17 @@ class TargetTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """MAE in the value's unit and R2, or the accuracy."""
+        self._check(batch)
         label = batch["label"].long() if self.network.task == "classification" else batch["label"].float()
         self.val_scores.update(self.network(batch["video"]), label)
         self.log_dict(self.val_scores, prog_bar=True, batch_size=len(label))
+
+    def _check(self, batch: Batch) -> None:
+        classes = len(self.network.labels) if self.network.task == "classification" else None
+        for name, label in zip(batch["id"], batch["label"].tolist(), strict=True):
+            if math.isnan(label) or (classes is not None and label not in range(classes)):
+                wanted = f"one of the network's {classes} classes" if classes else "a value"
+                raise UserError(f"clip {name}: its label is {label:g}, not {wanted}; train on clips with labels")
 
     def on_fit_end(self) -> None:
         """Save the network."""

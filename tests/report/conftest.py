@@ -63,7 +63,7 @@ def _finished(run: Path, name: str, seed: int, ef: float, target: float, after: 
     ed, es = int(np.argmax(areas[0])), int(np.argmin(areas[0]))
     _write_json(folder / "curves.json", {"what": "ventricle area", "unit": "px^2", **curves, "ed": ed, "es": es})
     result = {
-        "schema_version": 1,
+        "schema_version": 2,
         "id": name,
         "status": status,
         "hint": "" if status == "reached" else "The last step was still 7.2 % away; try more steps.",
@@ -71,6 +71,7 @@ def _finished(run: Path, name: str, seed: int, ef: float, target: float, after: 
         "unit": "%",
         "target": {"low": target, "high": target, "text": f"{target:g}"},
         "prediction_before": ef + 0.7,
+        "said_before": ef + 0.7,
         "prediction_reference": ef - 0.4,
         "prediction_after": after + 0.2,
         "class_before": "",
@@ -93,7 +94,7 @@ def _failed(run: Path) -> None:
     folder = run / "predictions" / NASTY
     folder.mkdir(parents=True)
     hint = "Videos/<b>clip</b>.avi: truncated, 12 of 180 frames are there; copy it again"
-    result = {"schema_version": 1, "id": NASTY, "status": "failed", "hint": hint, "seed": 0, "versions": VERSIONS}
+    result = {"schema_version": 2, "id": NASTY, "status": "failed", "hint": hint, "seed": 0, "versions": VERSIONS}
     _write_json(folder / "result.json", result)
 
 
@@ -114,7 +115,7 @@ def make_run(run: Path) -> Path:
     _finished(run, "echo_0002", 5, 28.0, 70.0, 62.8, "not_reached")
     _failed(run)
     manifest = {
-        "schema_version": 1,
+        "schema_version": 2,
         "ids": ["echo_0002", "echo_0007", NASTY],
         "seed": 0,
         "target": "uniform:15..80:10",

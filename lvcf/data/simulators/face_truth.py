@@ -13,6 +13,7 @@ from lvcf.data.simulators.face import render
 from lvcf.data.simulators.face_factors import EXPRESSIONS, FaceFactors
 from lvcf.data.simulators.face_ruler import Measurement, measure
 from lvcf.data.simulators.face_set import frame_times, through_codec
+from lvcf.data.simulators.set_folder import known_class
 from lvcf.data.video import Frames, clip_indices
 from lvcf.metrics.truth import CHANGED_LEVELS, l1_levels, mask_iou, share_recovered
 
@@ -24,12 +25,15 @@ class FaceTruth:
 
     Args:
         factors: of the factual clip.
-        result: its ``result.json``; the target is a class index, ``low`` and ``high`` alike.
+        result: its ``result.json``; the target's text names an expression.
+
+    Raises:
+        UserError: the phantom shows no such expression.
     """
 
     def __init__(self, factors: FaceFactors, result: dict[str, Any]) -> None:
         self.factors = factors
-        self.target = EXPRESSIONS[int(result["target"]["low"])]
+        self.target = known_class(result["target"]["text"], EXPRESSIONS)
         grid = frame_times()
         self.times = grid[clip_indices(grid, int(result["frames"]), float(result["fps"]))]
         self.curves: dict[str, Any] = {}

@@ -64,7 +64,7 @@ def _write_splits(out: Path, clips: dict[str, MotionFactors]) -> None:
     entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for i, (name, factors) in enumerate(clips.items()):
         split = next(split for split, end in SHARES.items() if i < end * len(clips))
-        entries[split].append({"id": name} if split == "test" else _entry(name, factors))
+        entries[split].append(_entry(name, factors))
     for split in SPLITS:
         write_json(label_file(out, split), entries[split])
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from lvcf.data.simulators.motion import ACTIONS, MotionFactors, centres, frame_times, render
 from lvcf.data.simulators.motion_draw import SIZE, Array
 from lvcf.data.simulators.motion_ruler import Motion, measure
+from lvcf.data.simulators.motion_set import LABELS
+from lvcf.data.simulators.set_folder import known_class
 from lvcf.data.ssv2 import window
 from lvcf.data.video import Frames
 from lvcf.metrics.truth import l1_levels, mask_iou, share_recovered
@@ -22,12 +24,15 @@ class MotionTruth:
 
     Args:
         factors: of the factual clip.
-        result: its ``result.json``; the target is the index of a class of the simulated set.
+        result: its ``result.json``; the target's text names a class of the simulated set.
+
+    Raises:
+        UserError: the phantom shows no such action.
     """
 
     def __init__(self, factors: MotionFactors, result: dict[str, Any]) -> None:
         self.factors = factors
-        self.target = list(ACTIONS)[int(result["target"]["low"])]
+        self.target = list(ACTIONS)[LABELS.index(known_class(result["target"]["text"], LABELS))]
         grid = frame_times()
         self.times: Array = grid[window(grid, int(result["frames"]), float(result["fps"]))]
         self.curves: dict[str, Any] = {}

@@ -19,6 +19,18 @@ Marker = Literal["none", "label", "random"]
 """The planted corner marker: absent, telling the label (a shortcut), or of a random class, telling nothing."""
 
 
+def known_class(name: str, classes: tuple[str, ...]) -> str:
+    """The phantom's class of this name, whatever its index is to the model explained.
+
+    Raises:
+        UserError: the phantom shows no such class.
+    """
+    by_name = {known.lower(): known for known in classes}
+    if name.lower() not in by_name:
+        raise UserError(f"target '{name}': the phantom shows no such class; it has {', '.join(classes)}")
+    return by_name[name.lower()]
+
+
 def write_factors(out: Path, rows: list[dict[str, Any]]) -> None:
     """Make the set's folder with its ``Factors.csv``.
 

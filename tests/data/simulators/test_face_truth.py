@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from lvcf.data.simulators.face import MARKER
-from lvcf.data.simulators.face_factors import EXPRESSIONS, FaceFactors
+from lvcf.data.simulators.face_factors import FaceFactors
 from lvcf.data.simulators.face_set import frame_times, read_factors, through_codec
 from lvcf.data.simulators.face_truth import FaceTruth, to_gray
 
 
 def asked(expression: str, frames: int = 16) -> dict:
-    label = float(EXPRESSIONS.index(expression))
-    return {"target": {"low": label, "high": label}, "fps": 8.0, "frames": frames}
+    return {"target": {"text": expression}, "fps": 8.0, "frames": frames}
 
 
 @pytest.fixture(scope="module")

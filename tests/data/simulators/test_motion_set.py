@@ -24,7 +24,7 @@ def test_the_files_are_something_somethings(motion_root) -> None:
     labels = entries(motion_root, "labels")
     assert list(labels.values()) == [str(i) for i in range(8)]
     assert [len(entries(motion_root, split)) for split in SPLITS] == [6, 1, 1]
-    assert list(entries(motion_root, "test")[0]) == ["id"]
+    assert list(entries(motion_root, "test")[0]) == ["id", "label", "template", "placeholders"]
     factors = read_factors(motion_root)
     for entry in entries(motion_root, "train") + entries(motion_root, "validation"):
         f = factors[entry["id"]]

@@ -9,11 +9,11 @@ import pytest
 
 from lvcf.data.clip import to_frames
 from lvcf.data.simulators.motion import ACTIONS, frame_times, render
-from lvcf.data.simulators.motion_set import read_factors
+from lvcf.data.simulators.motion_set import LABELS, read_factors
 from lvcf.data.simulators.motion_truth import MotionTruth
 from lvcf.data.ssv2 import SSv2Dataset, window
 
-RESULT = {"target": {"low": 5.0, "high": 5.0}, "fps": 8.0, "frames": 16}
+RESULT = {"target": {"text": LABELS[5]}, "fps": 8.0, "frames": 16}
 TIMES = frame_times()[window(frame_times(), 16, 8.0)]
 
 
@@ -34,7 +34,7 @@ def test_under_its_own_action_the_truth_is_what_the_data_set_gives(motion_root) 
     """The dataset's sampling, codec and conversion return the rendered frames to the last bit."""
     dataset = SSv2Dataset(motion_root, "train")
     f = read_factors(motion_root)[dataset.ids[2]]
-    own = {**RESULT, "target": {"low": float(list(ACTIONS).index(f.action))}}
+    own = {**RESULT, "target": {"text": LABELS[list(ACTIONS).index(f.action)]}}
     assert (to_frames(dataset[2]["video"]) == MotionTruth(f, own).video).all()
 
 
@@ -74,7 +74,7 @@ def test_an_edit_of_what_stands_still_is_leakage(case) -> None:
 
 def test_a_target_that_is_already_shown_changes_nothing(case) -> None:
     factual, _, f = case
-    own = MotionTruth(f, {**RESULT, "target": {"low": 0.0}})
+    own = MotionTruth(f, {**RESULT, "target": {"text": LABELS[0]}})
     row = own.compare(factual, factual, np.zeros(factual.shape[:3], dtype=bool))
     assert np.isnan([row["truth/share_recovered_smooth"], row["truth/share_recovered_raw"]]).all()
     assert row["truth/pixel_class"] == row["truth/mask_iou"] == 1.0
@@ -84,7 +84,7 @@ def test_a_target_that_is_already_shown_changes_nothing(case) -> None:
 @pytest.mark.parametrize(("action", "unit"), [("push_left", "px from the left"), ("move_up", "px from the bottom")])
 def test_curves_follow_the_axis_of_the_true_motion(case, action, unit) -> None:
     factual, _, f = case
-    truth = MotionTruth(f, {**RESULT, "target": {"low": float(list(ACTIONS).index(action))}})
+    truth = MotionTruth(f, {**RESULT, "target": {"text": LABELS[list(ACTIONS).index(action)]}})
     truth.compare(factual, factual, np.zeros(factual.shape[:3], dtype=bool))
     assert truth.curves["unit"] == unit
     path = np.array(truth.curves["truth"])
