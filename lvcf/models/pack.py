@@ -43,8 +43,8 @@ SHIPPED = {
         ("autoencoder", "denoiser", "face_target", "face_oracle", "motion_target", "motion_oracle"),
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
-        "`configs/face_motion/{autoencoder,denoiser}.yaml` and `configs/{face,motion}/{target,oracle}.yaml`. The VAE had\n"
-        "1400 steps before those of the table.",
+        "`configs/face_motion/{autoencoder,denoiser}.yaml` and `configs/{face,motion}/{target,oracle}.yaml`.\n"
+        "The VAE had 1400 steps before those of the table.",
     ),
 }
 """Every folder below ``lvcf/weights``."""
