@@ -12,7 +12,7 @@ FACE_MOTION = face_motion/autoencoder face/target motion/target face_motion/deno
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow lint weights bench clean
+.PHONY: help install demo test test-slow lint weights weights-face-motion bench clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -41,35 +41,34 @@ lint: $(VENV)/.installed-dev  ## check style, format and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict lvcf
 
-# A finished training leaves runs/weights/.DOMAIN-PART; remove it to train the part again.
-weights: $(VENV)/.installed  ## train every phantom's models from nothing and pack them into lvcf/weights (hours)
+# A finished training leaves runs/weights/.DOMAIN-PART; remove it to train the part again.  $(call train,PARTS) trains them.
+train = mkdir -p runs/weights; for part in $(1); do \
+	  done=runs/weights/.$$(echo $$part | tr / -); \
+	  test -e $$done && continue; \
+	  echo "$(LVCF) fit --config $$part.yaml"; \
+	  $(LVCF) fit --config $$part.yaml && touch $$done || exit 1; \
+	done
+
+weights: $(VENV)/.installed  ## train the echo phantom's models from nothing and pack them into lvcf/weights (hours)
 	$(LVCF) simulate echo --out runs/data/echo_train --n 2000 --seed 1
 	$(LVCF) simulate echo --out runs/data/echo_train_more --n 4000 --seed 11
+	@$(call train,$(PHANTOM))
+	$(PY) -m lvcf.models.pack runs/weights/phantom lvcf/weights/phantom
+
+weights-face-motion: $(VENV)/.installed  ## train the face and motion phantoms' models, which do not ship yet (hours)
 	$(LVCF) simulate face --out runs/data/face_train --n 800 --seed 1
 	$(LVCF) simulate face --out runs/data/face_random --n 200 --seed 31 --marker random
 	$(LVCF) simulate motion --out runs/data/motion_train --n 2000 --seed 1
 	$(LVCF) simulate motion --out runs/data/motion_random --n 400 --seed 31 --marker random
-	@mkdir -p runs/weights
-	@for part in $(PHANTOM) pack/phantom $(FACE_MOTION) pack/face_motion; do \
-	  done=runs/weights/.$$(echo $$part | tr / -); \
-	  case $$part in pack/*) ;; *) test -e $$done && continue ;; esac; \
-	  case $$part in \
-	    pack/*) set -- $(PY) -m lvcf.models.pack runs/weights/$${part#pack/} lvcf/weights/$${part#pack/} ;; \
-	    *) set -- $(LVCF) fit --config $$part.yaml ;; \
-	  esac; \
-	  echo "$$@"; \
-	  "$$@" && touch $$done || exit 1; \
-	done
+	@$(call train,$(FACE_MOTION))
+	$(PY) -m lvcf.models.pack runs/weights/face_motion lvcf/weights/face_motion
 
-bench: $(VENV)/.installed  ## every method on every phantom's held-out clips; tables go to benchmarks/results (hours)
+bench: $(VENV)/.installed  ## every method on 64 held-out simulated clips; the table goes to benchmarks/results (hours)
 	$(LVCF) simulate echo --out runs/data/echo_bench --n 64 --seed 200
-	$(LVCF) simulate face --out runs/data/face_bench --n 70 --seed 200
-	$(LVCF) simulate motion --out runs/data/motion_bench --n 70 --seed 200
-	@mkdir -p benchmarks/results
-	@for domain in phantom face motion; do \
-	  $(LVCF) ablate --config ablations/$$domain.yaml || exit 1; \
-	  for kind in md csv; do cp runs/ablation_$$domain/table.$$kind benchmarks/results/$$domain.$$kind; done; \
-	done
+	$(LVCF) ablate --config ablations/phantom.yaml
+	mkdir -p benchmarks/results
+	cp runs/ablation_phantom/table.md benchmarks/results/phantom.md
+	cp runs/ablation_phantom/table.csv benchmarks/results/phantom.csv
 
 clean:  ## remove .venv, caches and builds; runs/ stays
 	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache

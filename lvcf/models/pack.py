@@ -17,12 +17,14 @@ class Weights(NamedTuple):
     """What a folder of shipped weights holds.
 
     Attributes:
+        command: the target of make that trains it.
         parts: folders with safetensors.
         trainings: names of the logs of its trainings.
         notice: what the backbone has to say wherever it is used.
         made: how it was made, in Markdown.
     """
 
+    command: str
     parts: tuple[str, ...]
     trainings: tuple[str, ...]
     notice: str
@@ -31,6 +33,7 @@ class Weights(NamedTuple):
 
 SHIPPED = {
     "phantom": Weights(
+        "weights",
         ("backbone", "target", "oracle"),
         ("autoencoder", "denoiser", "denoiser_longer", "target", "oracle"),
         "The default weights were trained on simulated echocardiograms only; on real ones they are a demonstration.",
@@ -39,15 +42,15 @@ SHIPPED = {
         "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer}.yaml`.",
     ),
     "face_motion": Weights(
+        "weights-face-motion",
         ("backbone", "face_target", "face_oracle", "motion_target", "motion_oracle"),
         ("autoencoder", "denoiser", "face_target", "face_oracle", "motion_target", "motion_oracle"),
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
-        "`configs/face_motion/{autoencoder,denoiser}.yaml` and `configs/{face,motion}/{target,oracle}.yaml`.\n"
-        "The VAE had 1400 steps before those of the table.",
+        "`configs/face_motion/{autoencoder,denoiser}.yaml` and `configs/{face,motion}/{target,oracle}.yaml`.",
     ),
 }
-"""Every folder below ``lvcf/weights``."""
+"""Every folder below ``lvcf/weights``, present or to come."""
 
 
 def pack(source: Path, destination: Path) -> int:
@@ -74,7 +77,7 @@ def card(name: str, logs: Path) -> str:
     lines = [
         f"---\nlicense: apache-2.0\n---\n# Default weights: {name} (simulated)\n",
         shipped.notice,
-        f"\nMade by `make weights`: {shipped.made}",
+        f"\nMade by `make {shipped.command}`: {shipped.made}",
         "16-bit; computed in float32.\n",
         "| training | steps | last validation, at step |\n|---|---|---|",
     ]
