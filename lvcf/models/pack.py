@@ -72,22 +72,29 @@ def pack(source: Path, destination: Path) -> int:
 
 
 def card(name: str, logs: Path) -> str:
-    """The model card: data, steps and the last metrics of every training, read from its log."""
+    """The model card: data, steps, minutes and the last metrics of every training, read from its log."""
     shipped = SHIPPED[name]
     lines = [
         f"---\nlicense: apache-2.0\n---\n# Default weights: {name} (simulated)\n",
         shipped.notice,
         f"\nMade by `make {shipped.command}`: {shipped.made}",
         "16-bit; computed in float32.\n",
-        "| training | steps | last validation, at step |\n|---|---|---|",
+        "| training | steps | minutes | last validation, at step |\n|---|---|---|---|",
     ]
     for training in shipped.trainings:
         newest = max((logs / training).glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
         rows = list(csv.DictReader(newest.open()))
         measured = next(row for row in reversed(rows) if any(v for k, v in row.items() if k.startswith("val/")))
         values = ", ".join(f"{k} {float(v):.4g}" for k, v in measured.items() if k.startswith("val/") and v)
-        lines.append(f"| {training} | {int(rows[-1]['step']) + 1} | {values}, at {int(measured['step']) + 1} |")
+        steps, at = int(rows[-1]["step"]) + 1, int(measured["step"]) + 1
+        lines.append(f"| {training} | {steps} | {_minutes(newest)} | {values}, at {at} |")
     return "\n".join(lines) + "\n"
+
+
+def _minutes(metrics: Path) -> str:
+    """From the configuration that a training writes first to the last row of its log."""
+    first = metrics.with_name("config.yaml")
+    return f"{(metrics.stat().st_mtime - first.stat().st_mtime) / 60:.0f}" if first.exists() else "not logged"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_the_card_tells_data_licence_steps_and_the_last_validation(packed) -> No
     assert card.startswith("---\nlicense: apache-2.0\n---\n")
     assert SHIPPED["phantom"].notice in card
     for i, training in enumerate(SHIPPED["phantom"].trainings):
-        assert f"| {training} | {110 + i} | val/mae 1.235, at {100 + i} |" in card
+        assert f"| {training} | {110 + i} | not logged | val/mae 1.235, at {100 + i} |" in card
     assert not [p for part in SHIPPED["phantom"].parts for p in (folder / part).rglob("README.md")]
 
 
@@ -97,8 +98,11 @@ def test_the_newest_log_of_a_training_counts(source, tmp_path) -> None:
     root = tmp_path / "phantom"
     shutil.copytree(source, root)
     write_log(root / "logs" / "target" / "version_1", [{"step": "4", "val/mae": "9.0"}])
+    config, metrics = (root / "logs" / "target" / "version_1" / name for name in ("config.yaml", "metrics.csv"))
+    config.touch()
+    os.utime(config, (metrics.stat().st_atime, metrics.stat().st_mtime - 120.0))
     pack(root, tmp_path / "packed")
-    assert "| target | 5 | val/mae 9, at 5 |" in (tmp_path / "packed" / "README.md").read_text()
+    assert "| target | 5 | 2 | val/mae 9, at 5 |" in (tmp_path / "packed" / "README.md").read_text()
     assert (
         json.loads((tmp_path / "packed" / "backbone" / "model_index.json").read_text())["_notice"]
         == SHIPPED["phantom"].notice
