@@ -40,7 +40,7 @@ def find_weights(name: str | Path) -> Path:
     for candidate in (Path(name), PACKAGE / "weights" / name):
         if candidate.is_dir():
             return candidate
-    raise UserError(f"{name}: no such weights folder here or among the shipped ones; train it with make weights")
+    raise UserError(f"{name}: no such weights folder here or among the shipped ones; train it: make help lists how")
 
 
 def read_section(name: str, verb: str) -> dict[str, Any]:

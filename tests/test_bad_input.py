@@ -93,8 +93,8 @@ BAD_OPTIONS = {
     "steps in words": (["--model.steps=many"], ["steps", "many"]),
     "unknown option": (["--model.stepz=3"], ["stepz"]),
     "unknown section": (["--modle.steps=3"], ["modle.steps"]),
-    "no weights folder": (["--model.backbone.weights=/nowhere/backbone"], ["/nowhere/backbone", "make weights"]),
-    "no target weights": (["--model.target_model.weights=/nowhere/target"], ["/nowhere/target", "make weights"]),
+    "no weights folder": (["--model.backbone.weights=/nowhere/backbone"], ["/nowhere/backbone", "make help"]),
+    "no target weights": (["--model.target_model.weights=/nowhere/target"], ["/nowhere/target", "make help"]),
     "unknown data": (["--data=NoSuchDataModule"], ["NoSuchDataModule"]),
 }
 
