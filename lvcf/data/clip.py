@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TypedDict
 
@@ -88,17 +89,22 @@ def check_sampling(frames: int, fps: float, size: int) -> None:
         raise UserError(f"data.fps {fps}: choose a number above 0")
 
 
-def check_names(source: Path, ids: list[str]) -> None:
-    """Refuse clips that would share a folder.
+def hash_share(name: str) -> float:
+    """A number in [0, 1) that hangs on a name alone: splits by it stay when clips are added."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
+
+
+def check_names(source: Path, ids: list[str], shown: list[str] | None = None) -> None:
+    """Refuse clips that would share a folder; a message shows the ids, or what is ``shown`` for them.
 
     Raises:
         UserError: two ids are the same after :func:`safe_name`.
     """
     seen: dict[str, str] = {}
-    for name in ids:
-        if safe_name(name) in seen:
-            raise UserError(f"{source}: '{seen[safe_name(name)]}' and '{name}' would share a folder; rename one")
-        seen[safe_name(name)] = name
+    for folder, name in zip(map(safe_name, ids), shown or ids, strict=True):
+        if folder in seen:
+            raise UserError(f"{source}: '{seen[folder]}' and '{name}' would share a folder; rename one")
+        seen[folder] = name
 
 
 def to_frames(video: Tensor) -> Frames:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
-from lvcf.errors import UserError
+from lvcf.data.clip import hash_share
+from lvcf.errors import UserError, nearest
 
 Split = Literal["train", "val", "test", "all"]
 SPLITS = ("train", "val", "test")
@@ -145,12 +144,11 @@ class ClipTable:
 
 def hashed_split(path: Path) -> str:
     """80 % train, 10 % val, 10 % test by the path's hash alone: further clips do not move those already there."""
-    share = int(hashlib.sha256(path.as_posix().encode()).hexdigest()[:8], 16) / 2**32
+    share = hash_share(path.as_posix())
     return "train" if share < 0.8 else "val" if share < 0.9 else "test"
 
 
 def suggestion(word: str, choices: Sequence[str]) -> str:
     """The choice a misspelt word is nearest to, whatever its case, or all of them."""
-    known = {choice.lower(): choice for choice in choices}
-    near = get_close_matches(word.lower(), known, n=1)
-    return f"did you mean {known[near[0]]}?" if near else f"use one of {', '.join(choices)}"
+    near = nearest(word, choices)
+    return f"did you mean {near}?" if near else f"use one of {', '.join(choices)}"

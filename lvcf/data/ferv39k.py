@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lvcf.data.clip import Clip, check_names, safe_name, to_clip
+from lvcf.data.clip import Clip, check_names, hash_share, safe_name, to_clip
 from lvcf.data.frame_folder import read_frame_folder
 from lvcf.data.sampled import SampledDataset
 from lvcf.data.simulators.face_factors import EXPRESSIONS
 from lvcf.data.video import clip_indices
-from lvcf.errors import UserError
+from lvcf.errors import UserError, nearest
 
 Split = Literal["train", "val", "test", "all"]
 CLIPS = "2_ClipsforFaceCrop"
@@ -135,7 +133,7 @@ def read_split(root: Path, split: Split) -> list[Entry]:
 
 def is_validation(path: str) -> bool:
     """Whether a training clip is held out for validation: by its path alone."""
-    return int(hashlib.sha256(path.encode()).hexdigest()[:8], 16) < VAL_SHARE * 2**32
+    return hash_share(path) < VAL_SHARE
 
 
 def read_list(source: Path) -> list[Entry]:
@@ -166,8 +164,8 @@ def _entry(where: str, line: str) -> Entry:
 
 def _index(where: str, name: str) -> int:
     if name not in EXPRESSIONS:
-        near = get_close_matches(name.capitalize(), EXPRESSIONS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"use 0-6 or one of {', '.join(EXPRESSIONS)}"
+        near = nearest(name, EXPRESSIONS)
+        hint = f"did you mean {near}?" if near else f"use 0-6 or one of {', '.join(EXPRESSIONS)}"
         raise UserError(f"{where}: '{name}' is no expression; {hint}")
     return EXPRESSIONS.index(name)
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 
-from lvcf.data.clip import Clip, safe_name, to_clip
+from lvcf.data.clip import Clip, check_names, safe_name, to_clip
 from lvcf.data.clip_table import SPLITS, ClipTable, Entry, Split, hashed_split
 from lvcf.data.dicom import read_dicom
 from lvcf.data.frame_folder import SUFFIXES as PICTURE_SUFFIXES
@@ -78,15 +78,8 @@ class VideoFolderDataset(SampledDataset):
                 "split to data.table"
             )
         self.ids = [safe_name(clip_name(self.root, entry.path)) for entry in self.entries]
-        self._check_ids()
+        check_names(self.root, self.ids, [str(entry.path) for entry in self.entries])
         self._check_rate()
-
-    def _check_ids(self) -> None:
-        seen: dict[str, Path] = {}
-        for name, entry in zip(self.ids, self.entries, strict=True):
-            if name in seen:
-                raise UserError(f"{self.root}: '{seen[name]}' and '{entry.path}' would share a folder; rename one")
-            seen[name] = entry.path
 
     def _check_rate(self) -> None:
         folder = next((entry.path for entry in self.entries if (self.root / entry.path).is_dir()), None)

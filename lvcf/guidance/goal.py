@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lvcf.errors import UserError
+from lvcf.errors import UserError, nearest
 from lvcf.models.targets.base import TargetModel
 
 MIN_CONFIDENCE = 0.5
@@ -140,9 +139,9 @@ def parse_target(text: str, model: TargetModel) -> TargetRequest:
 
 
 def _no_such_class(text: str, labels: tuple[str, ...]) -> str:
-    near = get_close_matches(text, labels, n=1)
+    near = nearest(text, labels)
     known = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
-    return f"no such class; {f'did you mean {near[0]}?' if near else f'choose one of {known}, or write other'}"
+    return f"no such class; {f'did you mean {near}?' if near else f'choose one of {known}, or write other'}"
 
 
 def _check_bounds(request: TargetRequest, model: TargetModel) -> None:
