@@ -11,6 +11,7 @@ from lvcf.ablation.cells import Cell, Plan, expand, reference, refuse_unknown, s
 from lvcf.ablation.columns import COLUMNS, shown
 from lvcf.ablation.plan import read_plan
 from lvcf.ablation.run import commands, locked, run_cell
+from lvcf.errors import UserError
 
 __all__ = ["COLUMNS", "Cell", "expand", "main", "read_plan", "shown", "slug", "write_results", "writer"]
 
@@ -20,7 +21,11 @@ def main(args: list[str]) -> int:
     options = _parse(args)
     plan = read_plan(options.config)
     output = options.output or Path(plan["output"])
-    chosen = choose(expand(plan, output, options.n), options)
+    try:
+        cells = expand(plan, output, options.n)
+    except UserError as mistake:
+        raise UserError(f"{options.config}: {mistake}") from mistake
+    chosen = choose(cells, options)
     evaluation = [str(option) for option in plan.get("evaluate") or []]
     if options.dry_run:
         for name, _ in chosen:
@@ -54,7 +59,7 @@ def choose(cells: list[Cell], options: argparse.Namespace) -> list[Cell]:
     if options.only is not None:
         refuse_unknown(options.only, [name for name, _ in cells], f"cell of {options.config}, as --only says")
         cells = [cell for cell in cells if cell[0] in options.only]
-    return shard(cells, options.shard) if options.shard else cells
+    return shard(cells, options.shard) if options.shard is not None else cells
 
 
 def write_results(plan: Plan, output: Path) -> None:

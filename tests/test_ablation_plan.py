@@ -184,7 +184,7 @@ def test_a_file_that_extends_itself_is_refused(files) -> None:
         ({"reference": "nonsense"}, ["'nonsense' is no row", "do nothing, prompt only"]),
         ({"controls": ["nothing"]}, ["'nothing' is no case", "controls"]),
         ({"paper": {"rows": {}}}, ["paper", "table"]),
-        ({"paper": {"table": "Table 1", "rows": {"RG": {"R3": 1.0}}}}, ["'R3' is no column", "'R2'"]),
+        ({"paper": {"table": "Table 1", "rows": {"RG": {"R3": 1.0}}}}, ["'R3' is no column", "R2, MAE"]),
         ({"paper": {"table": "Table 1", "rows": {"RG": {"R2": "high"}}}}, ["R2", "'high' is no number"]),
         ({"paper": {"table": "Table 1", "rows": {"RG": 1.0}}}, ["paper 'RG'"]),
         ({"base": "nowhere.yaml"}, ["nowhere.yaml"]),

@@ -56,13 +56,15 @@ def mean_metrics(tables: list[Table]) -> dict[str, Any]:
     """
     clips = shared_clips(tables)
     metrics: dict[str, Any] = {"n": len(clips)}
+    if not clips:
+        return metrics
     names = [name for name in dict.fromkeys(k for rows in clips for row in rows for k in row) if _is_figure(name)]
     for name in names:
         values = np.array([_mean([float(row.get(name, math.nan)) for row in rows]) for rows in clips])
         metrics |= _figure(name if "/" in name else f"cost/{name}", values)
     of = {name: _averaged(clips, name) for name in ("MAE", "within", "flip rate", "flip, was right", "confidence")}
     metrics |= _figure("adherence/within_tolerance", of["within"])
-    if clips and clips[0][0]["task"] == "classification":
+    if clips[0][0]["task"] == "classification":
         metrics |= _figure("adherence/flip_rate", of["flip rate"])
         metrics |= _figure("adherence/flip_rate_from_right", of["flip, was right"])
         return metrics | _figure("adherence/confidence", of["confidence"])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lvcf.ablation.cells import Plan, cases_of, derived_of, grid_of, refuse_unknown, row_names, sources, variants
+from lvcf.ablation.columns import COLUMNS
 from lvcf.configuration import read_section
 from lvcf.errors import UserError
 
@@ -86,6 +89,7 @@ def _check(plan: Plan) -> None:
         if not isinstance(values, list) or not values:
             raise UserError(f"grid {key}: is no list of values, such as [1, 2]")
     _check_rows(plan)
+    _check_paper(plan.get("paper") or {"table": "none"})
 
 
 def _check_rows(plan: Plan) -> None:
@@ -100,3 +104,18 @@ def _check_rows(plan: Plan) -> None:
     refuse_unknown(plan.get("controls", []), [*cases_of(plan), *derived_of(plan)], "case, as 'controls:' says")
     if "reference" in plan:
         refuse_unknown([plan["reference"]], row_names(plan), "row, as 'reference:' says")
+
+
+def _check_paper(paper: dict[str, Any]) -> None:
+    """Published values have a source, and columns of ours."""
+    refuse_unknown(paper, ("table", "rows"), "entry of 'paper:'")
+    if "table" not in paper:
+        raise UserError("paper: say where the values are from, such as 'table: Table 1'")
+    for name, entry in paper.get("rows", {}).items():
+        if not isinstance(entry, dict):
+            raise UserError(f"paper '{name}': write the columns' values, such as {{R2: 0.5, MAE: 2.0}}")
+        values = {heading: value for heading, value in entry.items() if heading != "note"}
+        refuse_unknown(values, list(COLUMNS), f"column, as the paper's row '{name}' says")
+        for heading, value in values.items():
+            if not isinstance(value, int | float):
+                raise UserError(f"paper '{name}', {heading}: '{value}' is no number")

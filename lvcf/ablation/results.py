@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lvcf.ablation.cells import Plan, derived_of, refuse_unknown, row_names, slug, sources, variants
+from lvcf.ablation.cells import Plan, derived_of, row_names, slug, sources, variants
 from lvcf.ablation.columns import COLUMNS, ClipRow, Judge, figure_of, headings_of
 from lvcf.ablation.derived import Table, best_metrics, best_of, mean_metrics
-from lvcf.errors import UserError
 from lvcf.evaluation.against import read_table
 from lvcf.run_folder import read_json, read_optional
 
@@ -111,27 +110,11 @@ def _derived(plan: Plan, name: str, output: Path) -> Result | None:
 
 
 def paper_results(plan: Plan) -> list[tuple[str, Result]]:
-    """The published rows, each with the case or derived row that it stands beside.
-
-    Raises:
-        UserError: a row is no mapping, or a value is no number or of no column.
-    """
-    paper = plan.get("paper") or {}
-    refuse_unknown(paper, ("table", "rows"), "entry of 'paper:'")
-    if paper and "table" not in paper:
-        raise UserError("paper: say where the values are from, such as 'table: Table 1'")
-    found = []
-    for name, entry in (paper.get("rows") or {}).items():
-        if not isinstance(entry, dict):
-            raise UserError(f"paper '{name}': write the columns' values, such as {{R2: 0.5, MAE: 2.0}}")
-        values = dict(entry)
-        note = str(values.pop("note", ""))
-        refuse_unknown(values, list(COLUMNS), f"column, as the paper's row '{name}' says")
-        for heading, value in values.items():
-            if not isinstance(value, int | float):
-                raise UserError(f"paper '{name}', {heading}: '{value}' is no number")
-        metrics = {COLUMNS[heading]: float(value) for heading, value in values.items()}
-        found.append((name, Result(f"{name} (paper)", metrics, paper=str(paper["table"]), note=note)))
+    """The published rows, each with the case or derived row that it stands beside."""
+    paper, found = plan.get("paper") or {}, []
+    for name, entry in paper.get("rows", {}).items():
+        metrics = {COLUMNS[heading]: float(value) for heading, value in entry.items() if heading != "note"}
+        found.append((name, Result(f"{name} (paper)", metrics, paper=paper["table"], note=entry.get("note", ""))))
     return found
 
 
