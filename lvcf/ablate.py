@@ -64,7 +64,7 @@ def choose(cells: list[Cell], options: argparse.Namespace) -> list[Cell]:
 
 def write_results(plan: Plan, output: Path) -> None:
     """The tables and plots of what is done so far, whoever made it."""
-    from lvcf.ablation.results import gather  # torch takes seconds to load, and a dry run needs none of it
+    from lvcf.ablation.results import gather  # scipy and matplotlib take seconds to load
     from lvcf.ablation.tables import write_tables
 
     output.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from lvcf.ablation.columns import JUDGES, ClipRow
-from lvcf.evaluation.rows import NOT_FIGURES, summarise
 from lvcf.metrics.statistics import Interval, Values, interval, mean_interval, standard_error
 
 Table = list[ClipRow]
@@ -45,6 +44,8 @@ def _distance(row: ClipRow) -> float:
 
 def best_metrics(table: Table) -> dict[str, Any]:
     """The flat metrics of chosen rows, as ``lvcf evaluate`` computes them."""
+    from lvcf.evaluation.rows import summarise  # torch takes seconds to load
+
     return summarise(table)
 
 
@@ -58,7 +59,10 @@ def mean_metrics(tables: list[Table]) -> dict[str, Any]:
     metrics: dict[str, Any] = {"n": len(clips)}
     if not clips:
         return metrics
-    names = [name for name in dict.fromkeys(k for rows in clips for row in rows for k in row) if _is_figure(name)]
+    from lvcf.evaluation.rows import NOT_FIGURES  # torch takes seconds to load
+
+    columns = dict.fromkeys(name for rows in clips for row in rows for name in row)
+    names = [name for name in columns if not name.startswith(NOT_FIGURES)]
     for name in names:
         values = np.array([_mean([float(row.get(name, math.nan)) for row in rows]) for rows in clips])
         metrics |= _figure(name if "/" in name else f"cost/{name}", values)
@@ -69,10 +73,6 @@ def mean_metrics(tables: list[Table]) -> dict[str, Any]:
         metrics |= _figure("adherence/flip_rate_from_right", of["flip, was right"])
         return metrics | _figure("adherence/confidence", of["confidence"])
     return metrics | _figure("adherence/mae", of["MAE"]) | _of_squares(clips)
-
-
-def _is_figure(name: str) -> bool:
-    return not name.startswith(NOT_FIGURES)
 
 
 def _averaged(clips: list[list[ClipRow]], heading: str) -> Values:

@@ -91,6 +91,7 @@ def _figure(points: list[Point], heading: str, truth: float | None) -> Figure:
     axes.set_ylabel(f"{heading} ({ADHERENCE[heading]}, upwards)")
     axes.margins(0.08)
     axes.grid(color="0.9", lw=0.6)
+    axes.set_axisbelow(True)
     for kind in dict.fromkeys(point.kind for point in points):
         axes.scatter([], [], color="white", edgecolors="black", marker=MARKERS[kind], label=kind)
     names.axis("off")

@@ -11,8 +11,7 @@ import numpy as np
 from lvcf.ablation.cells import Plan, derived_of, row_names, slug, sources, variants
 from lvcf.ablation.columns import COLUMNS, ClipRow, Judge, figure_of, headings_of
 from lvcf.ablation.derived import Table, best_metrics, best_of, mean_metrics
-from lvcf.evaluation.against import read_table
-from lvcf.run_folder import read_json, read_optional
+from lvcf.run_folder import read_json, read_optional, read_table
 
 Clip = tuple[str, float, float]
 """A clip's id with the edges of its target: the same question."""
