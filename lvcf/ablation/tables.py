@@ -130,7 +130,8 @@ def _print(
     for note in notes:
         console.print(Text(note))
     if differing:
-        columns = Table(title=Text(_legend(reference)))
+        console.print(Text(_legend(reference)))
+        columns = Table()
         for heading in COMPARED:
             columns.add_column(heading, overflow="fold")
         for row in differing:
