@@ -12,7 +12,7 @@ FACE_MOTION = face_motion/autoencoder face_motion/decoder face/target face/attri
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow lint weights weights-face-motion bench bench-backbones clean
+.PHONY: help install demo test test-slow lint weights weights-face-motion ablation bench bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -63,6 +63,11 @@ weights-face-motion: $(VENV)/.installed  ## train the face and motion phantoms' 
 	$(LVCF) simulate motion --out runs/data/motion_random --n 400 --seed 31 --marker random
 	@$(call train,$(FACE_MOTION))
 	$(PY) -m lvcf.models.pack runs/weights/face_motion lvcf/weights/face_motion
+
+ablation: $(VENV)/.installed  ## the paper's Tables 1 and 3 in small: 16 simulated clips a row, tables, tests and Pareto plot
+	$(LVCF) simulate echo --out runs/data/echo_quick --n 16 --seed 200
+	$(LVCF) ablate --config ablations/quick.yaml
+	@echo "table: $(CURDIR)/runs/ablation_quick/table.md"
 
 bench: $(VENV)/.installed  ## every method on 64 held-out simulated clips; the table goes to benchmarks/results (hours)
 	$(LVCF) simulate echo --out runs/data/echo_bench --n 64 --seed 200

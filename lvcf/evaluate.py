@@ -15,7 +15,7 @@ from tqdm import tqdm
 from lvcf.data.clip import SIMULATED
 from lvcf.data.simulators.truth import MakeTruth, Truth, phantom_of, read_truths
 from lvcf.errors import UserError
-from lvcf.evaluation.against import correlations, paired_tests, read_table
+from lvcf.evaluation.against import correlations, paired_tests
 from lvcf.evaluation.clip import composition, facts, in_region, lpips_key, measure_clip, read_region, way_back
 from lvcf.evaluation.rows import TRANSITION, VALIDITY, Row, summarise
 from lvcf.files import write_json, write_rows
@@ -25,7 +25,7 @@ from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import clip_frame_transformer
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer
-from lvcf.run_folder import SUFFIXES, Prediction, read_manifest, read_predictions
+from lvcf.run_folder import SUFFIXES, Prediction, read_manifest, read_predictions, read_table
 
 ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
     "ef": (echo_frame_transformer, "phantom/oracle"),

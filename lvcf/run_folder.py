@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from lvcf.errors import UserError
 Json = dict[str, Any]
 SUFFIXES = (".se", ".ci_low", ".ci_high", ".n")
 """Of a figure's key in metrics.json: standard error, ends of its 95 % interval, its clips if these are not all."""
+
+TEXTS = ("id", "status", "task", "label", "class_before", "class_after", "target")
+"""Columns of ``predictions.csv`` that are no numbers, whatever they look like."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +98,16 @@ def read_json(path: Path) -> Json:
 def read_optional(path: Path) -> Json | None:
     """A JSON file, or None if it is not there yet."""
     return read_json(path) if path.is_file() else None
+
+
+def read_table(path: Path) -> list[Json]:
+    """A ``predictions.csv``: numbers as numbers, empty cells left out.
+
+    Raises:
+        UserError: it is not there.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: not found; run lvcf evaluate {path.parent} first")
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return [{k: v if k in TEXTS else float(v) for k, v in row.items() if v != ""} for row in rows]

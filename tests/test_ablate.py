@@ -5,8 +5,13 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import os
+import shlex
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +21,11 @@ import yaml
 
 from lvcf import ablate
 from lvcf.ablate import expand, shown, slug
+from lvcf.ablation import run as running
 from lvcf.cli import main
 from lvcf.configuration import read_section
 from lvcf.errors import UserError
-from tests.helpers import fails, results, subset
+from tests.helpers import ROOT, fails, results, subset
 
 RG = {
     "class_path": "lvcf.callbacks.guidance.GradientGuidance",
@@ -144,7 +150,7 @@ def inside(monkeypatch) -> list[list[str]]:
         ran.append(command[3:])
         return SimpleNamespace(returncode=main(command[3:]))
 
-    monkeypatch.setattr(ablate.subprocess, "run", run)
+    monkeypatch.setattr(running.subprocess, "run", run)
     return ran
 
 
@@ -167,7 +173,7 @@ def check_tables(out: Path) -> None:
     assert float(rows["do nothing"]["SSIM"]) > 0.999
     assert (rows["do nothing"]["gradients"], rows["do nothing"]["steps"]) == ("0.0", "1.0")
     assert float(rows["RG"]["gradients"]) > 0
-    lines = (out / "table.md").read_text().splitlines()
+    lines = (out / "table.md").read_text().partition("\n\n")[0].splitlines()
     assert lines[0].startswith("| method | ")
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| do nothing", "| RG"]
     assert len({line.count("|") for line in lines}) == 1
@@ -211,15 +217,39 @@ def test_a_cell_that_fails_is_named_and_the_others_are_done(plan_file, inside, c
         err = capsys.readouterr().err
         assert "failed: broken one; see log.txt" in err
         assert "Traceback" not in err
-        assert list(table(out)) == ["do nothing"]
+        rows = table(out)
+        assert list(rows) == ["broken one", "do nothing"]
+        assert (rows["broken one"]["kind"], rows["do nothing"]["kind"]) == ("failed", "method")
+        told = f"failed (exit code 2), see {out / 'broken_one' / 'log.txt'}"
+        assert rows["broken one"]["problem"] == told
+        assert told in (out / "table.md").read_text()
     assert [command[0] for command in inside] == ["predict"]
+
+
+def test_a_failed_cell_that_is_put_right_is_a_failure_no_more(plan_file, inside) -> None:
+    arguments, out = ["ablate", "--config", str(plan_file)], plan_file.parent / "out"
+    write_plan(plan_file, {"do nothing": {"callbacks": [{"class_path": "lvcf.callbacks.no_such.Guidance"}]}})
+    assert main(arguments) == 1
+    write_plan(plan_file, {"do nothing": PLAN["cases"]["do nothing"]})
+    assert main(arguments) == 0
+    assert table(out)["do nothing"]["kind"] == "method"
+    assert not (out / "do_nothing" / "failed.json").exists()
 
 
 def test_only_some_cells_a_few_clips_another_folder_and_a_dry_run(plan_file, inside, capfd, tmp_path) -> None:
     arguments = ["ablate", "--config", str(plan_file)]
     assert main([*arguments, "--dry-run"]) == 0
-    assert capfd.readouterr().out.split("\n")[:2] == ["do nothing", "RG"]
-    assert "no cell 'SG'; there are do nothing, RG" in fails(capfd, [*arguments, "--only", "RG", "SG"])
+    out = plan_file.parent / "out"
+    python, told = shlex.quote(sys.executable), capfd.readouterr().out
+    assert told.splitlines() == [
+        "# do nothing",
+        f"{python} -m lvcf predict --config {out}/do_nothing/cell.yaml",
+        f"{python} -m lvcf evaluate {out}/do_nothing",
+        "# RG",
+        f"{python} -m lvcf predict --config {out}/rg/cell.yaml",
+        f"{python} -m lvcf evaluate {out}/rg",
+    ]
+    assert "'SG' is no cell of" in fails(capfd, [*arguments, "--only", "RG", "SG"])
     assert not (plan_file.parent / "out").exists()
     there = ["--only", "do nothing", "--n", "1", "--output", str(tmp_path / "else")]
     assert main([*arguments, *there]) == 0
@@ -239,7 +269,7 @@ def test_more_clips_are_made_when_more_are_asked_for(plan_file, monkeypatch) -> 
         (plan_file.parent / "out" / "rg" / "metrics.json").write_text('{"n": 2}')
         return SimpleNamespace(returncode=0)
 
-    monkeypatch.setattr(ablate.subprocess, "run", finish)
+    monkeypatch.setattr(running.subprocess, "run", finish)
     arguments = ["ablate", "--config", str(plan_file), "--only", "RG"]
     assert main([*arguments, "--n", "2"]) == 0
     assert main(arguments) == 0
@@ -262,22 +292,101 @@ def test_cases_that_would_share_a_folder_are_refused() -> None:
     assert len({slug(name) for name, _ in cells}) == len(cells)
 
 
+def test_shards_make_all_cells_and_any_of_them_prints_what_is_done(plan_file, inside) -> None:
+    arguments, out = ["ablate", "--config", str(plan_file)], plan_file.parent / "out"
+    assert main([*arguments, "--shard", "2/2"]) == 0
+    assert list(table(out)) == ["RG"]
+    assert main([*arguments, "--shard", "1/2"]) == 0
+    check_tables(out)
+    assert [command[0] for command in inside] == ["predict", "evaluate"] * 2
+
+
+def test_evaluates_options_are_passed_on_and_another_choice_is_measured_again(plan_file, inside) -> None:
+    arguments = ["ablate", "--config", str(plan_file), "--only", "do nothing"]
+    assert main(arguments) == 0
+    plan = yaml.safe_load(plan_file.read_text())
+    plan["ablate"]["evaluate"] = ["--with-model"]
+    plan_file.write_text(yaml.safe_dump(plan, sort_keys=False))
+    stamps = {p: p.stat().st_mtime_ns for p in (plan_file.parent / "out").rglob("result.json")}
+    inside.clear()
+    assert main(arguments) == 0
+    assert inside[1] == ["evaluate", str(plan_file.parent / "out" / "do_nothing"), "--with-model"]
+    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+    inside.clear()
+    assert main(arguments) == 0
+    assert inside == []
+
+
+def test_every_cell_asks_the_same_of_a_clip_and_starts_from_the_same_noise(plan_file, inside) -> None:
+    """Paired cells: guidance sees the same first estimate; another noise has the same targets and another estimate."""
+    still = copy.deepcopy(RG)
+    still["init_args"]["weight"]["init_args"]["value"] = 1e-9  # it looks, and does nothing
+    four = copy.deepcopy(RG)
+    four["init_args"]["samples"] = 4
+    cases = {"still": {"callbacks": [still]}, "four": {"callbacks": [four]}}
+    cases |= {"other": {"callbacks": [still], "noises": [1, 2]}}
+    write_plan(plan_file, cases)
+    assert main(["ablate", "--config", str(plan_file), "--n", "1"]) == 0
+    runs = {
+        name: results(plan_file.parent / "out" / name) for name in ("still", "four", "other__noise_1", "other__noise_2")
+    }
+    for clip in runs["still"]:
+        assert len({runs[name][clip]["target"]["low"] for name in runs}) == 1
+        first = {name: runs[name][clip]["trajectory"][0]["prediction"] for name in runs}
+        assert first["still"] == first["four"]
+        assert len(set(first.values())) == 3
+
+
 def crashing(verb: str) -> Any:
     """A process of ``verb`` that ends in a traceback (Python's exit code is 1 then); the other verb succeeds."""
     return lambda command, **_: SimpleNamespace(returncode=int(command[3] == verb))
 
 
 def test_a_cell_whose_evaluation_crashes_is_a_failure(plan_file, monkeypatch) -> None:
-    monkeypatch.setattr(ablate.subprocess, "run", crashing("evaluate"))
+    monkeypatch.setattr(running.subprocess, "run", crashing("evaluate"))
     assert main(["ablate", "--config", str(plan_file)]) == 1
 
 
 @pytest.mark.slow
 def test_an_ablation_in_processes_of_its_own(plan_file, tmp_path) -> None:
-    assert subprocess.run is ablate.subprocess.run
+    assert subprocess.run is running.subprocess.run
     assert main(["ablate", "--config", str(plan_file)]) == 0
     check_tables(plan_file.parent / "out")
     there = tmp_path / "else"
     assert main(["ablate", "--config", str(plan_file), "--only", "RG", "--n", "1", "--output", str(there)]) == 0
     assert table(there)["RG"]["n"] == "2"  # a whole batch
     assert "3 clips: " in (plan_file.parent / "out" / "rg" / "log.txt").read_text()
+
+
+def start(plan_file: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "lvcf", "ablate", "--config", str(plan_file)]
+    paths = os.pathsep.join(path for path in (str(ROOT), os.environ.get("PYTHONPATH")) if path)
+    return subprocess.Popen(command, start_new_session=True, env={**os.environ, "PYTHONPATH": paths})
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    while not path.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whole_group", [True, False], ids=["with its cell", "alone"])
+def test_an_ablation_that_was_killed_goes_on(plan_file, whole_group) -> None:
+    """``kill -9`` in the second cell; of the ablation alone, its cell's process lives on, and is waited for."""
+    out = plan_file.parent / "out"
+    process = start(plan_file)
+    wait_for(out / "rg" / "manifest.json", process)
+    if whole_group:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
+    first = {p: p.stat().st_mtime_ns for p in (out / "do_nothing").rglob("*") if p.is_file()}
+    assert not (out / "rg" / "metrics.json").exists()
+    again = start(plan_file)
+    assert again.wait(timeout=300) == 0
+    assert {p: p.stat().st_mtime_ns for p in first} == first
+    check_tables(out)
+    assert len(results(out / "rg")) == 3
+    assert not list((out / "rg" / "predictions").glob(".*"))

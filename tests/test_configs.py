@@ -18,6 +18,7 @@ from diffusers import AutoencoderKLLTXVideo
 from torch import nn
 
 from lvcf import ablate
+from lvcf.ablation.cells import row_names, sources
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
 from lvcf.configuration import config_folder, find_config, read_section
 from lvcf.data.clip import to_clip
@@ -68,30 +69,78 @@ def test_every_section_parses_for_its_verb(path, verb) -> None:
 
 
 ABLATIONS = sorted((config_folder() / "ablations").glob("*.yaml"))
-CELLS = [
-    (name, section)
-    for path in ABLATIONS
-    for name, section in ablate.expand(read_section(str(path), "ablate"), Path("runs/x"), 4)
-]
 
 
-@pytest.mark.parametrize(("name", "section"), CELLS, ids=lambda v: v if isinstance(v, str) else "")
-def test_every_cell_of_every_ablation_parses(name, section, tmp_path) -> None:
+def distinct_parts() -> list[Any]:
+    """Every cell of every ablation, but what several have in common once: parsing a section takes a second.
+
+    A callback is parsed by itself, so that each section holds those that are new since the one before.
+    """
+    found, seen = [], set()
+    for path in ABLATIONS:
+        for name, section in ablate.expand(ablate.read_plan(str(path)), Path("runs/x"), 4):
+            section["model"]["init_args"]["output"] = "runs/x"
+            *callbacks, _ = section["trainer"].pop("callbacks")  # the writer's method is any text
+            callbacks.append(ablate.writer("method"))
+            new = {json.dumps(callback): callback for callback in callbacks if json.dumps(callback) not in seen}
+            if new or json.dumps(section) not in seen:
+                seen |= {json.dumps(section), *new}
+                section["trainer"]["callbacks"] = list(new.values())
+                found.append(pytest.param(section, id=f"{path.stem}: {name}"))
+    return found
+
+
+@pytest.mark.parametrize("section", distinct_parts())
+def test_every_cell_of_every_ablation_parses(section, tmp_path) -> None:
     (tmp_path / "cell.yaml").write_text(yaml.safe_dump({"predict": section}))
     config = parse(["predict", "--config", str(tmp_path / "cell.yaml")])
-    assert config.model.init_args.output == Path("runs/x") / ablate.slug(name)
-    assert config.trainer.callbacks[-1].class_path == "lvcf.callbacks.writer.PredictionWriter"
+    assert config.model.init_args.prompt == section["model"]["init_args"]["prompt"]
+    classes = [callback["class_path"] for callback in section["trainer"]["callbacks"]]
+    assert [callback.class_path for callback in config.trainer.callbacks or []] == classes
+
+
+def test_every_cell_writes_into_its_own_folder() -> None:
+    for path in ABLATIONS:
+        for name, section in ablate.expand(ablate.read_plan(str(path)), Path("runs/x"), None):
+            assert section["model"]["init_args"]["output"] == f"runs/x/{ablate.slug(name)}"
+            assert section["trainer"]["callbacks"][-1]["class_path"] == "lvcf.callbacks.writer.PredictionWriter"
 
 
 def test_cells_of_an_ablation_have_folders_of_their_own() -> None:
     for path in ABLATIONS:
-        cells = ablate.expand(read_section(str(path), "ablate"), Path("runs/x"), None)
+        cells = ablate.expand(ablate.read_plan(str(path)), Path("runs/x"), None)
         assert len({ablate.slug(name) for name, _ in cells}) == len(cells)
+
+
+def test_the_papers_tables_and_the_sweeps_are_there_and_every_cell_of_one_has_the_same_seed() -> None:
+    tables = {
+        f"table{number}" for number in ("1_echonet", "2_ferv39k", "3_echonet", "1_phantom", "2_face", "3_phantom")
+    }
+    sweeps = {"lambda_alpha", "smoothgrad", "strength", "steps", "mspr", "quick"}
+    assert tables | sweeps <= {path.stem for path in ABLATIONS}
+    for path in ABLATIONS:
+        cells = ablate.expand(ablate.read_plan(str(path)), Path("runs/x"), None)
+        assert len({section["model"]["init_args"]["seed"] for _, section in cells}) == 1
+        assert len({section["seed_everything"] for _, section in cells}) == 1
+
+
+@pytest.mark.parametrize("name", ["table1_echonet", "table1_phantom", "quick"])
+def test_table_1_has_all_six_rows_and_r23_asks_no_target_model(name) -> None:
+    plan = ablate.read_plan(f"ablations/{name}.yaml")
+    rows = row_names(plan)
+    assert {"R23", "R23*"} <= set(rows)
+    assert {row.partition(",")[0] for row in rows} >= {"RG", "SG", "SGA", "full"}
+    assert sources(plan, "R23") == sources(plan, "R23*") == [f"prompt only, noise {noise}" for noise in (1, 2, 3)]
+    cells = dict(ablate.expand(plan, Path("runs/x"), None))
+    for source in sources(plan, "R23"):
+        section = cells[source]
+        assert section["trainer"]["callbacks"] == [ablate.writer("prompt only")]
+        assert section["model"]["init_args"]["prompt"] == "target"
 
 
 def test_the_way_back_starts_from_a_cell_that_comes_before_it() -> None:
     """'full, back again' reads the folder that 'full, target' writes with the shipped output."""
-    plan = read_section("ablations/phantom.yaml", "ablate")
+    plan = ablate.read_plan("ablations/phantom.yaml")
     cells = ablate.expand(plan, Path(plan["output"]), None)
     folders = [section["model"]["init_args"]["output"] for _, section in cells]
     back = dict(cells)["full, back again"]

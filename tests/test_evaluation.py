@@ -14,7 +14,7 @@ from PIL import Image
 from torchmetrics.functional import concordance_corrcoef
 
 from lvcf.cli import main
-from lvcf.evaluation.against import correlations, paired_tests, read_table
+from lvcf.evaluation.against import correlations, paired_tests
 from lvcf.evaluation.clip import clips_of, composition
 from lvcf.evaluation.model import load_target_model
 from lvcf.evaluation.rows import summarise
@@ -22,7 +22,7 @@ from lvcf.evaluation.sets import realism, split
 from lvcf.metrics.realism import frechet_distance
 from lvcf.metrics.statistics import mean_interval, share_interval
 from lvcf.metrics.transition import area
-from lvcf.run_folder import SUFFIXES, Prediction, read_predictions
+from lvcf.run_folder import SUFFIXES, Prediction, read_predictions, read_table
 from tests.helpers import fails, predict_arguments, results, subset
 
 

@@ -205,10 +205,11 @@ def fingerprint(configuration: str) -> str:
     if not configuration:
         return ""
     content = yaml.safe_load(configuration)
-    content["model"]["init_args"].pop("output")
+    model = content["model"]
+    model["init_args"] = {k: v for k, v in model["init_args"].items() if k != "output" and v is not None}
     content["data"].get("init_args", {}).pop("num_workers", None)
     trainer = {key: content["trainer"].get(key) for key in ("callbacks", "precision")}
-    kept = {"model": content["model"], "data": content["data"], "trainer": trainer}
+    kept = {"model": model, "data": content["data"], "trainer": trainer}
     return hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

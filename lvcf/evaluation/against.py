@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,22 +15,6 @@ from lvcf.run_folder import Prediction
 
 LEFT_OUT = ("cost/", "composition/", "reversibility/")
 """Beginnings of the figures that are not tested: costs always differ, the others ask for runs of their own."""
-
-TEXTS = ("id", "status", "task", "label", "class_before", "class_after", "target")
-"""Columns of ``predictions.csv`` that are no numbers, whatever they look like."""
-
-
-def read_table(path: Path) -> list[Row]:
-    """A ``predictions.csv``: numbers as numbers, empty cells left out.
-
-    Raises:
-        UserError: it is not there.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: not found; run lvcf evaluate {path.parent} first")
-    with path.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{k: v if k in TEXTS else float(v) for k, v in row.items() if v != ""} for row in rows]
 
 
 def paired_tests(ours: list[Row], theirs: list[Row]) -> list[Row]:

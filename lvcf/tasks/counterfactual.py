@@ -74,6 +74,7 @@ class CounterfactualTask(LightningModule):
         decode: ``plain`` d_cf, or ``residual`` x + d_cf - d_ref.
         tolerance: how far from the target counts as reached, in M's unit.
         seed: of the clips' own noise, together with their ids.
+        noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class CounterfactualTask(LightningModule):
         decode: Decode = "plain",
         tolerance: float = 1.0,
         seed: int = 0,
+        noise_seed: int | None = None,
     ) -> None:
         super().__init__()
         if steps < 1:
@@ -106,7 +108,7 @@ class CounterfactualTask(LightningModule):
         self.inversion_prompt = inversion_prompt
         self.guidance_scale, self.steps, self.strength = guidance_scale, steps, strength
         self.inversion, self.solver, self.decode = inversion, solver, decode
-        self.tolerance, self.seed = tolerance, seed
+        self.tolerance, self.seed, self.noise_seed = tolerance, seed, noise_seed
         self.configuration = ""  # the command line's whole configuration, for the run's folder
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Edit]:
@@ -163,7 +165,8 @@ class CounterfactualTask(LightningModule):
             "decode",
             "prompt_template",
         )
-        return {name: getattr(self, name) for name in names}
+        other_noise = {} if self.noise_seed is None else {"noise_seed": self.noise_seed}
+        return {name: getattr(self, name) for name in names} | other_noise
 
     def judge(self, video: Tensor) -> Tensor:
         """M's output for clips in [-1, 1], in full precision."""
@@ -181,6 +184,8 @@ class CounterfactualTask(LightningModule):
         video, ids = batch["video"], batch["id"]
         generators = [sample_generator(self.seed, name) for name in ids]
         goal, edges = self._goal(before, batch["label"], generators)
+        if self.noise_seed is not None:
+            generators = [sample_generator(self.noise_seed, name) for name in ids]
         with full_precision(video.device):
             z_ref = self.backbone.encode(video)
             reconstruction = self.backbone.decode(z_ref, video.shape[2])

@@ -1,0 +1,202 @@
+"""The cells of an ablation: its cases and its grid, for every prompt and noise, as whole ``predict`` sections."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lvcf.ablation.grid import put
+from lvcf.configuration import read_section
+from lvcf.errors import UserError, nearest
+
+Plan = dict[str, Any]
+"""What :func:`lvcf.ablation.plan.read_plan` gives."""
+Cell = tuple[str, dict[str, Any]]
+"""A name and a whole ``predict`` section."""
+
+WRITER = "lvcf.callbacks.writer.PredictionWriter"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One cell before it is written out.
+
+    Attributes:
+        name: the table's.
+        case: the row's name without prompt and noise.
+        prompt: neutral or target.
+        noise: ``noise_seed`` of a case with several noises.
+        changes: the case's entry.
+        point: values by dotted key, of a grid's cell.
+    """
+
+    name: str
+    case: str
+    prompt: str
+    noise: int | None
+    changes: dict[str, Any]
+    point: dict[str, Any]
+
+
+def refuse_unknown(found: Iterable[str], known: Sequence[str], what: str) -> None:
+    """Refuse the first of ``found`` that is not known.
+
+    Raises:
+        UserError: with the nearest known word, or all of them.
+    """
+    for word in found:
+        if word not in known:
+            near = nearest(str(word), known)
+            fix = f"did you mean '{near}'?" if near else f"there are {', '.join(known)}"
+            raise UserError(f"'{word}' is no {what}; {fix}")
+
+
+def cases_of(plan: Plan) -> dict[str, dict[str, Any]]:
+    """The named rows; there may be none."""
+    return plan.get("cases") or {}
+
+
+def derived_of(plan: Plan) -> dict[str, dict[str, str]]:
+    """The rows made from others, by their names; there may be none."""
+    return plan.get("derived") or {}
+
+
+def grid_of(plan: Plan) -> dict[str, list[Any]]:
+    """Values by dotted key; there may be none."""
+    return plan.get("grid") or {}
+
+
+def points(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Every combination of the grid's values; none without a grid."""
+    grid = grid_of(plan)
+    if grid:
+        for values in itertools.product(*grid.values()):
+            yield dict(zip(grid, values, strict=True))
+
+
+def variants(plan: Plan) -> list[Variant]:
+    """Cases, then grid points, each for every prompt it names and every noise."""
+    found = []
+    rows: list[tuple[str, dict[str, Any], dict[str, Any]]] = [(case, e, {}) for case, e in cases_of(plan).items()]
+    rows += [(label(point), {}, point) for point in points(plan)]
+    for case, changes, point in rows:
+        prompts = changes.get("prompts", plan["prompts"])
+        for prompt in prompts:
+            for noise in changes.get("noises", [None]):
+                name = f"{case}, {prompt}" if len(prompts) > 1 else case
+                name += "" if noise is None else f", noise {noise}"
+                found.append(Variant(name, case, prompt, noise, changes, point))
+    return found
+
+
+def label(point: dict[str, Any]) -> str:
+    """A grid cell's name: ``lambda_max=0.1, alpha=4``; whole keys where two would read the same."""
+    short = [key.rpartition(".")[2] for key in point]
+    names = list(point) if len(set(short)) < len(short) else short
+    values = [value if isinstance(value, str) else json.dumps(value) for value in point.values()]
+    return ", ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
+
+
+def sources(plan: Plan, derived: str) -> list[str]:
+    """The cells a derived row is made from: those of one case, one per noise.
+
+    Raises:
+        UserError: there is no such case, or it differs in more than the noise.
+    """
+    (case,) = derived_of(plan)[derived].values()
+    refuse_unknown([case], list(cases_of(plan)), f"case, as derived '{derived}' says")
+    found = [variant for variant in variants(plan) if variant.case == case]
+    if len({variant.prompt for variant in found}) > 1 or len(found) < 2:
+        raise UserError(f"derived '{derived}': give the case '{case}' one prompt and 'noises:', such as [1, 2, 3]")
+    return [variant.name for variant in found]
+
+
+def row_names(plan: Plan) -> list[str]:
+    """All rows in the table's order: a derived row follows the cells that it is made from."""
+    after: dict[str, list[str]] = {}
+    for row in derived_of(plan):
+        after.setdefault(sources(plan, row)[-1], []).append(row)
+    return [name for variant in variants(plan) for name in (variant.name, *after.get(variant.name, []))]
+
+
+def reference(plan: Plan) -> str:
+    """The row that the others are tested against: the plan's, else the last one of the case ``full``, else the last."""
+    named: str | None = plan.get("reference")
+    full = [variant.name for variant in variants(plan) if variant.case == "full"]
+    return named or [*row_names(plan), *full][-1]
+
+
+def expand(plan: Plan, output: Path, n: int | None) -> list[Cell]:
+    """Every cell as a whole ``predict`` section; ``{output}`` stands for the output folder.
+
+    Args:
+        plan: what :func:`read_plan` gave.
+        output: the cells' folders go below it.
+        n: clips per cell instead of all, rounded up to whole batches.
+
+    Raises:
+        UserError: two cells would share a folder, or the grid names no argument.
+    """
+    base = read_section(plan["base"], "predict")
+    cells = [(variant.name, _section(base, plan, variant, output, n)) for variant in variants(plan)]
+    folders = [slug(name) for name, _ in cells]
+    shared = [name for name, _ in cells if folders.count(slug(name)) > 1]
+    if shared:
+        raise UserError(f"cells '{shared[0]}' and '{shared[1]}' would share the folder {slug(shared[0])}; rename one")
+    return cells
+
+
+def _section(base: dict[str, Any], plan: Plan, variant: Variant, output: Path, n: int | None) -> dict[str, Any]:
+    changes, noise = variant.changes, {} if variant.noise is None else {"noise_seed": variant.noise}
+    model = {**base["model"]["init_args"], **plan.get("model", {}), **changes.get("model", {}), **noise}
+    model |= {"prompt": variant.prompt, "output": str(output / slug(variant.name))}
+    own = [callback for callback in base["trainer"]["callbacks"] if callback["class_path"] != WRITER]
+    trainer = {**base["trainer"], "callbacks": [*changes.get("callbacks", own), writer(variant.case)]}
+    data = changes.get("data", plan.get("data", base["data"]))
+    if n is not None:
+        trainer["limit_predict_batches"] = -(-n // data["init_args"]["batch_size"])
+    section = {**base, "model": {**base["model"], "init_args": model}, "data": data, "trainer": trainer}
+    copied: dict[str, Any] = json.loads(json.dumps(section).replace("{output}", str(output)))
+    for key, value in variant.point.items():
+        put(copied, key, value)
+    return copied
+
+
+def writer(method: str) -> dict[str, Any]:
+    """The prediction writer's entry."""
+    return {"class_path": WRITER, "init_args": {"method": method}}
+
+
+def slug(name: str) -> str:
+    """A cell's folder name."""
+    return "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
+
+
+def shard(cells: list[Cell], text: str) -> list[Cell]:
+    """The cells of one job of an array, ``i/n`` with i from 1; a cell that reads another's folder goes where that goes.
+
+    Raises:
+        UserError: ``text`` is no such pair.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    i, n = (int(part) for part in found.groups()) if found else (0, 0)
+    if not 1 <= i <= n:
+        raise UserError(f"--shard {text}: write i/n with i from 1 to n, such as 1/4")
+    first = _first_cells(cells)
+    order = list(dict.fromkeys(first))
+    return [cell for cell, start in zip(cells, first, strict=True) if order.index(start) % n == i - 1]
+
+
+def _first_cells(cells: list[Cell]) -> list[int]:
+    """For every cell the number of the one that its clips come from in the end, which mostly is itself."""
+    first: list[int] = []
+    folders = [json.dumps(section["model"]["init_args"]["output"]) for _, section in cells]
+    for i, (_, section) in enumerate(cells):
+        data = json.dumps(section["data"])
+        first.append(next((first[j] for j in range(i) if folders[j] in data), i))
+    return first
