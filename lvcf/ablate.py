@@ -17,6 +17,7 @@ from rich.table import Table
 from lvcf.configuration import read_section
 from lvcf.errors import UserError
 from lvcf.files import write_rows
+from lvcf.wandb_runs.verbs import evaluate_options, log_comparison, with_logger
 
 COLUMNS = {
     "R2": "adherence/r2",
@@ -58,6 +59,8 @@ def main(args: list[str]) -> int:
     parser.add_argument("--only", nargs="*", help="names of the cells to run; the table shows all that are done")
     parser.add_argument("--output", type=Path, help="folder instead of the configuration's")
     parser.add_argument("--dry-run", action="store_true", help="print the cells and stop")
+    parser.add_argument("--logger", choices=["wandb"], help="log every cell and the table to W&B, in one group")
+    parser.add_argument("--log-ids", action="store_true", help="log the clips' names instead of hashes of them")
     options = parser.parse_args(args)
     plan = read_section(options.config, "ablate")
     output = options.output or Path(plan.get("output", "runs/ablation"))
@@ -70,9 +73,13 @@ def main(args: list[str]) -> int:
     if options.dry_run:
         print("\n".join(name for name, _ in chosen))
         return 0
+    if options.logger:
+        chosen = with_logger(chosen, output, hash_ids=not options.log_ids)
     failed = [name for name, section in chosen if not run_cell(name, section, output)]
     rows = [row for name, _ in cells if (row := read_row(name, output))]
     write_tables(rows, output)
+    if options.logger:
+        log_comparison(rows, output, plan)
     if failed:
         print(f"failed: {', '.join(failed)}; see log.txt in their folders below {output}", file=sys.stderr)
     return int(bool(failed))
@@ -129,7 +136,7 @@ def run_cell(name: str, section: dict[str, Any], output: Path) -> bool:
     (folder / "metrics.json").unlink(missing_ok=True)
     print(f"ablate: {name}", flush=True)
     with (folder / "log.txt").open("a") as log:
-        for verb in (["predict", "--config", str(cell)], ["evaluate", str(folder)]):
+        for verb in (["predict", "--config", str(cell)], ["evaluate", str(folder), *evaluate_options(section)]):
             code = subprocess.run([sys.executable, "-m", "lvcf", *verb], stdout=log, stderr=log, check=False).returncode
             if code not in (0, 1):
                 return False
