@@ -26,7 +26,7 @@ from lvcf.configuration import read_section
 from lvcf.errors import UserError, cause_of
 from lvcf.run_folder import read_predictions
 from lvcf.tasks.counterfactual import CounterfactualTask
-from lvcf.tracking import complete
+from lvcf.tracking import check_loggers, complete
 
 QUIET = (
     r".*LightningCLI's args parameter.*",
@@ -58,6 +58,8 @@ class LvcfCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Make the objects; refuse a precision that the device lacks before anything is computed."""
         super().instantiate_classes()
+        if self.subcommand == "predict":
+            check_loggers(self.trainer.loggers)
         if self.trainer.loggers:
             self.trainer.callbacks.append(RunTracking(yaml.safe_load(self._written())))  # type: ignore[attr-defined]
         check_precision(str(self.trainer.precision), self.trainer.strategy.root_device)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from lvcf.errors import UserError
 from lvcf.wandb_runs.names import Place
 from lvcf.wandb_runs.start import default_project, mode, settings
 
@@ -85,3 +86,16 @@ def complete(logger: Any, verb: str, output: Path | None) -> None:
             known = {"name": name, "group": name, "job_type": verb, "save_dir": output if verb == "predict" else None}
             for key, value in known.items():
                 entry.init_args[key] = entry.init_args[key] or value
+
+
+def check_loggers(loggers: list[Logger]) -> None:
+    """Before predict's loggers begin their runs.
+
+    Raises:
+        UserError: one would log to W&B under the clips' names without having been asked to.
+    """
+    if any(isinstance(logger, WandbLogger) and not isinstance(logger, RunLogger) for logger in loggers):
+        raise UserError(
+            "trainer.logger WandbLogger: it would log the clips' names; choose lvcf.tracking.wandb_logger, and its "
+            "hash_ids=false if the names may be logged"
+        )

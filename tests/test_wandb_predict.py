@@ -39,7 +39,8 @@ def command(tmp_path_factory, echo_root, backbone_folder, target_folder) -> list
     data = subset(echo_root, tmp_path_factory.mktemp("few") / "set", 3)
     (data / "Factors.csv").unlink()
     sorted((data / "Videos").iterdir())[-1].write_bytes(b"no video")
-    return predict_arguments(data, backbone_folder, target_folder, tmp_path_factory.mktemp("runs") / "tried")
+    quick = "--trainer.callbacks.GradientGuidance.samples=1"
+    return predict_arguments(data, backbone_folder, target_folder, tmp_path_factory.mktemp("runs") / "tried", quick)
 
 
 @pytest.fixture(scope="module")

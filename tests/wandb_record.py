@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,8 @@ def records(path: Path) -> Iterator[Any]:
         _, length, kind = struct.unpack("<IHB", content[place : place + HEAD])
         pieces = (pieces if kind in (MIDDLE, LAST) else b"") + content[place + HEAD : place + HEAD + length]
         place += HEAD + length
+        if place > len(content):
+            return  # the client is still writing
         if kind in (FULL, LAST):
             record = wandb_internal_pb2.Record()
             record.ParseFromString(pieces)
@@ -43,8 +46,14 @@ class Written:
 
     @cached_property
     def records(self) -> list[Any]:
+        """The client's own process closes the file soon after the run has ended."""
         (path,) = self.folder.glob("run-*.wandb")
-        return list(records(path))
+        for _ in range(100):
+            found = list(records(path))
+            if any(r.WhichOneof("record_type") == "exit" for r in found):
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"{path}: the run has not ended")
 
     @property
     def run(self) -> Any:
@@ -91,13 +100,12 @@ class Written:
         return [(name, self.folder / "files" / name) for name in files] + entries
 
     def table(self, key: str) -> list[dict[str, Any]]:
-        """A logged table's rows."""
-        (path,) = (self.folder / "files" / "media" / "table").glob(f"{key}_*.table.json")
-        content = json.loads(path.read_text())
+        """A logged table's rows; media as the client describes them."""
+        content = json.loads(self.media(f"{key}.table.json").read_text())
         return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
 
     def media(self, name: str) -> Path:
-        """The file behind a path in a table."""
+        """The local file that would be uploaded under a name."""
         return dict(self.uploads)[name]
 
 

@@ -6,10 +6,8 @@ from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import WandbLogger
 
 from lvcf.data.clip import safe_name
-from lvcf.errors import UserError
 from lvcf.evaluation.clip import facts
 from lvcf.evaluation.rows import summarise
 from lvcf.run_folder import read_predictions
@@ -32,18 +30,9 @@ class RunTracking(Callback):
         self.configuration = configuration
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Log a training's configuration; predict's waits until the clips' names are known.
-
-        Raises:
-            UserError: predict would log to W&B under the clips' names without having been asked to.
-        """
+        """Log a training's configuration; predict's waits until the clips' names are known."""
         if stage != "predict":
             self._log_configuration(trainer, [])
-        elif any(isinstance(logger, WandbLogger) and not isinstance(logger, RunLogger) for logger in trainer.loggers):
-            raise UserError(
-                "trainer.logger WandbLogger: it would log the clips' names; choose lvcf.tracking.wandb_logger, and its "
-                "hash_ids=false if the names may be logged"
-            )
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the configuration; keep with the run folder where it is logged."""

@@ -24,8 +24,7 @@ Cell = tuple[str, dict[str, Any]]
 def log_evaluation(folder: Path, metrics: dict[str, Any], rows: Sequence[dict[str, Any]], hash_ids: bool) -> None:
     """A run of job type ``evaluate`` in the group of the run folder: configuration, metrics, clips with their SSIM.
 
-    A run of its own, since an offline run cannot be resumed: the client writes a second record of the same id, and
-    ``wandb sync`` takes the first.
+    A run of its own and not predict's resumed: offline that would be two records, which only a sync of both makes one.
     """
     name = folder.resolve().name
     place = recall(folder) or Place(default_project(), name, name, hash_ids, "")
