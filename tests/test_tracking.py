@@ -7,6 +7,7 @@ import yaml
 from jsonargparse import Namespace
 
 from lvcf.cli import main
+from lvcf.configuration import config_folder
 from lvcf.tracking import complete, wandb_logger
 from lvcf.wandb_runs import start
 from tests.helpers import parse
@@ -115,3 +116,9 @@ def test_a_training_logs_its_configuration_without_paths_and_its_losses(tmp_path
     assert one.config["model"]["init_args"]["network"]["init_args"]["channels"] == [8, 8, 16]
     assert str(echo_root) not in yaml.safe_dump(one.config)
     assert [row["trainer/global_step"] for row in one.history if "train/loss" in row] == [0, 1]
+
+
+def test_no_shipped_configuration_asks_for_wandb() -> None:
+    """With an account it would upload what nobody asked it to; a sweep is W&B's own."""
+    asking = {p for p in config_folder().rglob("*.yaml") if "wandb" in p.read_text()}
+    assert {p.parent.name for p in asking} == {"sweeps"}
