@@ -49,7 +49,7 @@ class LvcfCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Set the threads before any model runs; complete W&B loggers."""
         config = self.config[self.subcommand]
-        complete(config.trainer.logger, self.subcommand, config.model.init_args.get("output"))
+        complete(config.trainer.logger, str(self.subcommand), config.model.init_args.get("output"))
         threads = config.threads
         if threads is not None:
             torch.set_num_threads(threads)
@@ -71,7 +71,8 @@ class LvcfCLI(LightningCLI):
 
     def _written(self) -> str:
         """The verb's whole configuration as YAML."""
-        return self._parser(self.subcommand).dump(self.config[self.subcommand])
+        text: str = self._parser(self.subcommand).dump(self.config[self.subcommand])
+        return text
 
 
 def run(verb: str, arguments: list[str]) -> int:
