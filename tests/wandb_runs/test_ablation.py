@@ -43,7 +43,7 @@ def plan_file(tmp_path, monkeypatch, echo_root, backbone_folder, target_folder) 
         "prompts": ["neutral"],
         "cases": cases,
     }
-    (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"ablate": plan}))
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"ablate": {**plan, "cases": cases}}))
     return tmp_path / "plan.yaml"
 
 
