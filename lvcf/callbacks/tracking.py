@@ -56,8 +56,9 @@ class RunTracking(Callback):
 
     def _log_configuration(self, trainer: Trainer, clips: list[str]) -> None:
         for logger in trainer.loggers:
-            hidden = isinstance(logger, RunLogger)
-            content = logger.place.configuration(self.configuration, clips) if hidden else self.configuration
+            content = self.configuration
+            if isinstance(logger, RunLogger):
+                content = logger.place.configuration(content, clips)
             logger.log_hyperparams(content)
 
 

@@ -11,8 +11,8 @@ from lvcf.wandb_runs.names import Place
 if TYPE_CHECKING:
     import wandb
 
-COLUMNS = ["id", "panel", "mask", "target", "before", "after", "SSIM", "status"]
-STEPS = ["id", "step", "t", "weight", "loss", "prediction"]
+COLUMNS: list[str | int] = ["id", "panel", "mask", "target", "before", "after", "SSIM", "status"]
+STEPS: list[str | int] = ["id", "step", "t", "weight", "loss", "prediction"]
 REGION = {0: "kept", 1: "edited"}
 
 
@@ -69,5 +69,5 @@ def _mask(prediction: Prediction) -> wandb.Image:
     return wandb.Image(
         prediction.counterfactual()[frame],
         masks={"edit": {"mask_data": mask[frame].astype("uint8"), "class_labels": REGION}},
-        classes=wandb.Classes([{"id": key, "name": name} for key, name in REGION.items()]),
+        classes=[{"id": key, "name": name} for key, name in REGION.items()],
     )

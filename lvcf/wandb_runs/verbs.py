@@ -44,9 +44,9 @@ def with_logger(cells: Sequence[Cell], output: Path, hash_ids: bool) -> list[Cel
     shared = remember(output, Place(default_project(), group, group, hash_ids, ""))
     logged = []
     for name, section in copy.deepcopy(list(cells)):
-        arguments = {"project": shared.project, "group": group, "name": name, "hash_ids": hash_ids}
+        place = remember(Path(section["model"]["init_args"]["output"]), replace(shared, name=name))
+        arguments = {"project": place.project, "group": group, "name": name, "hash_ids": hash_ids}
         section["trainer"]["logger"] = {"class_path": LOGGER, "init_args": arguments}
-        remember(Path(section["model"]["init_args"]["output"]), Place(**arguments, salt=shared.salt))
         logged.append((name, section))
     return logged
 
@@ -73,10 +73,10 @@ def log_comparison(rows: Sequence[dict[str, Any]], output: Path, plan: dict[str,
     if place is None or not rows:
         return
     clips = {name for path in output.glob("*/manifest.json") for name in json.loads(path.read_text())["ids"]}
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    columns: list[str | int] = list(dict.fromkeys(key for row in rows for key in row))
     # a figure may be a number in one row and the reason why there is none in the next
     table = wandb.Table(
-        columns=columns, data=[[row.get(key) for key in columns] for row in rows], allow_mixed_types=True
+        columns=columns, data=[[row.get(str(key)) for key in columns] for row in rows], allow_mixed_types=True
     )
     text = html.escape((output / "table.md").read_text())
     with start(place, "ablate", output, place.configuration(plan, clips)) as run:
