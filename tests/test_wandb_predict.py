@@ -178,12 +178,7 @@ def test_lightnings_own_wandb_logger_is_refused_since_it_would_log_names(command
     assert not written(tmp_path)
 
 
-def test_without_a_logger_nothing_of_wandb_is_there(command, tmp_path) -> None:
-    assert main([*command, f"--model.output={tmp_path / 'run'}", "--model.steps=1"]) == 1
-    assert not list(tmp_path.rglob("*wandb*"))
-
-
-def test_the_csv_logger_gets_configuration_and_figures(command, run, tmp_path) -> None:
+def test_the_csv_logger_gets_configuration_and_figures_and_wandb_is_not_begun(command, run, tmp_path) -> None:
     arguments = [*command, f"--model.output={tmp_path / 'run'}", "--model.steps=1", "--trainer.logger=CSVLogger"]
     assert main([*arguments, f"--trainer.logger.save_dir={tmp_path / 'logs'}"]) == 1
     (table,) = tmp_path.rglob("metrics.csv")
@@ -198,6 +193,7 @@ def test_the_csv_logger_gets_configuration_and_figures(command, run, tmp_path) -
     assert float(logged["adherence/mae"]) == pytest.approx(np.mean(errors), rel=1e-4)
     (kept,) = tmp_path.rglob("hparams.yaml")
     assert yaml.safe_load(kept.read_text())["model"]["init_args"]["steps"] == 1
+    assert not list(tmp_path.rglob("*wandb*"))
 
 
 def test_tensorboard_gets_figures(command, tmp_path) -> None:
