@@ -6,12 +6,14 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from lvcf.ablation.cells import Cell, Plan, expand, reference, refuse_unknown, shard, slug, writer
 from lvcf.ablation.columns import COLUMNS, shown
 from lvcf.ablation.plan import read_plan
 from lvcf.ablation.run import commands, locked, run_cell
 from lvcf.errors import UserError
+from lvcf.wandb_runs.verbs import evaluate_options, log_comparison, with_logger
 
 __all__ = ["COLUMNS", "Cell", "expand", "main", "read_plan", "shown", "slug", "write_results", "writer"]
 
@@ -32,8 +34,12 @@ def main(args: list[str]) -> int:
             lines = [shlex.join(command) for command in commands(output / slug(name), evaluation)]
             print(f"# {name}", *lines, sep="\n")
         return 0
-    failed = [cell[0] for cell in chosen if not run_cell(cell, output, evaluation)]
-    write_results(plan, output)
+    if options.logger:
+        chosen = with_logger(chosen, output, hash_ids=not options.log_ids)
+    failed = [cell[0] for cell in chosen if not run_cell(cell, output, [*evaluation, *evaluate_options(cell[1])])]
+    rows = write_results(plan, output)
+    if options.logger:
+        log_comparison(rows, output, plan)
     if failed:
         print(f"failed: {', '.join(failed)}; see log.txt in their folders below {output}", file=sys.stderr)
     return int(bool(failed))
@@ -47,6 +53,8 @@ def _parse(args: list[str]) -> argparse.Namespace:
     parser.add_argument("--shard", metavar="i/n", help="the i-th of n parts of the cells, i from 1: for job arrays")
     parser.add_argument("--output", type=Path, help="folder instead of the configuration's")
     parser.add_argument("--dry-run", action="store_true", help="print the cells' commands and stop")
+    parser.add_argument("--logger", choices=["wandb"], help="log every cell and the table to W&B, in one group")
+    parser.add_argument("--log-ids", action="store_true", help="log the clips' names instead of hashes of them")
     return parser.parse_args(args)
 
 
@@ -62,11 +70,11 @@ def choose(cells: list[Cell], options: argparse.Namespace) -> list[Cell]:
     return shard(cells, options.shard) if options.shard is not None else cells
 
 
-def write_results(plan: Plan, output: Path) -> None:
-    """The tables and plots of what is done so far, whoever made it."""
+def write_results(plan: Plan, output: Path) -> list[dict[str, Any]]:
+    """The tables and plots of what is done so far, whoever made it; returns the rows of ``table.csv``."""
     from lvcf.ablation.results import gather  # scipy and matplotlib take seconds to load
     from lvcf.ablation.tables import write_tables
 
     output.mkdir(parents=True, exist_ok=True)
     with locked(output / ".lock"):  # another shard may be writing them
-        write_tables(gather(plan, output), reference(plan), output)
+        return write_tables(gather(plan, output), reference(plan), output)

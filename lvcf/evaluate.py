@@ -26,6 +26,7 @@ from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import clip_frame_transformer
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer
 from lvcf.run_folder import SUFFIXES, Prediction, read_manifest, read_predictions, read_table
+from lvcf.wandb_runs.verbs import log_evaluation
 
 ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
     "ef": (echo_frame_transformer, "phantom/oracle"),
@@ -55,9 +56,13 @@ def main(args: list[str]) -> int:
         "--against", type=Path, metavar="RUN", help="an evaluated run on the same clips to test against"
     )
     parser.add_argument("--lpips", type=Path, metavar="FOLDER", help="where LPIPS' weights lie if not in torch's cache")
+    parser.add_argument("--logger", choices=["wandb"], help="log configuration, metrics and clips to W&B as well")
+    parser.add_argument("--log-ids", action="store_true", help="log the clips' names instead of hashes of them")
     options = parser.parse_args(args)
     metrics, rows = evaluate(options.run, options)
     print_metrics(metrics, options.run)
+    if options.logger:
+        log_evaluation(options.run, metrics, rows, hash_ids=not options.log_ids)
     return int(any(row["status"] == "failed" for row in rows))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from argparse import ArgumentError
@@ -20,10 +21,12 @@ import lvcf.datamodules.ferv39k
 import lvcf.datamodules.predictions
 import lvcf.datamodules.ssv2
 import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
+from lvcf.callbacks.tracking import RunTracking
 from lvcf.configuration import read_section
 from lvcf.errors import UserError, cause_of
 from lvcf.run_folder import read_predictions
 from lvcf.tasks.counterfactual import CounterfactualTask
+from lvcf.tracking import check_loggers, complete
 
 QUIET = (
     r".*LightningCLI's args parameter.*",
@@ -32,6 +35,8 @@ QUIET = (
     r".*Cannot dispatch to fused implementation.*",
 )
 """Warnings of the libraries that a user can do nothing about."""
+CALLBACK = re.compile(r"--trainer\.callbacks\.[A-Z]\w*(\.\w+)+=.*")
+"""One argument of one callback of the configuration; the parser itself knows only the list's last one."""
 
 
 class LvcfCLI(LightningCLI):
@@ -42,8 +47,10 @@ class LvcfCLI(LightningCLI):
         parser.add_argument("--threads", type=int | None, default=None, help="CPU threads of one process")
 
     def before_instantiate_classes(self) -> None:
-        """Set the threads before any model runs."""
-        threads = self.config[self.subcommand].threads
+        """Set the threads before any model runs; complete W&B loggers."""
+        config = self.config[self.subcommand]
+        complete(config.trainer.logger, str(self.subcommand), config.model.init_args.get("output"))
+        threads = config.threads
         if threads is not None:
             torch.set_num_threads(threads)
             os.environ["OMP_NUM_THREADS"] = str(threads)  # else the launcher of several processes sets another number
@@ -51,12 +58,21 @@ class LvcfCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         """Make the objects; refuse a precision that the device lacks before anything is computed."""
         super().instantiate_classes()
+        if self.subcommand == "predict":
+            check_loggers(self.trainer.loggers)
+        if self.trainer.loggers:
+            self.trainer.callbacks.append(RunTracking(yaml.safe_load(self._written())))  # type: ignore[attr-defined]
         check_precision(str(self.trainer.precision), self.trainer.strategy.root_device)
 
     def before_predict(self) -> None:
         """Hand the whole configuration to the task, whose writer keeps it with the run."""
         if isinstance(self.model, CounterfactualTask):
-            self.model.configuration = self._parser(self.subcommand).dump(self.config[self.subcommand])
+            self.model.configuration = self._written()
+
+    def _written(self) -> str:
+        """The verb's whole configuration as YAML."""
+        text: str = self._parser(self.subcommand).dump(self.config[self.subcommand])
+        return text
 
 
 def run(verb: str, arguments: list[str]) -> int:
@@ -110,16 +126,41 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def with_sections(verb: str, arguments: list[str]) -> list[str]:
-    """Replace every ``--config NAME`` by the text of the verb's section of that file."""
+    """Replace every ``--config NAME`` by the text of the verb's section of that file.
+
+    ``--trainer.callbacks.CLASS.ARGUMENT=VALUE`` changes the callback of that class in the section.
+
+    Raises:
+        UserError: a section is not there, or no section has such a callback.
+    """
+    changes = [argument for argument in arguments if CALLBACK.fullmatch(argument)]
+    arguments = [argument for argument in arguments if argument not in changes]
     replaced: list[str] = []
     for i, argument in enumerate(arguments):
         if argument.startswith("--config="):
-            replaced += ["--config", yaml.safe_dump(read_section(argument.partition("=")[2], verb))]
+            replaced += ["--config", _section(argument.partition("=")[2], verb, changes)]
         elif i > 0 and arguments[i - 1] == "--config":
-            replaced.append(yaml.safe_dump(read_section(argument, verb)))
+            replaced.append(_section(argument, verb, changes))
         else:
             replaced.append(argument)
     return replaced
+
+
+def _section(name: str, verb: str, changes: list[str]) -> str:
+    """The verb's section of a file as YAML, its callbacks changed."""
+    section = read_section(name, verb)
+    callbacks = {c["class_path"].rpartition(".")[2]: c for c in section.get("trainer", {}).get("callbacks", [])}
+    for change in changes:
+        option, _, value = change.partition("=")
+        _, _, known, *path = option.split(".")
+        if known not in callbacks:
+            raise UserError(f"{option}: {name} has no callback {known}; there are {', '.join(callbacks) or 'none'}")
+        node = callbacks[known].setdefault("init_args", {})
+        for step in path[:-1]:
+            node = node.setdefault(step, {})
+            node = node.setdefault("init_args", {}) if "class_path" in node else node
+        node[path[-1]] = yaml.safe_load(value)
+    return yaml.safe_dump(section)
 
 
 def summarise(task: CounterfactualTask) -> int:

@@ -36,7 +36,7 @@ from lvcf.models.targets.clip_classifier import ClipResNet3D
 from tests.helpers import parse, results, rewrite, subset
 from tests.toys import S2D_SIZES, save_s2d, save_videomae
 
-FILES = sorted(path for path in config_folder().rglob("*.yaml") if path.parent.name != "graphs")
+FILES = sorted(path for path in config_folder().rglob("*.yaml") if path.parent.name not in ("graphs", "sweeps"))
 SECTIONS = [
     (path, verb)
     for path in FILES

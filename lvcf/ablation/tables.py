@@ -28,8 +28,8 @@ Lines = list[list[tuple[str, bool]]]
 """Entries with whether they stand out."""
 
 
-def write_tables(results: list[Result], reference: str, output: Path) -> None:
-    """Write ``table.{csv,md,tex}``, ``differences.csv`` and ``pareto.{png,svg}``, and print.
+def write_tables(results: list[Result], reference: str, output: Path) -> list[dict[str, Any]]:
+    """Write ``table.{csv,md,tex}``, ``differences.csv`` and ``pareto.{png,svg}``, and print; returns the csv's rows.
 
     Args:
         results: the rows, in order; without any, nothing is written.
@@ -37,7 +37,7 @@ def write_tables(results: list[Result], reference: str, output: Path) -> None:
         output: the ablation's folder.
     """
     if not results:
-        return
+        return []
     headings = headings_of(result.metrics for result in results)
     rows = [table_row(result, headings) for result in results]
     kept = [heading for heading in headings if any(isinstance(row[heading], float) for row in rows)]
@@ -51,6 +51,7 @@ def write_tables(results: list[Result], reference: str, output: Path) -> None:
     (output / "table.tex").write_text(latex_table(["method", "n", *kept], lines, notes))
     plot_pareto(results, output)
     _print(["method", "n", *kept], lines, notes, differing, tests.reference, output)
+    return rows
 
 
 def entries(rows: list[dict[str, Any]], headings: list[str], tests: Verdicts) -> Lines:
