@@ -136,6 +136,6 @@ def _told(clip: Prediction, figures: dict[str, float], keys: Sequence[str]) -> d
         reading = f"{result['class_before']} → {result['class_after']}, target {result['target']['text']}"
     else:
         before, after = (readable(result[f"prediction_{when}"]) for when in ("before", "after"))
-        reading = f"{before} → {after} {result['unit']}, target {result['target']['text']}"
+        reading = f"{before} → {after} {result['unit']}, target {result['target']['text']} {result['unit']}"
     frames = hashlib.sha256((clip.folder / "factual.mkv").read_bytes()).hexdigest()[:12]
     return told | {"told": reading, "factual": frames}

@@ -64,7 +64,7 @@ def _share(counts: Mapping[str, int]) -> str:
         return ""
     found = share_interval(hits)
     of = " of those that did not fail" if counts["failed"] else ""
-    return f"{hits.mean():.0%}{of}, 95 % interval {100 * found.low:.0f} to {found.high:.0%}"
+    return f"{100 * hits.mean():.0f} %{of}, 95 % interval {100 * found.low:.0f} to {100 * found.high:.0f} %"
 
 
 def _asked(manifest: Json) -> list[tuple[str, str]]:

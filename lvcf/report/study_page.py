@@ -71,13 +71,13 @@ def _question(name: str, row: Json, names: dict[str, str]) -> Json:
 
 
 def _percent(share: float | str) -> str:
-    return f"{share:.0%}" if isinstance(share, float) else share
+    return f"{100 * share:.0f} %" if isinstance(share, float) else share
 
 
 def _interval(row: Json, share: str) -> str:
     if not isinstance(row[share], float):
         return ""
-    return f"{100 * row[f'{share}.low']:.0f} to {row[f'{share}.high']:.0%}"
+    return f"{100 * row[f'{share}.low']:.0f} to {100 * row[f'{share}.high']:.0f} %"
 
 
 def _leads(path: Path) -> Leads:

@@ -33,8 +33,7 @@ for (const tools of document.querySelectorAll('.tools[data-list]')) {
       if (head.dataset.figure === figure.value) head.ariaSort = down ? 'descending' : 'ascending';
       else head.removeAttribute('aria-sort');
     }
-    order.textContent = down ? 'largest first' : 'smallest first';
-    if (!figure.value) order.textContent = down ? 'last first' : 'first first';
+    order.textContent = figure.value ? (down ? 'largest first' : 'smallest first') : down ? 'reversed' : 'as they come';
     low.disabled = high.disabled = !figure.value;
     const known = items.map(item => values.get(item)[figure.value]).filter(value => value !== undefined);
     [low.placeholder, high.placeholder] = known.length && figure.value ? [Math.min, Math.max].map(end => short(end(...known))) : ['', ''];

@@ -36,8 +36,7 @@ class Player {
     const turn = this.leave();
     const frame = Math.max(this.frame, 0);
     this.fps = fps;
-    this.screens = [];
-    this.place.replaceChildren(...views.map(view => this.build(view)));
+    if (views !== this.views) this.lay(views);
     const sources = [...new Set(views.map(view => view.source).filter(Boolean))];
     const videos = await Promise.all(sources.map(loaded));
     if (turn !== this.turn) return;
@@ -48,6 +47,12 @@ class Player {
     this.frame = -1;
     await this.to(Math.min(frame, this.frames - 1));
     if (turn === this.turn) this.play(this.playing);
+  }
+
+  // the tiles' places, before their videos are there
+  lay(views) {
+    Object.assign(this, {views, screens: []});
+    this.place.replaceChildren(...views.map(view => this.build(view)));
   }
 
   build({title, notes = [], source, tiles = [], words, names = this.layout.names}) {
@@ -69,7 +74,7 @@ class Player {
   }
 
   connect(screen, video) {
-    if (!video) return screen.canvas.replaceWith(make('p', {className: 'gone', textContent: 'This video can not be read: keep the folder together.'}));
+    if (!video) return screen.canvas.replaceWith(make('p', {className: 'small', textContent: 'This video can not be read: keep the folder together.'}));
     const {width, height} = this.size({width: video.videoWidth, height: video.videoHeight});
     Object.assign(screen.canvas, {width, height});
     Object.assign(screen, {video, left: screen.index * (width + this.layout.gap), top: this.layout.header});
