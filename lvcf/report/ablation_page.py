@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lvcf.report.ablation import Cell, read_cells
+from lvcf.report.ablation import Cell, Line, other_lines, read_cells, read_lines
 from lvcf.report.media import LAYOUT, data_uri
 from lvcf.report.metrics import Row, metric_row, plain, readable
 from lvcf.report.names import Figure, figure_of
@@ -15,6 +15,8 @@ from lvcf.report.run_page import STATUSES
 from lvcf.run_folder import SUFFIXES, Json, Prediction
 
 CELL_STATUSES = {"done": "finished", "failed": "not finished"}
+SPREADS = (" se", " low", " high")
+"""Endings of the columns of ``table.csv`` that belong to the one before."""
 SIDE_BY_SIDE = 4
 """Methods that the page compares at first."""
 
@@ -42,6 +44,8 @@ def ablation_context(folder: Path) -> Json:
         "unavailable": [every[key] for key in keys if key not in figures],
         "errors": any(row.error and not row.interval for known in measured for row in known.values()),
         "simulated": any(cell.metrics and cell.metrics.get("simulated") for cell in cells),
+        "others": _others(other_lines(folder)),
+        "differences": _differences(read_lines(folder / "differences.csv")),
         "pareto": _picture(folder / "pareto.svg"),
         "comparison": _comparison(cells, unit),
         "curves": False,
@@ -65,6 +69,7 @@ def _row(cell: Cell, measured: dict[str, Row], figures: dict[str, Figure]) -> Js
         "name": cell.name,
         "status": "done" if cell.metrics else "failed",
         "reason": cell.reason,
+        "control": cell.control,
         "n": str((cell.metrics or {}).get("n", "–")),
         "cells": [(measured.get(key), figure) for key, figure in figures.items()],
         "numbers": {key: row.number for key, row in measured.items() if row.number is not None},
@@ -83,6 +88,46 @@ def _asked(cells: Sequence[Cell]) -> list[tuple[str, str]]:
     }
     known = {term: [str(c.manifest[key]) for c in cells if key in c.manifest] for term, key in terms.items()}
     return [(term, ", ".join(dict.fromkeys(values))) for term, values in known.items() if values]
+
+
+def _others(lines: Sequence[Line]) -> Json:
+    """A table of the rows without a folder: headings that any of them has, and their figures with their intervals."""
+    about = ("method", "kind", "n", "failed clips", "problem")
+    names = [name for line in lines[:1] for name in line if name not in about and not name.endswith(SPREADS)]
+    names = [name for name in names if any(_as_number(line[name]) is not None for line in lines)]
+    rows = []
+    for line in lines:
+        figures = [
+            _figure(*(_as_number(line.get(f"{name}{end}", "")) for end in ("", " low", " high"))) for name in names
+        ]
+        rows.append([line["method"], line.get("kind", ""), line.get("n", ""), *figures, line.get("problem", "")])
+    return {"headings": ["row", "kind", "clips", *names, ""], "rows": rows}
+
+
+def _differences(lines: Sequence[Line]) -> Json:
+    """The paired tests against the reference row, as text."""
+    rows = []
+    for line in lines:
+        ends = [_as_number(line.get(name, "")) for name in ("difference", "ci_low", "ci_high")]
+        p = _as_number(line.get("p_holm", ""))
+        shown = [line["n"], _figure(*ends), "–" if p is None else readable(p), line["verdict"]]
+        rows.append([line["column"], line["method"], *shown])
+    return {"reference": lines[0]["reference"] if lines else "", "rows": rows}
+
+
+def _figure(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "–"
+    if low is None or high is None:
+        return readable(value)
+    return f"{readable(value)} [{readable(low, like=value)} to {readable(high, like=value)}]"
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _picture(path: Path) -> str:

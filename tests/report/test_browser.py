@@ -95,9 +95,8 @@ def test_a_runs_panels_and_its_playhead_follow_the_slider(run_folder: Path, page
     page.press("ArrowRight")
     after = min(start + 1, 15)
     page.wait(f"document.querySelector('.player output').textContent.startsWith('frame {after + 1} of 16')")
-    at, left, right = page.js(
-        "(h => [h.getAttribute('x1'), h.dataset.left, h.dataset.right].map(Number))(document.querySelector('.playhead'))"
-    )
+    head = "document.querySelector('.playhead')"
+    at, left, right = page.js(f"(h => [h.getAttribute('x1'), h.dataset.left, h.dataset.right].map(Number))({head})")
     assert (at - left) / (right - left) == pytest.approx(after / 15, abs=1e-6)
     assert page.js("document.querySelector('.player [type=range]').getAttribute('aria-valuetext')").endswith("seconds")
 
@@ -116,9 +115,7 @@ def test_an_ablations_methods_show_the_same_frame_whatever_is_sought(ablation: P
     ready = "document.querySelector('#viewer output').textContent.startsWith('frame {}')"
     page.wait("/frame/.test(document.querySelector('#viewer output').textContent)")
     page.click("#viewer .play")
-    frame = (
-        page.js("document.querySelector('#viewer [type=range]')") and "document.querySelector('#viewer [type=range]')"
-    )
+    frame = "document.querySelector('#viewer [type=range]')"
     for wanted in (0, FRAMES - 1, 2):
         page.js(f"{frame}.value = {wanted}; {frame}.dispatchEvent(new Event('input'))")
         page.wait(ready.format(f"{wanted + 1} of {FRAMES}"))

@@ -71,13 +71,13 @@ function mark(list, heads, values) {
       if (value === undefined || (like && aim === undefined)) return undefined;
       return like ? -Math.abs(value - aim) : better === 'higher' ? value : -value;
     };
-    const scored = rows.filter(row => !row.hidden && score(row) !== undefined);
+    const scored = rows.filter(row => !row.hidden && !('control' in row.dataset) && score(row) !== undefined);
     const top = Math.max(...scored.map(score)), best = scored.filter(row => score(row) === top);
     for (const row of rows) {
       const cell = row.cells[head.cellIndex], sign = cell.querySelector('.mark');
       if (!sign) continue;
       const [from, to] = [cell.dataset.low, cell.dataset.high].map(end => end === undefined ? NaN : Number(end));
-      const kind = scored.length < 2 || row.hidden ? '' : best.includes(row) ? 'best'
+      const kind = scored.length < 2 || !scored.includes(row) ? '' : best.includes(row) ? 'best'
         : best.some(winner => from <= values.get(winner)[figure] && values.get(winner)[figure] <= to) ? 'level' : '';
       cell.classList.toggle('best', kind === 'best');
       sign.textContent = {best: '★', level: '☆', '': ''}[kind];
