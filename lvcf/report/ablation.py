@@ -9,7 +9,6 @@ from pathlib import Path
 from lvcf.report.run import known_of, read_figures
 from lvcf.run_folder import Json, Prediction, read_manifest, read_optional, read_predictions
 
-
 Line = dict[str, str]
 """A line of a CSV file."""
 

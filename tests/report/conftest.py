@@ -203,8 +203,12 @@ def made_ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "rg").mkdir()
     (folder / "rg" / "cell.yaml").write_text("predict: {}\n", encoding="utf-8")
     (folder / "rg" / "log.txt").write_text("working\nlvcf predict: no <memory> left\n", encoding="utf-8")
-    names = 'method,n\ndo nothing,2\nRG,\n"w/o AGG, target",1\n"full, target",2\n'
-    (folder / "table.csv").write_text(names, encoding="utf-8")
+    lines = ["method,kind,n,problem,R2,R2 low,R2 high", "do nothing,control,2,,,,", "RG,failed,,it failed,,,"]
+    lines += ['"w/o AGG, target",method,1,,,,', '"full, target",method,2,,,,', "R23,method,2,,0.71,0.62,0.8"]
+    (folder / "table.csv").write_text("\n".join([*lines, "R23 (paper),paper,,,0.5,,", ""]), encoding="utf-8")
+    tests = "column,method,reference,n,difference,ci_low,ci_high,p_holm,verdict\n"
+    tests += 'MAE,do nothing,"full, target",2,28.7,26.0,31.0,0.01,worse\nMAE,RG,"full, target",1,3.0,,,,too few clips\n'
+    (folder / "differences.csv").write_text(tests, encoding="utf-8")
     svg = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><circle cx="9" cy="9" r="5"/></svg>'
     (folder / "pareto.svg").write_text(svg, encoding="utf-8")
     return folder

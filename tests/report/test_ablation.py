@@ -46,6 +46,21 @@ def test_figures_stand_with_intervals_and_what_no_row_has_with_its_reason(ablati
     assert "<strong>simulated</strong>" in page
 
 
+def test_derived_and_published_rows_and_tested_differences_are_shown_as_the_tables_have_them(ablation: Path) -> None:
+    shown = ablation_context(ablation)
+    assert shown["others"]["headings"] == ["row", "kind", "clips", "R2", ""]
+    assert shown["others"]["rows"] == [
+        ["R23", "method", "2", "0.710 [0.620 to 0.800]", ""],
+        ["R23 (paper)", "paper", "", "0.500", ""],
+    ]
+    assert shown["differences"]["reference"] == "full, target"
+    assert shown["differences"]["rows"] == [
+        ["MAE", "do nothing", "2", "28.7 [26.0 to 31.0]", "0.010", "worse"],
+        ["MAE", "RG", "1", "3.00", "–", "too few clips"],
+    ]
+    assert [row["name"] for row in shown["rows"] if row["control"]] == ["do nothing"]
+
+
 def test_clips_are_compared_where_a_method_has_them_and_videos_are_linked(ablation: Path) -> None:
     page = write_report(ablation).read_text(encoding="utf-8")
     data = _data(page)
