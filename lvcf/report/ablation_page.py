@@ -95,13 +95,14 @@ def _others(lines: Sequence[Line]) -> Json:
     about = ("method", "kind", "n", "failed clips", "problem")
     names = [name for line in lines[:1] for name in line if name not in about and not name.endswith(SPREADS)]
     names = [name for name in names if any(_as_number(line[name]) is not None for line in lines)]
+    told = ["problem"] if any(line.get("problem") for line in lines) else []
     rows = []
     for line in lines:
         figures = [
             _figure(*(_as_number(line.get(f"{name}{end}", "")) for end in ("", " low", " high"))) for name in names
         ]
-        rows.append([line["method"], line.get("kind", ""), line.get("n", ""), *figures, line.get("problem", "")])
-    return {"headings": ["row", "kind", "clips", *names, ""], "rows": rows}
+        rows.append([line["method"], line.get("kind", ""), line.get("n", ""), *figures, *(line[name] for name in told)])
+    return {"headings": ["row", "kind", "clips", *names, *told], "rows": rows}
 
 
 def _differences(lines: Sequence[Line]) -> Json:

@@ -48,10 +48,10 @@ def test_figures_stand_with_intervals_and_what_no_row_has_with_its_reason(ablati
 
 def test_derived_and_published_rows_and_tested_differences_are_shown_as_the_tables_have_them(ablation: Path) -> None:
     shown = ablation_context(ablation)
-    assert shown["others"]["headings"] == ["row", "kind", "clips", "R2", ""]
+    assert shown["others"]["headings"] == ["row", "kind", "clips", "R2"]
     assert shown["others"]["rows"] == [
-        ["R23", "method", "2", "0.710 [0.620 to 0.800]", ""],
-        ["R23 (paper)", "paper", "", "0.500", ""],
+        ["R23", "method", "2", "0.710 [0.620 to 0.800]"],
+        ["R23 (paper)", "paper", "", "0.500"],
     ]
     assert shown["differences"]["reference"] == "full, target"
     assert shown["differences"]["rows"] == [
