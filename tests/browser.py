@@ -36,9 +36,11 @@ class Page:
         self._to, self._from, self._buffer, self._count = to_browser, from_browser, b"", 0
         self.problems: list[str] = []
         """Exceptions, refused loads and console errors of the page."""
+        self.requests: list[str] = []
+        """Addresses that the page asked for."""
         tab = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     _session: str | None = None
@@ -71,6 +73,8 @@ class Page:
             self.problems.append(params["exceptionDetails"].get("exception", {}).get("description", "exception"))
         elif event.get("method") == "Log.entryAdded" and params["entry"]["level"] == "error":
             self.problems.append(params["entry"]["text"])
+        elif event.get("method") == "Network.requestWillBeSent":
+            self.requests.append(params["request"]["url"])
 
     def open(self, path: Path) -> None:
         """Load a file from disk."""
@@ -122,6 +126,14 @@ class Page:
         """A PNG of the whole page."""
         answer = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))
+
+    def unnamed(self) -> list[str]:
+        """Roles of the controls and pictures that have no name for who cannot see them."""
+        nodes = [n for n in self.call("Accessibility.getFullAXTree")["nodes"] if not n.get("ignored")]
+        roles = ("button", "radio", "checkbox", "combobox", "spinbutton", "slider", "image", "progressbar", "form")
+        told = [n for n in nodes if n["role"]["value"] in roles]
+        assert told
+        return [n["role"]["value"] for n in told if not n["name"]["value"]]
 
     def contrasts(self) -> dict[str, float]:
         """The contrast (WCAG 2.2, 1.4.3) of every visible text against the ground behind it, by the text."""

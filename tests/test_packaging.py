@@ -135,7 +135,15 @@ def test_the_wheel_carries_configurations_weights_and_templates():
     # forced files (configs/) are listed apart from the selected ones
     carried |= {f.distribution_path for f in builder.recurse_forced_files(builder.config.get_force_include())}
     expected = {f"lvcf/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yaml")}
-    for pattern in ("**/*.py", "weights/**/*.safetensors", "weights/**/*.json", "weights/**/*.md", "*/*.j2"):
+    for pattern in (
+        "**/*.py",
+        "weights/**/*.safetensors",
+        "weights/**/*.json",
+        "weights/**/*.md",
+        "**/*.j2",
+        "**/*.css",
+        "**/*.js",
+    ):
         expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "lvcf").glob(pattern)}
     assert expected <= carried
     assert all(path.startswith("lvcf/") for path in carried)

@@ -11,7 +11,10 @@ import numpy as np
 from matplotlib.image import imsave
 
 from lvcf.data.video import read_video
-from lvcf.report.panel import difference_scale
+from lvcf.report.panel import CAPTIONS, FOOTER, GAP, HEADER, difference_scale
+
+LAYOUT = {"names": CAPTIONS, "gap": GAP, "header": HEADER, "footer": FOOTER}
+"""Where the tiles of a panel video lie, for the page's script."""
 
 
 def embed_panel(folder: Path) -> dict[str, Any]:
@@ -19,7 +22,7 @@ def embed_panel(folder: Path) -> dict[str, Any]:
 
     Returns:
         ``video`` and ``poster`` (data URIs; the poster is the frame that changed most, which is what is printed),
-        ``width`` and ``height`` in pixels, and ``scale``, the levels at which the panel's difference colours end.
+        ``layout`` of its tiles, and ``scale``, the levels at which the panel's difference colours end.
 
     Raises:
         UserError: one of the three files is missing or damaged.
@@ -30,13 +33,13 @@ def embed_panel(folder: Path) -> dict[str, Any]:
     still = io.BytesIO()
     imsave(still, panel[int(change.argmax())], format="jpeg", pil_kwargs={"quality": 82})
     return {
-        "video": _data_uri("video/mp4", (folder / "panel.mp4").read_bytes()),
-        "poster": _data_uri("image/jpeg", still.getvalue()),
-        "width": panel.shape[2],
-        "height": panel.shape[1],
+        "video": data_uri("video/mp4", (folder / "panel.mp4").read_bytes()),
+        "poster": data_uri("image/jpeg", still.getvalue()),
+        "layout": {**LAYOUT, "width": panel.shape[2], "height": panel.shape[1]},
         "scale": difference_scale(factual, counterfactual),
     }
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
+    """A file as an address that holds it."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

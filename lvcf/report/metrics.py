@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lvcf.report.names import Figure, figure_of
 from lvcf.run_folder import SUFFIXES
 
 ABOUT = {
@@ -24,18 +25,28 @@ ABOUT = {
 }
 """The question a group of metrics answers, by the part of its keys before the slash."""
 GENERAL = "measured on"
-_SHORT = {w.lower(): w for w in ("MAE", "RMSE", "EF", "LPIPS", "FID", "FVD", "SSIM", "PSNR", "IoU", "ED", "ES", "CI")}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One metric: its ``name`` in words, its ``key`` in metrics.json, its ``value`` and standard error as text."""
+    """One metric: what it is, its ``key`` in metrics.json, and as text value, 95 % interval and standard error.
 
-    name: str
+    ``clips`` is how many are behind it where these are not all; ``number`` and ``ends`` are what is plotted and sorted.
+    """
+
+    figure: Figure
     key: str
     value: str
+    interval: str
     error: str
-    unavailable: bool
+    clips: str
+    number: float | None
+    ends: tuple[float, float] | None
+
+    @property
+    def unavailable(self) -> bool:
+        """Whether there is a reason in place of the value."""
+        return self.value.startswith("unavailable")
 
 
 @dataclass(frozen=True)
@@ -47,41 +58,57 @@ class Group:
     rows: list[Row]
 
 
-def metric_groups(metrics: Mapping[str, Any]) -> list[Group]:
+def metric_groups(metrics: Mapping[str, Any], unit: str = "") -> list[Group]:
     """Group keys by the part before the slash, in the order of the file; keys without one come last.
 
-    A ``<key>.se`` joins its metric's row as the standard error; the interval stays in ``metrics.json``.
+    Args:
+        metrics: of ``metrics.json``; what :data:`lvcf.run_folder.SUFFIXES` tells joins its metric's row.
+        unit: of the explained model's reading.
     """
     groups: dict[str, list[Row]] = {}
-    for key, value in metrics.items():
-        if key.endswith(SUFFIXES) and key.rpartition(".")[0] in metrics:
-            continue
-        group, _, name = key.rpartition("/")
-        spread = metrics.get(f"{key}.se")
-        error = f"{spread:.{_digits(value)}f}" if isinstance(spread, float) and isinstance(value, float) else ""
-        missing = isinstance(value, str) and value.startswith("unavailable")
-        row = Row(_words(name), key, readable(value), error, missing)
-        groups.setdefault(group or GENERAL, []).append(row)
+    for key in metrics:
+        if not (key.endswith(SUFFIXES) and key.rpartition(".")[0] in metrics):
+            group = key.partition("/")[0] if "/" in key else GENERAL
+            groups.setdefault(group, []).append(metric_row(metrics, key, unit))
     named = [Group(name, ABOUT.get(name, ""), rows) for name, rows in groups.items() if name != GENERAL]
     general = [Group(GENERAL, "", groups[GENERAL])] if GENERAL in groups else []
     return named + general
 
 
-def readable(value: object) -> str:
-    """Numbers with about three significant digits, booleans as yes or no, text as it is."""
+def metric_row(metrics: Mapping[str, Any], key: str, unit: str = "") -> Row:
+    """One metric with all that ``metrics.json`` tells of it."""
+    figure, value = figure_of(key, unit), metrics[key]
+    clips = str(metrics.get(f"{key}.n", ""))
+    if not isinstance(value, float):
+        return Row(figure, key, readable(value), "", "", clips, None, None)
+    low, high, error = (
+        end / figure.per if isinstance(end := metrics.get(f"{key}{suffix}"), float) else None
+        for suffix in (".ci_low", ".ci_high", ".se")
+    )
+    number = value / figure.per
+    ends = None if low is None or high is None else (low, high)
+    between = "" if ends is None else " to ".join(readable(end, like=number) for end in ends)
+    spread = "" if error is None else readable(error, like=number)
+    return Row(figure, key, readable(number), between, spread, clips, number, ends)
+
+
+def readable(value: object, like: float | None = None) -> str:
+    """Numbers with about three significant digits, booleans as yes or no, text as it is.
+
+    Args:
+        value: what is shown.
+        like: a number whose decimals it takes over, such as the mean that an interval is about.
+    """
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, float):
         return str(value)
-    size = abs(value)
+    size = abs(value if like is None else like)
     if 0 < size < 0.001 or size >= 1e6:
         return f"{value:.2e}"
-    return f"{value:.{_digits(value)}f}"
+    return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
 
 
-def _digits(value: float) -> int:
-    return 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-
-
-def _words(name: str) -> str:
-    return " ".join(_SHORT.get(word.lower(), word) for word in name.replace("_", " ").replace(".", " · ").split(" "))
+def plain(value: float) -> float:
+    """Four significant digits: what a table of many clips shows and sorts by."""
+    return float(f"{value:.4g}")

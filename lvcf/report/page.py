@@ -1,164 +1,73 @@
-"""``lvcf report RUN``: one self-contained HTML page about a run, to be opened from disk."""
+"""``lvcf report FOLDER``: one HTML page about a run, an ablation or a study, to be opened from disk."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
-from collections.abc import Sequence
-from itertools import zip_longest
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from markupsafe import Markup
 
-from lvcf.report.media import embed_panel
-from lvcf.report.metrics import metric_groups, readable
+from lvcf.errors import UserError
+from lvcf.report.ablation import is_ablation
+from lvcf.report.ablation_page import ablation_context
 from lvcf.report.panel import difference_colours
-from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
-from lvcf.report.run import Run, read_run
+from lvcf.report.run_page import run_context
+from lvcf.report.study_page import study_context
 from lvcf.report.templates import load_template
-from lvcf.run_folder import Json, Prediction
+from lvcf.run_folder import Json
 
-STATUSES = {"reached": "reached", "not_reached": "not reached", "failed": "failed"}
-PROMPTS = {
-    "neutral": "neutral: the words do not name the target, so the change comes from the model explained",
-    "target": "target: the words name the target, so the video model can reach it without the model explained",
-}
-_PROBABLE = (0.5, 1.0)
-"""The target band of a classifier: the class is reached at p >= 0.5."""
+Context = Callable[[Path], Json]
 
 
 def main(args: list[str]) -> int:
-    """``lvcf report RUN``: write the page and print its path; returns the exit code.
+    """``lvcf report FOLDER``: write the page and print its path; returns the exit code.
 
     Raises:
-        UserError: RUN is no run folder, or one of its files is damaged.
+        UserError: FOLDER is nothing that lvcf wrote, or one of its files is damaged.
     """
-    parser = argparse.ArgumentParser(prog="lvcf report", description="Write RUN/report.html, a page to open from disk.")
-    parser.add_argument("run", metavar="RUN", type=Path, help="the run folder that lvcf predict wrote")
-    print(write_report(parser.parse_args(args).run))
+    parser = argparse.ArgumentParser(
+        prog="lvcf report", description="Write FOLDER/report.html, a page to open from disk and to print."
+    )
+    parser.add_argument("folder", type=Path, help="of lvcf predict, of lvcf ablate or of lvcf study make")
+    print(write_report(parser.parse_args(args).folder))
     return 0
 
 
-def write_report(run: Path) -> Path:
-    """Write ``<run>/report.html`` from the run's files and return its path.
+def write_report(folder: Path) -> Path:
+    """Write ``<folder>/report.html`` from the folder's files and return its path.
 
-    The page loads nothing from anywhere: videos are inside it.  It is the same page for the same files.
+    The page loads nothing from the network.  A run's videos are inside it; an ablation's and a study's, which are
+    many, stay where they are, and the page links to them.  It is the same page for the same files.
 
     Raises:
-        UserError: ``run`` is no run folder, or one of its files is damaged.
+        UserError: ``folder`` is nothing that lvcf wrote, or one of its files is damaged.
     """
-    content = read_run(run)
-    page = load_template(Path(__file__).with_name("page.html.j2")).render(_context(content))
-    path = run / "report.html"
+    template, context = _kind(folder)
+    shown = {"name": folder.resolve().name, "gradient": _gradient(), **context(folder)}
+    page = load_template(Path(__file__).parent / "templates" / template).render(shown)
+    path = folder / "report.html"
     # an id may hold bytes that are no text: file names may
     path.write_text(page, encoding="utf-8", errors="replace")
     return path
 
 
-def _context(run: Run) -> Json:
-    counts = {status: sum(clip.status == status for clip in run.clips) for status in STATUSES}
-    return {
-        "name": run.folder.resolve().name,
-        "manifest": run.manifest,
-        "asked": _asked(run.manifest),
-        "statuses": STATUSES,
-        "counts": counts,
-        "pending": len(set(run.manifest["ids"]) - {clip.id for clip in run.clips}),
-        "clips": [_card(clip) for clip in run.clips],
-        "curves": any(clip.curves for clip in run.clips),
-        "scatter": _scatter(run.clips),
-        "groups": metric_groups(run.metrics) if run.metrics is not None else [],
-        "simulated": bool(run.metrics and run.metrics.get("simulated")),
-        "evaluated": run.metrics is not None,
-        "evaluate": f"lvcf evaluate {shlex.quote(str(run.folder))}",
-        "table": run.table,
-        "numeric": [any(_is_number(cell) for cell in column) for column in zip_longest(*run.table)],
-        "gradient": _gradient(),
-    }
-
-
-def _asked(manifest: Json) -> list[tuple[str, str]]:
-    rows = [
-        ("target", manifest["target"]),
-        ("model explained", manifest["target_model"]),
-        ("video model", manifest["backbone"]),
-        ("method", manifest["method"]),
-        ("prompt", PROMPTS.get(manifest["prompt"], manifest["prompt"])),
-        ("seed", manifest["seed"]),
-    ]
-    return [(name, str(value)) for name, value in rows]
-
-
-def _card(clip: Prediction) -> Json:
-    """What the template shows of one clip; a failed clip has a hint and nothing else."""
-    card: Json = {"id": clip.id, "status": clip.status, "hint": clip.result["hint"], "finished": False}
-    if clip.status == "failed":
-        return card
-    result = clip.result
-    return card | {
-        "finished": True,
-        "classifier": result["task"] == "classification",
-        "unit": result["unit"],
-        "target": result["target"]["text"],
-        "classes": [result.get("class_before", ""), result.get("class_after", "")],
-        "before": readable(result["prediction_before"]),
-        "reference": readable(result["prediction_reference"]),
-        "after": readable(result["prediction_after"]),
-        "panel": embed_panel(clip.folder),
-        "fps": result["fps"],
-        "trajectory": result["trajectory"],
-        "plots": _plots(clip),
-        "cost": _cost(result),
-    }
-
-
-def _plots(clip: Prediction) -> list[tuple[str, Markup]]:
-    """Captions and plots of one clip; a run without guidance has no trajectory."""
-    result, plots = clip.result, []
-    if clip.curves is not None:
-        caption = f"{clip.curves['what'].capitalize()}, measured in the pixels"
-        plots.append((caption, curves_plot(clip.curves, result["fps"])))
-    if result["trajectory"]:
-        reading = prediction_plot(result["trajectory"], *_band(result), result["unit"])
-        plots.append(("The model's reading while guided", reading))
-        plots.append(("Loss and guidance weight", guidance_plot(result["trajectory"])))
-    return plots
-
-
-def _band(result: Json) -> tuple[float, float]:
-    if result["task"] == "classification":
-        return _PROBABLE
-    return float(result["target"]["low"]), float(result["target"]["high"])
-
-
-def _cost(result: Json) -> list[tuple[str, str]]:
-    return [
-        ("clip changed (mask)", f"{100 * result['mask_share']:.0f} %"),
-        ("denoising steps", str(result["steps"])),
-        ("gradient evaluations", str(result["gradient_evaluations"])),
-        *([("queries", f"{result['queries']:.0f}")] if "queries" in result else []),
-        ("time", f"{result['seconds']:.1f} s"),
-        ("peak memory", f"{result['peak_memory_bytes'] / 2**20:,.0f} MiB"),
-    ]
-
-
-def _scatter(clips: Sequence[Prediction]) -> Markup | None:
-    results = [c.result for c in clips if c.status != "failed" and c.result["task"] == "regression"]
-    outcomes = [
-        Outcome(r["id"], r["status"], *_band(r), r["prediction_before"], r["prediction_after"]) for r in results
-    ]
-    return target_scatter(outcomes, results[0]["unit"]) if outcomes else None
+def _kind(folder: Path) -> tuple[str, Context]:
+    """The template for a folder and what fills it, by the file that each verb writes first."""
+    if (folder / "manifest.json").is_file():
+        return "run.html.j2", run_context
+    if (folder / "key.json").is_file():
+        return "study.html.j2", study_context
+    if is_ablation(folder):
+        return "ablation.html.j2", ablation_context
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give a run's, an ablation's or a study's, such as runs/phantom")
+    raise UserError(
+        f"{folder}: holds no run (manifest.json), no ablation (cell folders) and no study (key.json); "
+        "give a folder that lvcf predict, lvcf ablate or lvcf study make wrote"
+    )
 
 
 def _gradient() -> str:
     """The panel's difference colours as stops of a CSS gradient."""
     return ", ".join("rgb({} {} {})".format(*colour) for colour in difference_colours(np.linspace(-1, 1, 11), 1))
-
-
-def _is_number(cell: str | None) -> bool:
-    try:
-        float((cell or "").split("±")[0])
-    except ValueError:
-        return False
-    return True

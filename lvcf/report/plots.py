@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from lvcf.report.svg import Axes, line, padded, svg, text, ticks
+from lvcf.report.svg import Axes, line, padded, shortened, svg, text, ticks
 
 WIDTH, HEIGHT = 340.0, 236.0
 _LEFT, _RIGHT, _TOP = 42.0, 12.0, 30.0
@@ -83,15 +83,17 @@ def curves_plot(curves: Mapping[str, Any], fps: float) -> Markup:
     named = [name for name in ("factual", "counterfactual", "truth") if curves.get(name)]
     series = {name: [(i / fps, float(area)) for i, area in enumerate(curves[name])] for name in named}
     every = [point for points in series.values() for point in points]
-    axes = _axes([x for x, _ in every], padded([y for _, y in every]))
+    top = _TOP + 18  # the legend has a line of its own: the label may be long
+    axes = _axes([x for x, _ in every], padded([y for _, y in every]), top, HEIGHT - top - 40)
     grid = axes.grid("time (s)", f"{curves['what']} ({curves['unit'].replace('^2', '²')})", ticks(*axes.x))
     marks = [_phase(axes, curves[name] / fps, name.upper()) for name in ("ed", "es") if name in curves]
     lines = [axes.curve(points, name) for name, points in series.items()]
     ends = [curves["ed"], curves["es"]] if "ed" in curves else [0, -1]
     label = f"{curves['what']} {'at end-diastole and end-systole' if 'ed' in curves else 'at first and last'}: "
     label += "; ".join(f"{name} {curves[name][ends[0]]:.0f} and {curves[name][ends[1]]:.0f}" for name in named)
-    legend = _legend([(name, name) for name in named], 72)
-    return svg(WIDTH, HEIGHT, f"{label} {curves['unit']}", grid, *marks, *lines, legend)
+    legend = _legend([(name, name) for name in named], 0)
+    head = axes.playhead()
+    return svg(WIDTH, HEIGHT, f"{label} {curves['unit']}", grid, *marks, *lines, head, legend)
 
 
 def target_scatter(outcomes: Sequence[Outcome], unit: str) -> Markup:
@@ -115,6 +117,42 @@ def target_scatter(outcomes: Sequence[Outcome], unit: str) -> Markup:
         parts.append(mark(x, outcome.after, outcome.status, note, 4.6))
     label = f"The model's reading before and after against the target, for {len(outcomes)} clips"
     return svg(WIDTH, 346, label, *parts)
+
+
+def share_plot(question: str, shares: Sequence[tuple[str, float, float, float]]) -> Markup:
+    """Shares of answers as bars, each with its 95 % interval.
+
+    Args:
+        question: what was asked.
+        shares: name, share and the ends of its interval, all in percent; the first is the first run's, the last the
+            second's.
+    """
+    parts = [_share(kind, 6.0 + 30 * i, *shares[i]) for i, kind in enumerate(("first", "none", "second"))]
+    bottom, marks = 6.0 + 30 * len(shares), (0.0, 25.0, 50.0, 75.0, 100.0)
+    rules = [line(_percent_at(value), 2, _percent_at(value), bottom, "rule") for value in marks]
+    labels = [text(_percent_at(value), bottom + 14, f"{value:.0f} %", "middle") for value in marks]
+    told = "; ".join(f"{name} {share:.0f} % ({low:.0f} to {high:.0f})" for name, share, low, high in shares)
+    return svg(390, bottom + 20, f"{question} {told}", *rules, *parts, *labels)
+
+
+def _percent_at(value: float) -> float:
+    return 108.0 + 2.3 * value
+
+
+def _share(kind: str, top: float, name: str, share: float, low: float, high: float) -> str:
+    """One bar 20 high, its interval as a whisker, its name before it and its value behind."""
+    left, right, start, end = (_percent_at(value) for value in (0.0, share, low, high))
+    note = f"<title>{escape(name)}: {share:.0f} %, 95 % interval {low:.0f} to {high:.0f} %</title>"
+    return "".join(
+        [
+            text(left - 10, top + 15, shortened(name, 16), "end", "value"),
+            f'<rect class="share {kind}" x="{left:g}" y="{top:g}" width="{right - left:.1f}" height="20">{note}</rect>',
+            line(start, top + 10, end, top + 10, "halo"),
+            line(start, top + 10, end, top + 10, "whisker"),
+            *(line(x, top + 5, x, top + 15, "whisker") for x in (start, end)),
+            text(max(right, end) + 8, top + 15, f"{share:.0f} %", kind="value"),
+        ]
+    )
 
 
 def _axes(x: Sequence[float], y: tuple[float, float], top: float = _TOP, height: float = HEIGHT - _TOP - 40) -> Axes:

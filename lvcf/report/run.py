@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvcf.errors import UserError
 from lvcf.run_folder import Json, Prediction, read_manifest, read_optional, read_predictions
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder; ``metrics`` is None before ``lvcf evaluate``, ``table`` is empty without a ``table.csv``."""
+    """A run folder; ``metrics`` is None before ``lvcf evaluate``, ``table`` is empty without a ``table.csv``.
+
+    ``figures`` are the numbers known of each clip, by id and key: of ``predictions.csv``, and of ``result.json``.
+    """
 
     folder: Path
     manifest: Json
     clips: list[Prediction]
     metrics: Json | None
     table: list[list[str]]
+    figures: dict[str, dict[str, float]]
 
 
 def read_run(folder: Path) -> Run:
@@ -26,13 +32,36 @@ def read_run(folder: Path) -> Run:
     Raises:
         UserError: the folder is missing, ``lvcf predict`` did not write it, or one of its JSON files is damaged.
     """
+    manifest, clips = read_manifest(folder), sorted(read_predictions(folder), key=lambda clip: clip.id)
+    if "target" not in manifest:
+        raise UserError(f"{folder}: a steering run has no report; its figures stand in {folder / 'table.csv'}")
+    measured = read_figures(folder / "predictions.csv")
     return Run(
         folder=folder,
-        manifest=read_manifest(folder),
-        clips=sorted(read_predictions(folder), key=lambda clip: clip.id),
+        manifest=manifest,
+        clips=clips,
         metrics=read_optional(folder / "metrics.json"),
         table=_read_table(folder / "table.csv"),
+        figures={clip.id: known_of(clip.result) | measured.get(clip.id, {}) for clip in clips if not clip.failed},
     )
+
+
+def known_of(result: Json) -> dict[str, float]:
+    """What ``result.json`` tells of a finished clip before it is evaluated."""
+    after, target = float(result["prediction_after"]), result["target"]
+    away = max(target["low"] - after, after - target["high"], 0.0)
+    reading = {"adherence/confidence": after} if result["task"] == "classification" else {"adherence/error": away}
+    costs = ("mask_share", "steps", "gradient_evaluations", "queries", "seconds")
+    return reading | {f"cost/{name}": float(result[name]) for name in costs if name in result}
+
+
+def read_figures(path: Path) -> dict[str, dict[str, float]]:
+    """The measures of ``predictions.csv`` (columns with a group) by clip, those that a clip lacks left out."""
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {row["id"]: {k: v for k in row if "/" in k and math.isfinite(v := float(row[k] or "nan"))} for row in rows}
 
 
 def _read_table(path: Path) -> list[list[str]]:

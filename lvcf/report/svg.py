@@ -43,6 +43,11 @@ def number(value: float) -> str:
     return f"{value:g}".replace("-", "−")
 
 
+def shortened(words: str, letters: int) -> str:
+    """Words that fit a place, the middle left out where they do not."""
+    return words if len(words) <= letters else f"{words[: letters // 2]}…{words[len(words) - letters // 2 + 1 :]}"
+
+
 def padded(values: Sequence[float], share: float = 0.08) -> tuple[float, float]:
     """The range of ``values`` with some air around it; never empty."""
     low, high = min(values), max(values)
@@ -86,6 +91,12 @@ class Axes:
         """A polyline through data points."""
         path = " ".join("{:.1f},{:.1f}".format(*self.at(x, y)) for x, y in points)
         return f'<polyline class="line {kind}" points="{path}"/>'
+
+    def playhead(self) -> str:
+        """A vertical line that the page's script moves with the video, from the first frame to the last."""
+        left, right = (f"{x:.1f}" for x in (self.left, self.left + self.width))
+        ends = f'x1="{left}" y1="{self.top:.1f}" x2="{left}" y2="{self.top + self.height:.1f}"'
+        return f'<line class="playhead" data-left="{left}" data-right="{right}" {ends}/>'
 
     def dot(self, x: float, y: float, kind: str, note: str, radius: float = 3.2) -> str:
         """A round mark at a data point; ``note`` appears under the pointer."""

@@ -131,6 +131,8 @@ def make_run(run: Path) -> Path:
     metrics = {
         "adherence/mae": 3.71,
         "adherence/mae.se": 0.55,
+        "adherence/mae.ci_low": 2.63,
+        "adherence/mae.ci_high": 4.79,
         "adherence/reached": 0.5,
         "truth/pixel_ef_mae": 5.42,
         "truth/pixel_ef_mae.se": 1.1,
@@ -141,6 +143,78 @@ def make_run(run: Path) -> Path:
         "simulated": True,
     }
     _write_json(run / "metrics.json", metrics)
+    rows = "id,status,fidelity/ssim,truth/pixel_ef_error\necho_0007,reached,0.91,3.5\necho_0002,not_reached,0.84,\n"
+    (run / "predictions.csv").write_text(rows, encoding="utf-8")
     table = "method,EF MAE,pixel EF MAE,LPIPS\nAGG,0.32,5.4,unavailable: no weights\nprompt only,9.4,10.6,0.12\n"
     (run / "table.csv").write_text(table, encoding="utf-8")
     return run
+
+
+FRAMES, SIDE = 6, 32
+
+
+def level(frame: int, brighter: int) -> int:
+    """Grey of a frame, so that a picture tells which frame it is."""
+    return 20 + 25 * frame + brighter
+
+
+def make_cell(folder: Path, method: str, brighter: int, statuses: dict[str, str], metrics: dict[str, Any]) -> None:
+    """A small finished run: every clip is a grey that grows frame by frame, its counterfactual some levels brighter."""
+    for name, status in statuses.items():
+        place = folder / "predictions" / name
+        place.mkdir(parents=True)
+        result: dict[str, Any] = {"id": name, "status": status, "hint": "Truncated; copy it again."}
+        if status != "failed":
+            grey = np.array([level(frame, 0) for frame in range(FRAMES)], dtype=np.uint8)
+            factual = np.broadcast_to(grey[:, None, None, None], (FRAMES, SIDE, SIDE, 3)).copy()
+            counterfactual, mask = factual + np.uint8(brighter), np.zeros((FRAMES, SIDE, SIDE))
+            write_lossless(place / "factual.mkv", factual, FPS)
+            write_lossless(place / "counterfactual.mkv", counterfactual, FPS)
+            write_preview(place / "panel.mp4", panel_frames(factual, counterfactual, mask), FPS)
+            after = {"prediction_before": 60.0, "prediction_after": 30.0 + brighter / 10, "fps": FPS, "steps": brighter}
+            target = {"low": 30.0, "high": 30.0, "text": "30"}
+            result |= {"task": "regression", "unit": "%", "target": target, **after}
+        _write_json(place / "result.json", result)
+    manifest = {"ids": list(statuses), "target": "30", "target_model": "Toy", "backbone": "Toy", "prompt": "neutral"}
+    _write_json(
+        folder / "manifest.json", manifest | {"data": "clips", "seed": 0, "notice": ["The clips are simulated."]}
+    )
+    _write_json(folder / "metrics.json", {"n": len(statuses), **metrics, "simulated": True})
+    ssim = "".join(f"{name},{0.9 - brighter / 1000 - i / 100}\n" for i, name in enumerate(statuses))
+    (folder / "predictions.csv").write_text(f"id,fidelity/ssim\n{ssim}", encoding="utf-8")
+    (folder / "cell.yaml").write_text("predict: {}\n", encoding="utf-8")
+
+
+def figures(mae: float, half: float, ssim: float) -> dict[str, Any]:
+    """A cell's metrics: an error with its interval, an SSIM beside the truth's 0.88."""
+    ends = {"adherence/mae.ci_low": mae - half, "adherence/mae.ci_high": mae + half}
+    lost = {"fidelity/lpips": "unavailable: no weights"}
+    return {"adherence/mae": mae, **ends, "fidelity/ssim": ssim, "truth/ssim_of_truth": 0.88, **lost}
+
+
+@pytest.fixture(scope="session")
+def made_ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three finished cells and one that failed.  Read only."""
+    folder = tmp_path_factory.mktemp("made") / "grid"
+    clips = dict.fromkeys(("clip_a", "clip_b"), "reached")
+    make_cell(folder / "do_nothing", "do nothing", 0, dict.fromkeys(clips, "not_reached"), figures(29.0, 2.0, 1.0))
+    make_cell(folder / "full__target", "full", 40, clips, figures(0.3, 0.1, 0.9))
+    make_cell(folder / "w_o_agg__target", "w/o AGG", 20, clips | {"clip_b": "failed"}, figures(0.35, 0.1, 0.8))
+    (folder / "rg").mkdir()
+    (folder / "rg" / "cell.yaml").write_text("predict: {}\n", encoding="utf-8")
+    (folder / "rg" / "log.txt").write_text("working\nlvcf predict: no <memory> left\n", encoding="utf-8")
+    lines = ["method,kind,n,problem,R2,R2 low,R2 high", "do nothing,control,2,,,,", "RG,failed,,it failed,,,"]
+    lines += ['"w/o AGG, target",method,1,,,,', '"full, target",method,2,,,,', "R23,method,2,,0.71,0.62,0.8"]
+    (folder / "table.csv").write_text("\n".join([*lines, "R23 (paper),paper,,,0.5,,", ""]), encoding="utf-8")
+    tests = "column,method,reference,n,difference,ci_low,ci_high,p_holm,verdict\n"
+    tests += 'MAE,do nothing,"full, target",2,28.7,26.0,31.0,0.01,worse\nMAE,RG,"full, target",1,3.0,,,,too few clips\n'
+    (folder / "differences.csv").write_text(tests, encoding="utf-8")
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20"><circle cx="9" cy="9" r="5"/></svg>'
+    (folder / "pareto.svg").write_text(svg, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def ablation(made_ablation: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(made_ablation, tmp_path / "grid"))

@@ -120,14 +120,26 @@ def test_the_same_files_give_the_same_page(run_folder: Path) -> None:
 
 
 def test_mistakes_name_the_file_and_the_fix(tmp_path: Path, run_folder: Path) -> None:
-    with pytest.raises(UserError, match="gone: no such run folder; give the folder"):
+    with pytest.raises(UserError, match="gone: no such folder; give a run's"):
         write_report(tmp_path / "gone")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty: holds no manifest\.json"):
+    with pytest.raises(UserError, match=r"empty: holds no run \(manifest\.json\), no ablation"):
         write_report(tmp_path / "empty")
     (run_folder / "metrics.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"metrics\.json: damaged .* run the command that wrote it again"):
         write_report(run_folder)
+
+
+def test_a_steering_run_is_told_where_its_figures_are(run_folder: Path) -> None:
+    _write_json(run_folder / "manifest.json", {"ids": [], "graph": {}})
+    with pytest.raises(UserError, match=r"a steering run has no report; its figures stand in .*table\.csv"):
+        write_report(run_folder)
+
+
+def test_means_stand_with_their_intervals(run_folder: Path) -> None:
+    page = _page(run_folder)
+    assert "2.63 to 4.79" in page
+    assert "50 % of those that did not fail, 95 % interval 9 to 91 %" in page
 
 
 def test_the_report_needs_no_torch() -> None:

@@ -141,11 +141,7 @@ def check_look(page: Page, width: int) -> None:
     visible = "[...document.querySelectorAll('button, .choices label')].filter(e => e.checkVisibility())"
     small = page.js(f"{visible}.filter(e => e.getBoundingClientRect().height < 40).map(e => e.textContent)")
     assert small == []
-    nodes = page.call("Accessibility.getFullAXTree")["nodes"]
-    roles = ("button", "radio", "checkbox", "slider", "image", "progressbar")
-    named = [n for n in nodes if not n.get("ignored") and n["role"]["value"] in roles]
-    assert named
-    assert [n["role"]["value"] for n in named if not n["name"]["value"]] == []
+    assert page.unnamed() == []
 
 
 def test_a_missing_clip_is_said_and_can_not_be_answered(study, tmp_path) -> None:

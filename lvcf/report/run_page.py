@@ -1,0 +1,150 @@
+"""The page about one run, as ``run.html.j2`` wants it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+
+from lvcf.metrics.statistics import share_interval
+from lvcf.report.media import embed_panel
+from lvcf.report.metrics import metric_groups, plain, readable
+from lvcf.report.names import figure_of
+from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
+from lvcf.report.run import read_run
+from lvcf.run_folder import Json, Prediction
+
+STATUSES = {"reached": "reached", "not_reached": "not reached", "failed": "failed"}
+PROMPTS = {
+    "neutral": "neutral: the words do not name the target, so the change comes from the model explained",
+    "target": "target: the words name the target, so the video model can reach it without the model explained",
+}
+_PROBABLE = (0.5, 1.0)
+"""The target band of a classifier: the class is reached at p >= 0.5."""
+
+
+def run_context(folder: Path) -> Json:
+    """What ``run.html.j2`` shows of a run folder.
+
+    Raises:
+        UserError: ``folder`` is no run folder, or one of its files is damaged.
+    """
+    run = read_run(folder)
+    unit = next((str(clip.result["unit"]) for clip in run.clips if not clip.failed), "")
+    counts = {status: sum(clip.status == status for clip in run.clips) for status in STATUSES}
+    return {
+        "name": run.folder.resolve().name,
+        "manifest": run.manifest,
+        "asked": _asked(run.manifest),
+        "statuses": STATUSES,
+        "counts": counts,
+        "pending": len(set(run.manifest["ids"]) - {clip.id for clip in run.clips}),
+        "share": _share(counts),
+        "figures": {key: figure_of(key, unit) for key in dict.fromkeys(k for row in run.figures.values() for k in row)},
+        "clips": [_card(clip, run.figures.get(clip.id, {})) for clip in run.clips],
+        "curves": any(clip.curves for clip in run.clips),
+        "scatter": _scatter(run.clips),
+        "groups": metric_groups(run.metrics, unit) if run.metrics is not None else [],
+        "simulated": bool(run.metrics and run.metrics.get("simulated")),
+        "evaluated": run.metrics is not None,
+        "evaluate": f"lvcf evaluate {shlex.quote(str(run.folder))}",
+        "table": run.table,
+        "numeric": [any(_is_number(cell) for cell in column) for column in zip_longest(*run.table)],
+    }
+
+
+def _share(counts: Mapping[str, int]) -> str:
+    """The share of finished clips that reached their target, with its interval."""
+    hits = np.repeat([1.0, 0.0], [counts["reached"], counts["not_reached"]])
+    if not len(hits):
+        return ""
+    found = share_interval(hits)
+    of = " of those that did not fail" if counts["failed"] else ""
+    return f"{100 * hits.mean():.0f} %{of}, 95 % interval {100 * found.low:.0f} to {100 * found.high:.0f} %"
+
+
+def _asked(manifest: Json) -> list[tuple[str, str]]:
+    rows = [
+        ("target", manifest["target"]),
+        ("model explained", manifest["target_model"]),
+        ("video model", manifest["backbone"]),
+        ("method", manifest["method"]),
+        ("prompt", PROMPTS.get(manifest["prompt"], manifest["prompt"])),
+        ("seed", manifest["seed"]),
+    ]
+    return [(name, str(value)) for name, value in rows]
+
+
+def _card(clip: Prediction, figures: Mapping[str, float]) -> Json:
+    """What the template shows of one clip; a failed clip has a hint and nothing else."""
+    numbers = {key: plain(value) for key, value in figures.items()}
+    card: Json = {"id": clip.id, "status": clip.status, "hint": clip.result["hint"], "finished": False}
+    card["numbers"] = numbers
+    if clip.status == "failed":
+        return card
+    result = clip.result
+    return card | {
+        "finished": True,
+        "classifier": result["task"] == "classification",
+        "unit": result["unit"],
+        "target": result["target"]["text"],
+        "classes": [result.get("class_before", ""), result.get("class_after", "")],
+        "before": readable(result["prediction_before"]),
+        "reference": readable(result["prediction_reference"]),
+        "after": readable(result["prediction_after"]),
+        "panel": embed_panel(clip.folder),
+        "fps": result["fps"],
+        "trajectory": result["trajectory"],
+        "plots": _plots(clip),
+        "cost": _cost(result),
+    }
+
+
+def _plots(clip: Prediction) -> list[tuple[str, Markup]]:
+    """Captions and plots of one clip; a run without guidance has no trajectory."""
+    result, plots = clip.result, []
+    if clip.curves is not None:
+        caption = f"{clip.curves['what'].capitalize()}, measured in the pixels"
+        plots.append((caption, curves_plot(clip.curves, result["fps"])))
+    if result["trajectory"]:
+        reading = prediction_plot(result["trajectory"], *_band(result), result["unit"])
+        plots.append(("The model's reading while guided", reading))
+        plots.append(("Loss and guidance weight", guidance_plot(result["trajectory"])))
+    return plots
+
+
+def _band(result: Json) -> tuple[float, float]:
+    if result["task"] == "classification":
+        return _PROBABLE
+    return float(result["target"]["low"]), float(result["target"]["high"])
+
+
+def _cost(result: Json) -> list[tuple[str, str]]:
+    return [
+        ("clip changed (mask)", f"{100 * result['mask_share']:.0f} %"),
+        ("denoising steps", str(result["steps"])),
+        ("gradient evaluations", str(result["gradient_evaluations"])),
+        *([("queries", f"{result['queries']:.0f}")] if "queries" in result else []),
+        ("time", f"{result['seconds']:.1f} s"),
+        ("peak memory", f"{result['peak_memory_bytes'] / 2**20:,.0f} MiB"),
+    ]
+
+
+def _scatter(clips: Sequence[Prediction]) -> Markup | None:
+    results = [c.result for c in clips if c.status != "failed" and c.result["task"] == "regression"]
+    outcomes = [
+        Outcome(r["id"], r["status"], *_band(r), r["prediction_before"], r["prediction_after"]) for r in results
+    ]
+    return target_scatter(outcomes, results[0]["unit"]) if outcomes else None
+
+
+def _is_number(cell: str | None) -> bool:
+    try:
+        float((cell or "").split("±")[0])
+    except ValueError:
+        return False
+    return True
