@@ -12,7 +12,7 @@ FACE_MOTION = face_motion/autoencoder face_motion/decoder face/target face/attri
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow lint weights weights-face-motion ablation bench bench-backbones clean
+.PHONY: help install demo test test-slow lint docs weights weights-face-motion ablation bench bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -40,6 +40,9 @@ lint: $(VENV)/.installed-dev  ## check style, format and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict lvcf
+
+docs: $(VENV)/.installed-dev  ## build the documentation's site into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 # A finished training leaves runs/weights/.DOMAIN-PART; remove it to train the part again.  $(call train,PARTS) trains them.
 train = mkdir -p runs/weights; for part in $(1); do \
@@ -80,7 +83,7 @@ bench-backbones: $(VENV)/.installed  ## FLOPs of one guided step on published ba
 	$(PY) benchmarks/backbones.py
 
 clean:  ## remove .venv, caches and builds; runs/ stays
-	rm -rf .venv build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv build dist site .pytest_cache .ruff_cache .mypy_cache
 	find lvcf tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -93,5 +96,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing the development tools into $(VENV)"
-	$(PIP) -e '.[dev,onnx,backbones,flow]'
+	$(PIP) -e '.[dev,docs,onnx,backbones,flow]'
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
     "action": (clip_frame_transformer, "face_motion/motion_oracle"),
 }
 """Loaders and shipped weights of the model that guidance never saw, by phantom."""
-NEEDS_FEATURES = ("realism/fid", "realism/kid", "realism/fvd")
+NEEDS_FEATURES = ("realism/fid", "realism/kid", "realism/fvd", "minimality/cld")
 
 
 def main(args: list[str]) -> int:
@@ -47,7 +48,7 @@ def main(args: list[str]) -> int:
         nargs="+",
         default=[],
         metavar="NETWORK",
-        help="for FID, KID and FVD: inception:FILE, i3d:FILE, videomae:FOLDER, module:PACKAGE.CLASS, oracle (clips) "
+        help="for FID, KID, FVD, CLD: inception:FILE, i3d:FILE, videomae:FOLDER, module:PACKAGE.CLASS, oracle (clips) "
         "or oracle-frames",
     )
     parser.add_argument("--with-model", action="store_true", help="ask the explained model again: COUT and robustness")
@@ -75,7 +76,7 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
     truths, (judge, no_judge) = read_truths(root), _judge(root, options.oracle)
     ask = _asker(run, manifest["tolerance"]) if options.with_model else None
     others, alike = _other_run(done, options.against)
-    sets = _sets(done, options.features, judge)
+    sets, by_clip = _sets(done, options.features, judge)
     rows = []
     for prediction in tqdm(predictions, desc="evaluate", unit="clip"):
         row = facts(prediction)
@@ -84,6 +85,7 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
             row |= composition(row, manifest["tolerance"]) | way_back(prediction, root)
             row |= ask(prediction) if ask else {}
             row |= in_region(prediction, read_region(options.region, prediction)) if options.region else {}
+            row |= by_clip.get(prediction.id, {})
             row |= {_correlation_key(options.against): alike.get(prediction.id, math.nan)} if alike else {}
         rows.append(row)
     metrics = summarise(rows) | {
@@ -133,13 +135,21 @@ def _truth(truths: dict[str, MakeTruth], prediction: Prediction) -> Truth | None
         return None
 
 
-def _sets(predictions: list[Prediction], extractors: list[str], judge: TargetModel | None) -> dict[str, Any]:
-    """Distances between sets, for every extractor."""
+def _sets(
+    predictions: list[Prediction], extractors: list[str], judge: TargetModel | None
+) -> tuple[dict[str, Any], dict[str, Row]]:
+    """Distances between sets, for every extractor; and, by clip, from the clip to sets."""
     if not extractors:
-        return dict.fromkeys(NEEDS_FEATURES, unavailable("name a network, --features"))
+        return dict.fromkeys(NEEDS_FEATURES, unavailable("name a network, --features")), {}
     from lvcf.evaluation.sets import realism  # transformers takes seconds to load
 
-    return {key: value for text in extractors for key, value in realism(predictions, text, judge).items()}
+    figures, by_clip = dict[str, Any](), defaultdict[str, Row](dict)
+    for text in extractors:
+        found, rows = realism(predictions, text, judge)
+        figures |= found
+        for name, row in rows.items():
+            by_clip[name] |= row
+    return figures, by_clip
 
 
 def _not_measured(metrics: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def test_every_mean_and_its_interval_comes_out_of_the_table_again(runs) -> None:
 
 def test_what_needs_more_is_unavailable_with_its_reason(runs) -> None:
     plain = metrics_of(runs[1])
-    for key in ("realism/fid", "realism/fvd", "explanation/cout", "adherence/valid_reencoded"):
+    for key in ("realism/fid", "minimality/cld", "explanation/cout", "adherence/valid_reencoded"):
         assert plain[key].startswith("unavailable: "), key
     full = metrics_of(runs[0])
     assert "realism/fid" not in full
@@ -118,14 +118,17 @@ def test_doing_nothing_scores_the_floor_and_no_clip_meets_itself(runs, monkeypat
     assert not {p.id for p in half} & {p.id for p in other}
     level = Level()
     finals, reals = ([level(torch.stack([clips_of(p)[i] for p in part])) for part in (half, other)] for i in (0, 1))
-    found = realism(predictions, network, None)
+    found, rows = realism(predictions, network, None)
     key = "[Level,n=2+2,frames=16,112x112]"
     crossed = frechet_distance(reals[1], finals[0]) + frechet_distance(reals[0], finals[1])
     assert found[f"realism/fvd{key}"] == pytest.approx(crossed / 2)
     monkeypatch.setattr(Prediction, "counterfactual", Prediction.factual)
-    nothing = realism(predictions, network, None)
+    nothing, _ = realism(predictions, network, None)
     assert nothing[f"realism/fvd{key}"] == pytest.approx(found[f"realism/fvd_floor{key}"])
-    assert realism(predictions[:3], network, None)[f"realism/{network}"].startswith("unavailable: needs 4 clips")
+    assert {tuple(row) for row in rows.values()} == {("minimality/cld[Level,n=4,frames=16,112x112]",)}
+    assert rows.keys() == {p.id for p in predictions}
+    too_few, _ = realism(predictions[:3], network, None)
+    assert too_few[f"realism/{network}"].startswith("unavailable: needs 4 clips")
 
 
 def test_two_runs_are_tested_clip_by_clip(runs) -> None:

@@ -1,4 +1,4 @@
-"""What README, the Makefile and the configurations' comments tell a user to type is understood."""
+"""What README, the pages, the Makefile and the configurations' comments tell a user to type is understood."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lvcf.configuration import config_folder
 from tests.helpers import ROOT, parse
 
 README = (ROOT / "README.md").read_text()
+PAGES = {path: path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
 MAKEFILE = (ROOT / "Makefile").read_text()
 RATIOS = ("flops_ratio", "flops_ratio_smoothgrad")
 
@@ -26,7 +27,8 @@ def code(text: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    found = [line for line in code(README) if line.startswith("lvcf ") and "mymodel" not in line]  # test_own_model.py
+    written = [line for text in (README, *PAGES.values()) for line in code(text)]
+    found = [line for line in written if line.startswith("lvcf ") and "mymodel" not in line]  # test_own_model.py
     found += [line.replace("$(LVCF)", "lvcf").strip() for line in MAKEFILE.splitlines() if "\t$(LVCF) " in line]
     for path in sorted(config_folder().rglob("*.yaml")):
         found += [line[1:].strip() for line in path.read_text().splitlines() if re.match(r"#\s+lvcf ", line)]
@@ -43,6 +45,8 @@ def test_every_command_is_understood(line, tmp_path, monkeypatch, capsys) -> Non
     verb, *arguments = shlex.split(line)[1:]
     assert verb in (*LIGHTNING_VERBS, *VERBS)
     monkeypatch.chdir(tmp_path)  # only shipped configurations are found
+    if not arguments:  # the verb's name in a sentence
+        return
     if verb in LIGHTNING_VERBS:
         assert parse([verb, *arguments]).model.class_path
     elif verb == "simulate":

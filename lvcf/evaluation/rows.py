@@ -26,6 +26,7 @@ PARTIAL = {
     "adherence/valid_": "no clip reached its target",
     "explanation/": "not defined on any clip",
     "region/": "not defined on any clip",
+    "minimality/": "no clip has others beside it that M reads as it did, and others that M reads as the target",
 }
 """Beginnings of the figures that some clips do not have (NaN), and the reason where none has."""
 SHARES = (

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from lvcf.data.clip import hash_share
 from lvcf.evaluation.clip import clips_of
+from lvcf.evaluation.minimality import divergences
+from lvcf.evaluation.rows import Row
 from lvcf.metrics.features import FeatureExtractor, load_extractor
 from lvcf.metrics.realism import frechet_distance, kernel_distance, warn_if_few
 from lvcf.metrics.unavailable import UnavailableError, unavailable
@@ -28,8 +30,10 @@ FEWEST = 4
 """Clips: two in each half."""
 
 
-def realism(predictions: list[Prediction], text: str, oracle: TargetModel | None) -> dict[str, Any]:
-    """FID and KID on features of frames, or FVD on features of clips.
+def realism(
+    predictions: list[Prediction], text: str, oracle: TargetModel | None
+) -> tuple[dict[str, Any], dict[str, Row]]:
+    """FID and KID on features of frames, or FVD and CLD on features of clips.
 
     Args:
         predictions: finished clips.
@@ -37,23 +41,25 @@ def realism(predictions: list[Prediction], text: str, oracle: TargetModel | None
         oracle: what ``oracle`` stands for there.
 
     Returns:
-        Keys name the metric, the extractor, the size of both halves, frames and resolution; ``_floor`` is real
-        against real.
+        The set's figures: keys name the metric, the extractor, the size of both halves, frames and resolution;
+        ``_floor`` is real against real.  And by clip the rest of its row.
 
     Raises:
         UserError: there is no such extractor, or it does not take the clips.
     """
     if len(predictions) < FEWEST:
-        return {f"realism/{text}": unavailable(f"needs {FEWEST} clips, two in each half; there are {len(predictions)}")}
+        reason = f"needs {FEWEST} clips, two in each half; there are {len(predictions)}"
+        return {f"realism/{text}": unavailable(reason)}, {}
     try:
         extractor = load_extractor(text, oracle)
-    except UnavailableError as reason:
-        return {f"realism/{text}": unavailable(reason)}
-    halves = [features_of(half, extractor) for half in split(predictions)]
+    except UnavailableError as missing:
+        return {f"realism/{text}": unavailable(missing)}, {}
+    parts = split(predictions)
+    halves = [features_of(half, extractor) for half in parts]
     final, _ = clips_of(predictions[0])
     frames, height, width = final.shape[1:]
-    sizes = "+".join(str(len(half)) for half in split(predictions))
-    about = f"{extractor.name},n={sizes},frames={frames},{height}x{width}"
+    sizes, of_clips = "+".join(str(len(half)) for half in parts), f"frames={frames},{height}x{width}"
+    about = f"{extractor.name},n={sizes},{of_clips}"
     found: dict[str, Any] = {}
     for name, distance in (OF_FRAMES if extractor.of_frames else OF_CLIPS).items():
         (one_final, one_real), (other_final, other_real) = halves
@@ -62,7 +68,12 @@ def realism(predictions: list[Prediction], text: str, oracle: TargetModel | None
         crossed = distance(other_real, one_final) + distance(one_real, other_final)
         found[f"realism/{name}[{about}]"] = crossed / 2.0
         found[f"realism/{name}_floor[{about}]"] = distance(one_real, other_real)
-    return found
+    if extractor.of_frames:
+        return found, {}
+    key = f"minimality/cld[{extractor.name},n={len(predictions)},{of_clips}]"
+    everyone = [prediction for half in parts for prediction in half]
+    values = divergences(everyone, *(torch.cat(features) for features in zip(*halves, strict=True)))
+    return found, {prediction.id: {key: value} for prediction, value in zip(everyone, values, strict=True)}
 
 
 def split(predictions: list[Prediction]) -> tuple[list[Prediction], list[Prediction]]:

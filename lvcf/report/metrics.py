@@ -14,6 +14,7 @@ ABOUT = {
     "truth": "How close is it to the simulator's true counterfactual?",
     "fidelity": "Does the clip still look like a real one, and like the factual?",
     "proximity": "How little was changed?",
+    "minimality": "Is it nearer to its clip than real clips of the target are?",
     "temporal": "Is the change steady from frame to frame?",
     "realism": "Do the counterfactuals look like real clips, as a set?",
     "explanation": "Is the change what turns the model?",

@@ -13,7 +13,7 @@ import torch
 from torch import distributed, multiprocessing
 from torchmetrics import Metric
 
-from lvcf.metrics import adherence, change, fidelity, motion, realism, region, transition, truth
+from lvcf.metrics import adherence, change, fidelity, latent_divergence, motion, realism, region, transition, truth
 
 N = 6
 
@@ -29,6 +29,7 @@ def cases() -> dict[str, tuple[Callable[[], Metric], list[tuple[Any, ...]]]]:
     said = [tuple([word] for word in row) for row in words]
     labelled = [(*row, [label]) for row, label in zip(said, ["sad", "happy"] * 3, strict=True)]
     curves = [tuple(pair) for pair in torch.rand(N, 2, 1, 9, generator=generator)]
+    distances = [([float(row[0])], [row[1:5]], [row[5:]]) for row in torch.rand(N, 10, generator=generator)]
     frames = [tuple((clip * 127).to(torch.uint8).numpy() for clip in pair) for pair in clips[:, :, :, 0].abs()]
     triples = [(*pair, [clip]) for pair, clip in zip(frames, torch.rand(N, 3, 24, 24).numpy(), strict=True)]
     features = [(torch.randn(4, 5, generator=generator), bool(i % 2)) for i in range(N + 2)]
@@ -54,6 +55,7 @@ def cases() -> dict[str, tuple[Callable[[], Metric], list[tuple[Any, ...]]]]:
         "recovered": (truth.ShareRecovered, triples),
         "cout": (transition.Cout, curves),
         "area": (transition.CurveArea, [pair[:1] for pair in curves]),
+        "latent": (latent_divergence.CounterfactualLatentDivergence, distances),
         "frechet": (realism.FrechetDistance, features),
         "kernel": (realism.KernelDistance, features),
     }
@@ -92,7 +94,7 @@ def test_two_processes_say_what_one_does() -> None:
 
 
 def test_every_metric_is_among_the_cases() -> None:
-    modules = (adherence, change, fidelity, motion, realism, region, transition, truth)
+    modules = (adherence, change, fidelity, latent_divergence, motion, realism, region, transition, truth)
     made = {make for make, _ in cases().values()}
     public = {
         value
