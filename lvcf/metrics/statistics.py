@@ -81,6 +81,35 @@ def mean_interval(values: Values) -> Interval | None:
     return interval(np.mean, values)
 
 
+def clustered(values: Values, groups: Sequence[str], share: bool = False) -> tuple[float | None, Interval | None]:
+    """Standard error and interval of the mean of ``(n,)`` where values of one group are not independent.
+
+    Whole groups are resampled (a cluster bootstrap), and the error is that of a ratio of their sums.
+
+    Args:
+        values: without NaN.
+        groups: of each value, such as its clip.
+        share: zeros, or ones, that are all alike get Wilson's interval with the groups for n: a bootstrap of them has
+            no width.
+
+    Returns:
+        Neither, of fewer than two groups.
+    """
+    _, place = np.unique(groups, return_inverse=True)
+    sums, counts = np.bincount(place, values), np.bincount(place).astype(np.float64)
+    if len(sums) < FEWEST:
+        return None, None
+    off = sums - values.mean() * counts
+    error = float(np.sqrt((off**2).sum() * len(sums) / (len(sums) - 1)) / len(values))
+    if share and np.ptp(values) == 0.0 and values[0] in (0.0, 1.0):
+        return error, share_interval(np.full(len(sums), values[0]))
+    return error, interval(_ratio, sums, counts)
+
+
+def _ratio(sums: Values, counts: Values, axis: int) -> Any:
+    return sums.sum(axis) / counts.sum(axis)
+
+
 def share_interval(values: Values) -> Interval:
     """Wilson's interval (1927) of a share, from its zeros and ones ``(n,)``: a bootstrap of all ones has no width."""
     found = stats.binomtest(int(values.sum()), len(values)).proportion_ci(LEVEL, method="wilson")
