@@ -6,7 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvcf.run_folder import Json, Prediction, read_manifest, read_optional, read_predictions
+from lvcf.errors import UserError
+from lvcf.run_folder import Json, Prediction, is_steering, read_manifest, read_optional, read_predictions
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,14 @@ def read_run(folder: Path) -> Run:
     """Read everything but the videos; clips come sorted by id.
 
     Raises:
-        UserError: the folder is missing, ``lvcf predict`` did not write it, or one of its JSON files is damaged.
+        UserError: the folder is missing, ``lvcf predict`` did not write it (``lvcf steer`` did), or one of its JSON files is damaged.
     """
+    manifest = read_manifest(folder)
+    if is_steering(manifest):
+        raise UserError(f"{folder}: a steering run, which has no page yet; its tables: lvcf evaluate {folder}")
     return Run(
         folder=folder,
-        manifest=read_manifest(folder),
+        manifest=manifest,
         clips=sorted(read_predictions(folder), key=lambda clip: clip.id),
         metrics=read_optional(folder / "metrics.json"),
         table=_read_table(folder / "table.csv"),
