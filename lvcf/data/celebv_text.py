@@ -1,4 +1,4 @@
-"""CSVC's benchmark on CelebV-Text (Spyrou et al. 2025; Yu et al. 2023): 67 clips, four interventions, two-option questions.
+"""CSVC's benchmark (Spyrou et al. 2025) on CelebV-Text: 67 clips, four interventions, questions with two options.
 
 Its two files are read as they are published; the clips are the user's own.
 
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lvcf.data.clip import Clip, check_names, safe_name, to_clip
+from lvcf.data.clip import Clip, check_names, to_clip
 from lvcf.data.frame_folder import read_frame_folder
 from lvcf.data.sampled import SampledDataset
 from lvcf.data.video import SUFFIXES, clip_indices, read_video
@@ -132,7 +132,10 @@ class CelebVTextDataset(SampledDataset):
         videos = [path for suffix in SUFFIXES if (path := self.root / f"{name}{suffix}").is_file()]
         if videos:
             return to_clip(read_video(videos[0], self._choose).frames, self.size)
-        pictures = read_frame_folder(self.root / name, self.fps, self._choose)
+        try:
+            pictures = read_frame_folder(self.root / name, self.fps, self._choose)
+        except ValueError as error:
+            raise UserError(f"{self.root / name}: {error}; copy all its frames, or lower data.frames") from error
         return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
 
     def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ def read_run(folder: Path) -> Run:
     """Read everything but the videos; clips come sorted by id.
 
     Raises:
-        UserError: the folder is missing, ``lvcf predict`` did not write it (``lvcf steer`` did), or one of its JSON files is damaged.
+        UserError: the folder is missing, ``lvcf predict`` did not write it, or one of its JSON files is damaged.
     """
     manifest = read_manifest(folder)
     if is_steering(manifest):
