@@ -19,7 +19,7 @@ WORDS = ["a", "young", "old", "man", "woman", "in", "front", "of", "wall"]
 def save_bert(folder: Path) -> str:
     """A random text encoder and its tokenizer."""
     torch.manual_seed(0)
-    tokenizer = small_tokenizer(WORDS, numbers=9, length=8)
+    tokenizer = small_tokenizer(WORDS, numbers=9, length=12)
     config = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
