@@ -96,7 +96,7 @@ def clustered(values: Values, groups: Sequence[str], share: bool = False) -> tup
         Neither, of fewer than two groups.
     """
     _, place = np.unique(groups, return_inverse=True)
-    sums, counts = np.bincount(place, values), np.bincount(place).astype(np.float64)
+    sums, counts = (np.bincount(place, weights).astype(np.float64) for weights in (values, np.ones_like(values)))
     if len(sums) < FEWEST:
         return None, None
     off = sums - values.mean() * counts
