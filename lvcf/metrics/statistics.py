@@ -89,8 +89,8 @@ def clustered(values: Values, groups: Sequence[str], share: bool = False) -> tup
     Args:
         values: without NaN.
         groups: of each value, such as its clip.
-        share: zeros, or ones, that are all alike get Wilson's interval with the groups for n: a bootstrap of them has
-            no width.
+        share: values are in 0-1, and groups whose means are all alike get Wilson's interval with the groups for n: a
+            bootstrap of them has no width.
 
     Returns:
         Neither, of fewer than two groups.
@@ -101,9 +101,17 @@ def clustered(values: Values, groups: Sequence[str], share: bool = False) -> tup
         return None, None
     off = sums - values.mean() * counts
     error = float(np.sqrt((off**2).sum() * len(sums) / (len(sums) - 1)) / len(values))
-    if share and np.ptp(values) == 0.0 and values[0] in (0.0, 1.0):
-        return error, share_interval(np.full(len(sums), values[0]))
+    if share and np.ptp(sums / counts) == 0.0:
+        return error, _wilson(float(values.mean()), len(sums))
     return error, interval(_ratio, sums, counts)
+
+
+def _wilson(share: float, n: int) -> Interval:
+    """Wilson's interval of a share that need not be a whole number of ``n``."""
+    z = float(stats.norm.ppf(0.5 + LEVEL / 2.0))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return Interval(max(middle - float(half), 0.0), min(middle + float(half), 1.0))
 
 
 def _ratio(sums: Values, counts: Values, axis: int) -> Any:

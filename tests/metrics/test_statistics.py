@@ -95,7 +95,7 @@ def test_holm_by_hand() -> None:
 
 def test_clusters_of_one_are_independent_values() -> None:
     values = np.random.default_rng(0).normal(size=12)
-    error, ends = clustered(values, [str(i) for i in range(12)])
+    error, ends = clustered(values, [f"{i:02d}" for i in range(12)])
     assert error == pytest.approx(standard_error(values))
     assert ends == mean_interval(values)
 
@@ -111,6 +111,13 @@ def test_repeating_every_value_tells_nothing_new() -> None:
 
 def test_shares_that_are_all_alike_have_a_width_by_their_clusters() -> None:
     groups = ["a", "a", "b", "b", "c"]
-    assert clustered(np.ones(5), groups, share=True)[1] == share_interval(np.ones(3))
+    for values in (np.ones(5), np.zeros(5)):
+        ends, wilson = clustered(values, groups, share=True)[1], share_interval(values[:3])
+        assert (ends.low, ends.high) == pytest.approx((wilson.low, wilson.high), abs=1e-12)
+    half, wilson = (
+        clustered(np.array([0.0, 1.0, 1.0, 0.0]), groups[:4], share=True)[1],
+        share_interval(np.array([0, 1])),
+    )
+    assert (half.low, half.high) == pytest.approx((wilson.low, wilson.high))  # clips agree that it is one half
     assert clustered(np.ones(5), groups)[1] == Interval(1.0, 1.0)
     assert clustered(np.ones(2), ["a", "a"], share=True) == (None, None)

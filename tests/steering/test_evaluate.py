@@ -95,7 +95,8 @@ def test_every_figure_is_the_mean_of_its_column(run) -> None:
         assert f"steered/{name}" in metrics
     assert metrics["steered/joint"] == 1.0
     wilson = share_interval(np.ones(2))  # two clips, though four edits
-    assert (metrics["steered/joint.ci_low"], metrics["steered/joint.ci_high"]) == (wilson.low, wilson.high)
+    ends = (metrics["steered/joint.ci_low"], metrics["steered/joint.ci_high"])
+    assert ends == pytest.approx((wilson.low, wilson.high))
 
 
 def test_attributes_and_interventions_have_figures_of_their_own(run) -> None:
