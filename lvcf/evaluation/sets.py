@@ -82,7 +82,8 @@ def _clip(prediction: Prediction) -> str:
 @torch.no_grad()
 def features_of(predictions: list[Prediction], extractor: FeatureExtractor) -> tuple[Tensor, Tensor]:
     """Features of the counterfactuals ``(n, D)`` and of their factual clips ``(m, D)``, each of these once."""
-    finals, factuals = [], {}
+    finals: list[Tensor] = []
+    factuals: dict[str, Tensor] = {}
     for prediction in predictions:
         final, factual = clips_of(prediction)
         finals.append(extractor(final[None]).float())

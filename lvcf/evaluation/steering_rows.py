@@ -24,7 +24,7 @@ SHARES = ("joint", "effectiveness", "minimality", "right[")
 """Beginnings of the columns in 0-1 that may be all alike."""
 OURS, BASELINES = "steered", ("initial", "graph", "best_of_n")
 """What is compared with what."""
-OF_OTHERS = ("_of_truth", "_of_factual")
+OF_OTHERS = ("_of_truth", "_of_factual", "_is_true")
 """Endings of figures that no method has a part in."""
 
 
