@@ -1,4 +1,4 @@
-"""``lvcf evaluate RUN``: measure a run's counterfactuals from the written files."""
+"""``lvcf evaluate RUN``: measure a run's counterfactuals from the written files; of lvcf predict or lvcf steer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import clip_frame_transformer
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer
-from lvcf.run_folder import SUFFIXES, Prediction, read_manifest, read_predictions, read_table
+from lvcf.run_folder import SUFFIXES, Prediction, is_steering, read_manifest, read_predictions, read_table
 from lvcf.wandb_runs.verbs import log_evaluation
 
 ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
@@ -36,12 +36,14 @@ ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
 }
 """Loaders and shipped weights of the model that guidance never saw, by phantom."""
 NEEDS_FEATURES = ("realism/fid", "realism/kid", "realism/fvd", "minimality/cld")
+PREDICT_ONLY, STEERING_ONLY = ("oracle", "with_model", "against", "logger"), ("clip", "captioner", "embedder", "dover")
+"""Options of one kind of run alone."""
 
 
 def main(args: list[str]) -> int:
     """Parse the command line, evaluate, print the table; returns 1 if a clip failed."""
     parser = argparse.ArgumentParser(prog="lvcf evaluate", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of an lvcf predict run")
+    parser.add_argument("run", type=Path, help="folder of an lvcf predict or lvcf steer run")
     parser.add_argument("--oracle", help="weights of the model that guidance never saw, instead of the phantom's own")
     parser.add_argument(
         "--features",
@@ -59,11 +61,40 @@ def main(args: list[str]) -> int:
     parser.add_argument("--lpips", type=Path, metavar="FOLDER", help="where LPIPS' weights lie if not in torch's cache")
     parser.add_argument("--logger", choices=["wandb"], help="log configuration, metrics and clips to W&B as well")
     parser.add_argument("--log-ids", action="store_true", help="log the clips' names instead of hashes of them")
+    _add_steering_options(parser)
     options = parser.parse_args(args)
+    steered = is_steering(read_manifest(options.run))
+    for name in PREDICT_ONLY if steered else STEERING_ONLY:
+        if getattr(options, name):
+            verb = "predict" if steered else "steer"
+            raise UserError(
+                f"--{name.replace('_', '-')}: only of an lvcf {verb} run; {options.run} is another; leave it out"
+            )
+    if steered:
+        return _evaluate_steering(options)
     metrics, rows = evaluate(options.run, options)
     print_metrics(metrics, options.run)
     if options.logger:
         log_evaluation(options.run, metrics, rows, hash_ids=not options.log_ids)
+    return int(any(row["status"] == "failed" for row in rows))
+
+
+def _add_steering_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("of an lvcf steer run")
+    group.add_argument("--clip", metavar="FOLDER", help="a CLIP of transformers: temporal consistency, text alignment")
+    group.add_argument("--captioner", metavar="FOLDER", help="an image-text-to-text model that describes the clips")
+    group.add_argument("--embedder", metavar="FOLDER", help="a text encoder that compares the descriptions")
+    group.add_argument("--dover", type=Path, metavar="FILE", help="DOVER as ONNX: video quality")
+
+
+def _evaluate_steering(options: argparse.Namespace) -> int:
+    """The same of a steering run."""
+    from lvcf.evaluation.steering import evaluate_steering  # transformers takes seconds to load
+    from lvcf.evaluation.steering_tables import print_details, print_methods
+
+    metrics, rows = evaluate_steering(options.run, options)
+    print_methods(options.run, metrics, rows)
+    print_details(metrics, rows)
     return int(any(row["status"] == "failed" for row in rows))
 
 

@@ -76,6 +76,11 @@ def read_manifest(run: Path) -> Json:
     return read_json(run / "manifest.json")
 
 
+def is_steering(manifest: Json) -> bool:
+    """Whether ``lvcf steer`` wrote the run."""
+    return "evaluation_graph" in manifest
+
+
 def read_predictions(run: Path) -> list[Prediction]:
     """The finished clips, in the manifest's order."""
     folders = [run / "predictions" / name for name in read_manifest(run)["ids"]]

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 from jsonargparse import ArgumentParser
-from rich.console import Console
-from rich.table import Table
 
 from lvcf.errors import UserError, cause_of
+from lvcf.evaluation.steering import tabulate
+from lvcf.evaluation.steering_rows import facts
+from lvcf.evaluation.steering_tables import print_methods
 from lvcf.lightning_cli import with_sections
 from lvcf.run_folder import read_predictions
 from lvcf.steering.replay import replay
-from lvcf.steering.results import COLUMNS, shown, summarise
 from lvcf.steering.run import SteeringRun
 
 
@@ -64,15 +64,6 @@ def _parse(args: list[str]) -> SteeringRun:
 
 
 def _print(output: Path) -> None:
-    """The table, and what became of every clip that failed."""
-    headings, *rows = shown(summarise(output))
-    table = Table(title=f"{output}: mean ± standard error over clips and interventions")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "method" else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=max(Console().width, 140)).print(table)
-    print("\n".join(f"  {name}: {meaning}, by the evaluating judge" for name, meaning in COLUMNS.items()))
-    for prediction in read_predictions(output):
-        if prediction.failed:
-            print(f"  {prediction.id}: failed: {prediction.result['hint']}")
+    """The judge's table, and what became of every clip that failed; ``lvcf evaluate`` also measures the videos."""
+    rows = [facts(prediction.result) for prediction in read_predictions(output)]
+    print_methods(output, tabulate(output, rows, {}), rows)

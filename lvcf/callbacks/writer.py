@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import resource
 import shutil
 import sys
 from datetime import timedelta
@@ -24,6 +23,7 @@ from lvcf.data.clip import Batch, safe_name, to_clip, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
 from lvcf.errors import UserError
 from lvcf.files import write_json
+from lvcf.memory import peak_memory
 from lvcf.models.targets.base import TargetModel
 from lvcf.ranks import orphaned
 from lvcf.report.panel import panel_frames
@@ -191,7 +191,7 @@ class PredictionWriter(Callback):
             **edit.facts,
             "prediction_after": after,
             "class_after": model.class_of(output[0]),
-            "peak_memory_bytes": _peak_memory(task.device),
+            "peak_memory_bytes": peak_memory(task.device),
             "seed": task.seed,
             "method": self.method,
             **known,
@@ -248,11 +248,3 @@ def _hint(edit: Edit, after: float, model: TargetModel) -> str:
         f"the model {reading}; try more --model.steps, a larger guidance weight, the prompt 'target', or the "
         "LastCorrection callback"
     )
-
-
-def _peak_memory(device: torch.device) -> int:
-    """Bytes: the device's peak, or the process's on the CPU."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

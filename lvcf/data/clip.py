@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -50,6 +51,21 @@ class ClipDataset(Dataset[Clip]):
     """
 
     ids: list[str]
+
+    def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
+        """A clip's factual values by a causal graph's variables, and the exogenous choices u in 0-1 that are known.
+
+        Raises:
+            UserError: the data set does not tell.
+        """
+        raise UserError(
+            "factual data: only a simulated face set with data.attributes and CelebV-Text's benchmark tell; use judge "
+            "or a file"
+        )
+
+    def asked(self, name: str, do: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """A benchmark's own question and right answer for each variable under an intervention; none by default."""
+        return {}
 
 
 class Batch(TypedDict):

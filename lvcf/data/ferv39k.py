@@ -135,7 +135,13 @@ class FERV39KDataset(SampledDataset):
         }
 
     def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
-        """A simulated clip's attributes, and the exogenous choices u in 0-1 of those that have causes."""
+        """A simulated clip's attributes, and the exogenous choices u in 0-1 of those that have causes.
+
+        Raises:
+            UserError: the set is not simulated, or its attributes were not asked for.
+        """
+        if not self.factors:
+            return super().known(name)
         return values_of(self.factors[name]), noise_of(self.factors[name])
 
     def _decode(self, folder: Path) -> torch.Tensor:

@@ -47,9 +47,9 @@ def realism(
     Raises:
         UserError: there is no such extractor, or it does not take the clips.
     """
-    if len(predictions) < FEWEST:
-        reason = f"needs {FEWEST} clips, two in each half; there are {len(predictions)}"
-        return {f"realism/{text}": unavailable(reason)}, {}
+    clips = len({_clip(prediction) for prediction in predictions})
+    if clips < FEWEST:
+        return {f"realism/{text}": unavailable(f"needs {FEWEST} clips, two in each half; there are {clips}")}, {}
     try:
         extractor = load_extractor(text, oracle)
     except UnavailableError as missing:
@@ -68,7 +68,7 @@ def realism(
         crossed = distance(other_real, one_final) + distance(one_real, other_final)
         found[f"realism/{name}[{about}]"] = crossed / 2.0
         found[f"realism/{name}_floor[{about}]"] = distance(one_real, other_real)
-    if extractor.of_frames:
+    if extractor.of_frames or clips < len(predictions):  # CLD pairs every counterfactual with a clip of its own
         return found, {}
     key = f"minimality/cld[{extractor.name},n={len(predictions)},{of_clips}]"
     everyone = [prediction for half in parts for prediction in half]
@@ -77,14 +77,26 @@ def realism(
 
 
 def split(predictions: list[Prediction]) -> tuple[list[Prediction], list[Prediction]]:
-    """Two disjoint halves that hang on the clips' names alone, of equal size or one apart."""
-    ordered = sorted(predictions, key=lambda prediction: hash_share(prediction.id))
-    return ordered[::2], ordered[1::2]
+    """Two halves that share no clip and hang on the clips' names alone, their clips of equal number or one apart."""
+    clips = sorted({_clip(prediction) for prediction in predictions}, key=hash_share)
+    ordered = sorted(predictions, key=lambda prediction: hash_share(_clip(prediction)))
+    one, other = ([p for p in ordered if clips.index(_clip(p)) % 2 == half] for half in (0, 1))
+    return one, other
+
+
+def _clip(prediction: Prediction) -> str:
+    """The factual clip's name: a steering run edits a clip more than once."""
+    return str(prediction.result.get("clip", prediction.id))
 
 
 @torch.no_grad()
 def features_of(predictions: list[Prediction], extractor: FeatureExtractor) -> tuple[Tensor, Tensor]:
-    """Features of the counterfactuals and of the factual clips, each ``(n, D)``."""
-    pairs = [[extractor(video[None]).float() for video in clips_of(p)] for p in predictions]
-    finals, factuals = (torch.cat(part) for part in zip(*pairs, strict=True))
-    return finals, factuals
+    """Features of the counterfactuals ``(n, D)`` and of their factual clips ``(m, D)``, each of these once."""
+    finals: list[Tensor] = []
+    factuals: dict[str, Tensor] = {}
+    for prediction in predictions:
+        final, factual = clips_of(prediction)
+        finals.append(extractor(final[None]).float())
+        if (name := _clip(prediction)) not in factuals:
+            factuals[name] = extractor(factual[None]).float()
+    return torch.cat(finals), torch.cat(list(factuals.values()))

@@ -81,6 +81,43 @@ def mean_interval(values: Values) -> Interval | None:
     return interval(np.mean, values)
 
 
+def clustered(values: Values, groups: Sequence[str], share: bool = False) -> tuple[float | None, Interval | None]:
+    """Standard error and interval of the mean of ``(n,)`` where values of one group are not independent.
+
+    Whole groups are resampled (a cluster bootstrap), and the error is that of a ratio of their sums.
+
+    Args:
+        values: without NaN.
+        groups: of each value, such as its clip.
+        share: values are in 0-1, and groups whose means are all alike get Wilson's interval with the groups for n: a
+            bootstrap of them has no width.
+
+    Returns:
+        Neither, of fewer than two groups.
+    """
+    _, place = np.unique(groups, return_inverse=True)
+    sums, counts = (np.bincount(place, weights).astype(np.float64) for weights in (values, np.ones_like(values)))
+    if len(sums) < FEWEST:
+        return None, None
+    off = sums - values.mean() * counts
+    error = float(np.sqrt((off**2).sum() * len(sums) / (len(sums) - 1)) / len(values))
+    if share and np.ptp(sums / counts) == 0.0:
+        return error, _wilson(float(values.mean()), len(sums))
+    return error, interval(_ratio, sums, counts)
+
+
+def _wilson(share: float, n: int) -> Interval:
+    """Wilson's interval of a share that need not be a whole number of ``n``."""
+    z = float(stats.norm.ppf(0.5 + LEVEL / 2.0))
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return Interval(max(middle - float(half), 0.0), min(middle + float(half), 1.0))
+
+
+def _ratio(sums: Values, counts: Values, axis: int) -> Any:
+    return sums.sum(axis) / counts.sum(axis)
+
+
 def share_interval(values: Values) -> Interval:
     """Wilson's interval (1927) of a share, from its zeros and ones ``(n,)``: a bootstrap of all ones has no width."""
     found = stats.binomtest(int(values.sum()), len(values)).proportion_ci(LEVEL, method="wilson")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvcf.errors import UserError
-from lvcf.run_folder import Json, Prediction, read_manifest, read_optional, read_predictions
+from lvcf.run_folder import Json, Prediction, is_steering, read_manifest, read_optional, read_predictions
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ def read_run(folder: Path) -> Run:
         UserError: the folder is missing, ``lvcf predict`` did not write it, or one of its JSON files is damaged.
     """
     manifest, clips = read_manifest(folder), sorted(read_predictions(folder), key=lambda clip: clip.id)
-    if "target" not in manifest:
-        raise UserError(f"{folder}: a steering run has no report; its figures stand in {folder / 'table.csv'}")
+    if is_steering(manifest):
+        raise UserError(f"{folder}: a steering run, which has no page yet; its tables: lvcf evaluate {folder}")
     measured = read_figures(folder / "predictions.csv")
     return Run(
         folder=folder,

@@ -113,6 +113,21 @@ class Case:
         return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", filled)
 
 
+def in_their_words(case: Case, asked: Mapping[str, tuple[str, str]]) -> list[Question]:
+    """The case's questions, in a benchmark's words and with its right answers where it has its own.
+
+    Args:
+        case: what was asked of an editor.
+        asked: question and right answer by variable.
+
+    Raises:
+        UserError: the benchmark's answer is none of the graph's values.
+    """
+    case.graph.check({name: right for name, (_, right) in asked.items()}, f"{case.id}, {case.name}, the benchmark")
+    own = {name: {"text": question, "expected": right} for name, (question, right) in asked.items()}
+    return [question.model_copy(update=own.get(question.attribute)) for question in case.questions]
+
+
 def observe(graph: CausalGraph) -> list[Question]:
     """Questions for the factual values of a clip."""
     return [

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
-from lvcf.run_folder import Prediction, read_manifest, read_predictions
+from lvcf.run_folder import Prediction, is_steering, read_manifest, read_predictions
 from lvcf.steering.answers import Reply, Rewrite, Verdict
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
@@ -62,7 +62,7 @@ def replay(run: Path) -> list[str]:
         UserError: the folder is no steering run, or a record does not fit its results.
     """
     manifest = read_manifest(run)
-    if "evaluation_graph" not in manifest:
+    if not is_steering(manifest):
         raise UserError(f"{run}: no steering run; give a folder that lvcf steer wrote")
     predictions = [prediction for prediction in read_predictions(run) if not prediction.failed]
     if not predictions:

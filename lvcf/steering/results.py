@@ -1,23 +1,21 @@
-"""What a steering run leaves: one folder per clip, intervention and method, and a table over them."""
+"""What a steering run leaves: one folder per clip, intervention and method."""
 
 from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from lvcf.data.clip import to_frames
 from lvcf.data.video import write_lossless, write_preview
-from lvcf.files import write_json, write_rows
-from lvcf.metrics.statistics import standard_error
+from lvcf.files import write_json
 from lvcf.metrics.truth import CHANGED_LEVELS
 from lvcf.report.panel import panel_frames
-from lvcf.run_folder import Json, read_predictions
+from lvcf.run_folder import Json
 from lvcf.steering.answers import Question, Verdict
-from lvcf.steering.loop import METHODS, Outcome
+from lvcf.steering.loop import Outcome
 
 SCHEMA_VERSION = 2
 VERSIONED = ("lvcf", "torch", "diffusers", "transformers", "pydantic", "httpx")
@@ -95,56 +93,3 @@ def write_result(folder: Path, clip: Tensor, fps: float, outcome: Outcome, facts
 def head() -> Json:
     """What every ``result.json`` and manifest says."""
     return {"schema_version": SCHEMA_VERSION, "versions": {name: version(name) for name in VERSIONED}}
-
-
-def summarise(run: Path) -> list[Json]:
-    """Write ``predictions.csv``, ``metrics.json`` and ``table.csv``; returns the table, a row per method.
-
-    Means over clips and interventions that the evaluating judge answered, each with its standard error.
-    """
-    results = [prediction.result for prediction in read_predictions(run)]
-    rows = [_row(result) for result in results]
-    write_rows(run / "predictions.csv", rows)
-    table = []
-    for method in [name for name in METHODS if any(row["method"] == name for row in rows)]:
-        chosen = [row for row in rows if row["method"] == method]
-        line: Json = {"method": method, "n": len(chosen), "failed": sum(r["status"] == "failed" for r in chosen)}
-        for name in (*COLUMNS, "edits", "calls", "tokens", "seconds"):
-            line |= _mean(name, [row[name] for row in chosen if isinstance(row.get(name), int | float)])
-        table.append(line)
-    write_rows(run / "table.csv", table)
-    metrics = {f"{line['method']}/{key}": v for line in table for key, v in line.items() if key != "method"}
-    write_json(run / "metrics.json", metrics)
-    return table
-
-
-def _row(result: Json) -> Json:
-    """The scalars of one ``result.json``."""
-    row: Json = {name: result[name] for name in ("id", "clip", "intervention", "method", "status")}
-    row["intervention"] = ", ".join(f"{name}={value}" for name, value in result["intervention"].items())
-    more: Json = {"stopped": result.get("stopped", ""), **result.get("measured", {}), **result.get("cost", {})}
-    return {**row, **more}
-
-
-def _mean(name: str, values: list[float]) -> Json:
-    known = np.array([value for value in values if not np.isnan(value)], dtype=np.float64)
-    if not len(known):
-        return {name: "unavailable: not measured on any clip"}
-    error = standard_error(known)
-    return {name: float(known.mean()), f"{name}.se": "unavailable: one clip" if error is None else error}
-
-
-def shown(table: list[Json]) -> list[tuple[str, ...]]:
-    """The table's cells as text: headings, then a row per method."""
-    names = ("joint", "effectiveness", "minimality", "violations", "edits", "calls", "seconds")
-    rows: list[tuple[str, ...]] = [("method", "n", "failed", *names)]
-    for line in table:
-        cells = (_cell(line[name], line.get(f"{name}.se")) for name in names)
-        rows.append((line["method"], str(line["n"]), str(line["failed"]), *cells))
-    return rows
-
-
-def _cell(value: Any, error: Any) -> str:
-    if not isinstance(value, float):
-        return "–"
-    return f"{value:.2f}" + (f" ± {error:.2f}" if isinstance(error, float) else "")

@@ -10,13 +10,12 @@ from pathlib import Path
 import torch
 
 from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe_name
-from lvcf.data.ferv39k import FERV39KDataset
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
 from lvcf.files import write_json
 from lvcf.run_folder import Json, read_json, read_optional
 from lvcf.steering.answers import NoAnswerError, Verdict
-from lvcf.steering.case import Case, observe, resolve
+from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
 from lvcf.steering.graph import hint, read_graph, text
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
@@ -44,8 +43,8 @@ class SteeringRun:
         output: the run's folder.
         methods: of :data:`lvcf.steering.loop.METHODS`.
         evaluation_graph: the graph whose values are right, if not the assumed one: control graphs are judged by it.
-        factual: where a clip's values come from: ``data`` (a simulated set), ``judge`` (the steering judge looks at
-            the clip), or a JSON file ``{clip: {variable: value}}``.
+        factual: where a clip's values come from: ``data`` (a simulated set, or CelebV-Text's benchmark), ``judge`` (the
+            steering judge looks at the clip), or a JSON file ``{clip: {variable: value}}``.
         budget: what one loop may spend.
         clips: how many clips are taken, from the first; all of them by default.
         seed: of the first edit's noise, together with the clip's name.
@@ -99,7 +98,7 @@ class SteeringRun:
 
     def run(self) -> int:
         """Steer what is not done yet; returns how many folders hold a failure."""
-        clips = self.data.make_dataset("predict")
+        clips = self.dataset = self.data.make_dataset("predict")
         number = len(clips.ids) if self.clips is None else min(self.clips, len(clips.ids))
         plan = [(i, do, method) for i in range(number) for do in self.interventions for method in self.methods]
         names = [self._name(clips.ids[i], do, method) for i, do, method in plan]
@@ -162,9 +161,10 @@ class SteeringRun:
     def _evaluated(self, case: Case, shown: Shown, outcome: Outcome, transcript: Transcript) -> Json:
         """What the evaluating judge says of the best attempt, by the graph that counts."""
         truth = Case(case.id, case.words, self.truth, case.factual, case.interventions, case.noise)
+        questions = in_their_words(truth, self.dataset.asked(case.id, case.interventions))
         best = outcome.attempts[outcome.best]
         try:
-            verdict = ask_judge(transcript, "evaluate", self.evaluator, shown, truth.questions, best.prompt)
+            verdict = ask_judge(transcript, "evaluate", self.evaluator, shown, questions, best.prompt)
         except NoAnswerError as problem:
             missing = f"unavailable: {self.evaluator.identity}: {problem}"
             reached = best.verdict is not None and best.verdict.realised
@@ -173,7 +173,7 @@ class SteeringRun:
                 "hint": f"by the steering judge alone; {missing}",
             }
             return {**said, "evaluation": missing, "measured": dict.fromkeys(COLUMNS, missing)}
-        roles = {question.attribute: question for question in truth.questions}
+        roles = {question.attribute: question for question in questions}
         answers = [
             {
                 **answer.model_dump(mode="json"),
@@ -187,7 +187,7 @@ class SteeringRun:
             "status": "reached" if verdict.realised else "not_reached",
             "hint": f"{wrong}; try more budget.edits or another editor strength" if wrong else "",
             "evaluation": answers,
-            "measured": {k: None if v != v else v for k, v in measured(verdict, truth.questions).items()},
+            "measured": {k: None if v != v else v for k, v in measured(verdict, questions).items()},
         }
 
     def _known(self, clips: ClipDataset, clip: Clip) -> Known | str:
@@ -199,10 +199,6 @@ class SteeringRun:
         if self.factual == "judge":
             return self._observed(clip)
         if self.factual == "data":
-            if not isinstance(clips, FERV39KDataset) or not clips.factors:
-                raise UserError(
-                    "factual data: only a simulated face set with data.attributes tells; use judge or a file"
-                )
             return clips.known(clip["id"])
         path = Path(self.factual)
         if not path.is_file():

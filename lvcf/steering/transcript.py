@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from pydantic import BaseModel
 from torch import Tensor
 
 from lvcf.data.clip import round_to_8_bits, to_clip, to_frames
 from lvcf.data.video import read_video, write_lossless
 from lvcf.errors import UserError
+from lvcf.memory import forget_peak, peak_memory
 from lvcf.steering.answers import NoAnswerError, Reply
 from lvcf.steering.judges.base import frames_hash
 
@@ -54,14 +57,13 @@ class Transcript:
         """
         line = self._recorded("edit", who, request)
         if line is None:
-            started = time.perf_counter()
-            clip = round_to_8_bits(run().float().cpu())
-            seconds = time.perf_counter() - started
+            with _spending() as spent:
+                clip = round_to_8_bits(run().float().cpu())
             name = f"attempts/{self.count('edit'):02d}.mkv"
             (self.folder / "attempts").mkdir(parents=True, exist_ok=True)
             write_lossless(self.folder / name, to_frames(clip), self.fps)
             answer = {"video": name, "sha256": frames_hash(to_frames(clip))}
-            self._add({**_head("edit", who, request), "answer": answer, "problem": "", "seconds": seconds})
+            self._add({**_head("edit", who, request), "answer": answer, "problem": "", **spent})
             return clip
         frames = read_video(self.folder / line["answer"]["video"]).frames
         if frames_hash(frames) != line["answer"]["sha256"]:
@@ -92,27 +94,33 @@ class Transcript:
         return expected.model_validate(line["answer"])
 
     def _ask(self, line: Line, run: Callable[[], Reply[T]]) -> Line:
-        started = time.perf_counter()
+        spent: Line = {}
         try:
-            reply = run()
+            with _spending() as spent:
+                reply = run()
         except NoAnswerError as problem:
-            return {**line, "answer": None, "problem": str(problem), "seconds": time.perf_counter() - started}
+            return {**line, "answer": None, "problem": str(problem), **spent}
         facts = {"asked": reply.asked, "images": reply.images, "tokens": reply.tokens, "requests": reply.requests}
         answer = reply.answer.model_dump(mode="json")
-        return {**line, **facts, "answer": answer, "problem": "", "seconds": time.perf_counter() - started}
+        return {**line, **facts, "answer": answer, "problem": "", **spent}
 
     def count(self, *kinds: str) -> int:
         """Calls of some kinds so far."""
         return sum(line["kind"] in kinds for line in self.lines)
 
     def cost(self) -> dict[str, Any]:
-        """Edits, calls, tokens (None where nobody counts them) and seconds so far."""
+        """Edits, calls, tokens (None where nobody counts them), seconds and the peak of memory so far.
+
+        The peak is that of the hungriest call: the GPU's where there is one, else this process's resident set.
+        """
         tokens = [line["tokens"] for line in self.lines if line.get("tokens") is not None]
+        peaks = [line["peak_memory_bytes"] for line in self.lines if "peak_memory_bytes" in line]
         return {
             "edits": self.count("edit"),
             "calls": self.count(*COUNTED),
             "tokens": sum(tokens) if tokens else None,
             "seconds": sum(line["seconds"] for line in self.lines),
+            "peak_memory_bytes": max(peaks) if peaks else None,
         }
 
     def _recorded(self, kind: str, who: str, request: Line) -> Line | None:
@@ -165,3 +173,15 @@ def _head(kind: str, who: str, request: Line) -> Line:
     """What is known of a call before it is made; the key is the hash of all of it."""
     head = {"kind": kind, "who": who, "request": request}
     return {"key": hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest(), **head}
+
+
+@contextmanager
+def _spending() -> Iterator[Line]:
+    """Yields what becomes, once the call has ended in any way, its seconds and its peak of memory."""
+    device, spent = torch.device("cuda" if torch.cuda.is_available() else "cpu"), Line()
+    forget_peak(device)
+    started = time.perf_counter()
+    try:
+        yield spent
+    finally:
+        spent |= {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory(device)}

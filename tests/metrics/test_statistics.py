@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lvcf.metrics.statistics import compare, holm, interval, mean_interval, share_interval, standard_error
+from lvcf.metrics.statistics import (
+    Interval,
+    clustered,
+    compare,
+    holm,
+    interval,
+    mean_interval,
+    share_interval,
+    standard_error,
+)
 
 
 def test_the_interval_of_a_mean_is_near_students_for_normal_values() -> None:
@@ -82,3 +91,33 @@ def test_holm_by_hand() -> None:
     assert holm([0.03, 0.01, 0.4, 0.02]) == pytest.approx([0.06, 0.04, 0.4, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_clusters_of_one_are_independent_values() -> None:
+    values = np.random.default_rng(0).normal(size=12)
+    error, ends = clustered(values, [f"{i:02d}" for i in range(12)])
+    assert error == pytest.approx(standard_error(values))
+    assert ends == mean_interval(values)
+
+
+def test_repeating_every_value_tells_nothing_new() -> None:
+    """Four edits of a clip that come out alike are one observation; taken as four, the error would be halved."""
+    values = np.random.default_rng(0).normal(size=8)
+    error, ends = clustered(np.repeat(values, 4), [f"clip {i}" for i in range(8) for _ in range(4)])
+    alone = mean_interval(values)
+    assert error == pytest.approx(standard_error(values))
+    assert (ends.low, ends.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_shares_that_are_all_alike_have_a_width_by_their_clusters() -> None:
+    groups = ["a", "a", "b", "b", "c"]
+    for values in (np.ones(5), np.zeros(5)):
+        ends, wilson = clustered(values, groups, share=True)[1], share_interval(values[:3])
+        assert (ends.low, ends.high) == pytest.approx((wilson.low, wilson.high), abs=1e-12)
+    half, wilson = (
+        clustered(np.array([0.0, 1.0, 1.0, 0.0]), groups[:4], share=True)[1],
+        share_interval(np.array([0, 1])),
+    )
+    assert (half.low, half.high) == pytest.approx((wilson.low, wilson.high))  # clips agree that it is one half
+    assert clustered(np.ones(5), groups)[1] == Interval(1.0, 1.0)
+    assert clustered(np.ones(2), ["a", "a"], share=True) == (None, None)

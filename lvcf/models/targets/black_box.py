@@ -91,7 +91,7 @@ class OnnxTarget(BlackBox):
 
     def __init__(self, path: Path, takes: ClipInput, answer: Answer, plan: QueryPlan | None = None) -> None:
         super().__init__(str(path), takes, answer, plan or QueryPlan())
-        self.session = _onnx_session(path)
+        self.session = onnx_session(path)
         (entry, *more) = self.session.get_inputs()
         if more or len(entry.shape) != 5:
             shapes = ", ".join(f"{i.name} {i.shape}" for i in (entry, *more))
@@ -197,7 +197,12 @@ class HttpTarget(BlackBox):
             ) from error
 
 
-def _onnx_session(path: Path) -> Any:
+def onnx_session(path: Path) -> Any:
+    """A session of onnxruntime.
+
+    Raises:
+        UserError: onnxruntime is not installed, the file is missing, or it does not run.
+    """
     try:
         import onnxruntime
     except ImportError as error:

@@ -66,14 +66,14 @@ class LocalModel:
         return scores.softmax(0).tolist(), inputs["input_ids"].shape[1]
 
     @torch.no_grad()
-    def write(self, instruction: str) -> tuple[str, int]:
-        """The most probable text, and the tokens read and written."""
-        inputs = self._inputs(instruction, [])
+    def write(self, instruction: str, frames: Sequence[Frames] = ()) -> tuple[str, int]:
+        """The most probable text about some frames, and the tokens read and written."""
+        inputs = self._inputs(instruction, frames)
         tokens = self.model.generate(**inputs, do_sample=False, max_new_tokens=self.max_new_tokens)
         said: str = self.processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return said, tokens.shape[1]
 
-    def _inputs(self, instruction: str, frames: list[Frames]) -> Any:
+    def _inputs(self, instruction: str, frames: Sequence[Frames]) -> Any:
         content: list[dict[str, Any]] = [{"type": "image", "image": Image.fromarray(frame)} for frame in frames]
         content.append({"type": "text", "text": instruction})
         return self.processor.apply_chat_template(

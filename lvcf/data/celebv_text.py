@@ -1,0 +1,202 @@
+"""CSVC's benchmark (Spyrou et al. 2025) on CelebV-Text: 67 clips, four interventions, questions with two options.
+
+Its two files are read as they are published; the clips are the user's own.
+
+- ``counterfactual_explicit.json``: ``{clip: {"factual": prompt, "counterfactual": {edit: prompt}}}``
+- ``questions_explicit.json``: ``{clip: {edit: {"prompt": prompt, "questions": [{"question": text, "options":
+  {"A": answer, "B": answer}, "correctAnswer": answer}]}}}``
+
+Edits are age, gender, beard and bald, and each turns its own attribute over: so what the clip shows is the other option
+of that question.  In a question of gender the right answer is always option A, so options are not taken in their order.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lvcf.data.clip import Clip, check_names, to_clip
+from lvcf.data.frame_folder import read_frame_folder
+from lvcf.data.sampled import SampledDataset
+from lvcf.data.video import SUFFIXES, clip_indices, read_video
+from lvcf.errors import UserError
+
+EDITS = {"age": "age", "gender": "gender", "beard": "beard", "bald": "baldness"}
+"""The files' attributes, and what the graph ``celebv_text.yaml`` calls them."""
+PROMPTS, QUESTIONS = "counterfactual_explicit.json", "questions_explicit.json"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question with two options, in lower case; ``right`` is the one the edited clip should show."""
+
+    question: str
+    options: tuple[str, str]
+    right: str
+
+    @property
+    def other(self) -> str:
+        """The wrong option."""
+        return next(option for option in self.options if option != self.right)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One clip of the benchmark.
+
+    Attributes:
+        factual: its prompt.
+        prompts: of every edit, by the graph's variable.
+        questions: about every edit, by the graph's variables: first the edited one, then the one asked about.
+    """
+
+    factual: str
+    prompts: dict[str, str]
+    questions: dict[str, dict[str, Asked]]
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What the clip shows."""
+        return {name: asked[name].other for name, asked in self.questions.items()}
+
+
+class CelebVTextDataset(SampledDataset):
+    """The benchmark's clips: a folder of frames ``<clip>/00000.jpg`` ... each, or a video ``<clip>.mp4``.
+
+    Args:
+        root: the folder of the clips.
+        prompts: ``counterfactual_explicit.json``.
+        questions: ``questions_explicit.json``.
+        frames: frames per clip, from the first.
+        fps: frames per second; of a folder, all its frames follow each other at this rate.
+        size: height and width of the clip.
+        record_errors: return an unreadable clip with its ``error`` instead of raising.
+
+    Raises:
+        UserError: a file is missing or has another shape, or two clips would share a folder.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        prompts: Path,
+        questions: Path,
+        frames: int = 24,
+        fps: float = 25.0,
+        size: int = 512,
+        record_errors: bool = False,
+    ) -> None:
+        super().__init__(root, frames, fps, size, False, record_errors)
+        self.entries = read_benchmark(Path(prompts), Path(questions))
+        self.ids = list(self.entries)
+        check_names(Path(prompts), self.ids)
+        if not self.root.is_dir():
+            raise UserError(f"{self.root}: no such folder; set data.root to the one with the benchmark's clips")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Clip:
+        name = self.ids[index]
+        video, error = self.read(lambda: self._decode(name))
+        return {
+            "video": video,
+            "id": name,
+            "label": float("nan"),
+            "prompt": self.entries[name].factual,
+            "neutral_prompt": "",  # the prompts say nothing but the graph's variables
+            "fps": self.fps,
+            "error": error,
+        }
+
+    def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
+        """What a clip shows, by the questions' options; no exogenous choice is known."""
+        return self.entries[name].values, {}
+
+    def asked(self, name: str, do: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """The benchmark's own questions and right answers about ``do``; none if it is not one of its edits."""
+        (edited, *more), questions = list(do), self.entries[name].questions
+        if more or edited not in questions or questions[edited][edited].right != do[edited]:
+            return {}
+        return {variable: (asked.question, asked.right) for variable, asked in questions[edited].items()}
+
+    def _decode(self, name: str) -> torch.Tensor:
+        videos = [path for suffix in SUFFIXES if (path := self.root / f"{name}{suffix}").is_file()]
+        if videos:
+            return to_clip(read_video(videos[0], self._choose).frames, self.size)
+        try:
+            pictures = read_frame_folder(self.root / name, self.fps, self._choose)
+        except ValueError as error:
+            raise UserError(f"{self.root / name}: {error}; copy all its frames, or lower data.frames") from error
+        return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
+
+    def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        return clip_indices(times, self.frames, self.fps)
+
+
+def read_benchmark(prompts: Path, questions: Path) -> dict[str, Entry]:
+    """Both files' clips, in the order of the first.
+
+    Raises:
+        UserError: a file is missing, is no JSON, or has another shape; the message names the clip.
+    """
+    said, asked = _read(prompts), _read(questions)
+    if lacking := [name for name in said if name not in asked]:
+        raise UserError(f"{questions}: has no clip {lacking[0]}; give the file that belongs to {prompts}")
+    entries = {}
+    for name, entry in said.items():
+        try:
+            entries[name] = Entry(
+                str(entry["factual"]).strip(),
+                {EDITS[edit]: str(prompt).strip() for edit, prompt in entry["counterfactual"].items()},
+                {EDITS[edit]: _questions(about["questions"]) for edit, about in asked[name].items()},
+            )
+            _ = entries[name].values
+        except (KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:
+            told = f"no entry {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+            raise UserError(
+                f"{prompts.name} and {questions.name}: clip {name}: {told}; {PROMPTS} and {QUESTIONS} are of the "
+                "shape needed"
+            ) from error
+        if set(entries[name].questions) != set(EDITS.values()):
+            raise UserError(
+                f"{questions}: clip {name} has questions on {', '.join(asked[name])}; all of {', '.join(EDITS)} are "
+                "needed to tell what it shows"
+            )
+    if not entries:
+        raise UserError(f"{prompts}: holds no clip; give the benchmark's {PROMPTS}")
+    return entries
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path}: not found; give the benchmark's file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise UserError(f"{path}: no JSON ({error}); copy it again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not clips by name; give the benchmark's file")
+    return content
+
+
+def _questions(given: list[dict[str, Any]]) -> dict[str, Asked]:
+    """Questions by the graph's variable that their words name."""
+    found = {}
+    for entry in given:
+        text, options = str(entry["question"]), [str(option).lower() for option in entry["options"].values()]
+        right, named = str(entry["correctAnswer"]).lower(), re.findall(r"\b(age|gender|beard|bald)\b", text.lower())
+        if len(set(named)) != 1:
+            raise ValueError(f"'{text}' names none or several of {', '.join(EDITS)}")
+        if len(set(options)) != 2 or right not in options:
+            raise ValueError(f"'{text}' needs two options of which '{right}' is one, not {', '.join(options)}")
+        found[EDITS[named[0]]] = Asked(text, (options[0], options[1]), right)
+    return found

@@ -1,0 +1,76 @@
+"""What is true of a face clip under do() on age, gender, beard or baldness: its causal model is known."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lvcf.data.clip import to_clip, to_frames
+from lvcf.data.simulators import face_set
+from lvcf.data.simulators.face import render
+from lvcf.data.simulators.face_attributes import ATTRIBUTES, set_values, values_of
+from lvcf.data.simulators.face_factors import FaceFactors
+from lvcf.data.simulators.face_set import frame_times, through_codec
+from lvcf.data.simulators.truth import phantom_of
+from lvcf.data.video import Frames, clip_indices
+from lvcf.metrics.truth import l1_levels, mask_iou, share_recovered, truly_changed
+
+
+class AttributeTruth:
+    """The true counterfactual of one clip, and comparisons with it.
+
+    Args:
+        factors: of the factual clip.
+        result: its ``result.json``: the intervention, frames, fps and the clip's height.
+        size: height and width of the clip.
+    """
+
+    def __init__(self, factors: FaceFactors, result: dict[str, Any], size: int) -> None:
+        self.factors = set_values(factors, result["intervention"])
+        self.size = size
+        grid = frame_times()
+        self.times = grid[clip_indices(grid, int(result["frames"]), float(result["fps"]))]
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The attributes' true values: descendants follow by the phantom's own mechanisms and this clip's noise."""
+        return values_of(self.factors)
+
+    @cached_property
+    def video(self) -> Frames:
+        """The clip under the intervention, through the set's codec ``(T, H, W, 3)``."""
+        return to_frames(to_clip(through_codec(render(self.factors, self.times)), self.size))
+
+    def region(self, factual: Frames) -> NDArray[np.bool_]:
+        """The voxels ``(T, H, W)`` that truly change."""
+        return truly_changed(factual, self.video)
+
+    def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
+        """Truth metrics of a final clip ``(T, H, W, 3)`` with its mask ``(T, H, W)``.
+
+        Shares of the true change are NaN where nothing has to change: the clip shows what is set already.
+        """
+        changes = bool((factual != self.video).any()) and self.region(factual).any()
+        smooth, raw = (share_recovered(final, factual, self.video, s) if changes else math.nan for s in (2.0, 0.0))
+        return {
+            "truth/share_recovered_smooth": smooth,
+            "truth/share_recovered_raw": raw,
+            "truth/l1_levels": l1_levels(final, self.video),
+            "truth/l1_levels_of_factual": l1_levels(factual, self.video),
+            "truth/mask_iou": mask_iou(mask, factual, self.video),
+        }
+
+
+def read_factors(root: Path) -> dict[str, FaceFactors]:
+    """The factors of the face phantom's clips by name; empty for any other set."""
+    return face_set.read_factors(root) if phantom_of(root) == "expression" else {}
+
+
+def is_known(variables: dict[str, Any]) -> bool:
+    """Whether the phantom's causal model has all these variables."""
+    return set(variables) <= set(ATTRIBUTES)

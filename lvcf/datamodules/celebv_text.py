@@ -1,0 +1,45 @@
+"""The data module of CSVC's benchmark on CelebV-Text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lvcf.data.celebv_text import CelebVTextDataset
+from lvcf.datamodules.base import ClipDataModule, Stage
+
+
+class CelebVTextDataModule(ClipDataModule):
+    """The benchmark's 67 clips for ``lvcf steer``: with ``factual: data``, its questions tell what each clip shows.
+
+    Args:
+        root: the folder of the clips: a folder of frames or a video file each, named as in the files.
+        prompts: ``counterfactual_explicit.json``.
+        questions: ``questions_explicit.json``.
+        batch_size: clips per batch.
+        num_workers: loader processes.
+        frames: frames per clip.
+        fps: frames per second.
+        size: height and width of a clip.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        prompts: Path,
+        questions: Path,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        frames: int = 24,
+        fps: float = 25.0,
+        size: int = 512,
+    ) -> None:
+        super().__init__(batch_size, num_workers)
+        self.root, self.prompts, self.questions = root, prompts, questions
+        self.frames, self.fps, self.size = frames, fps, size
+
+    def make_dataset(self, stage: Stage) -> CelebVTextDataset:
+        """The same clips at every stage: the benchmark has no splits."""
+        record = stage == "predict"
+        return CelebVTextDataset(
+            self.root, self.prompts, self.questions, self.frames, self.fps, self.size, record_errors=record
+        )

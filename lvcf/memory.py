@@ -1,0 +1,33 @@
+"""How much memory a process, or its GPU, used at most."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import sys
+from pathlib import Path
+
+import torch
+
+_PROC = Path("/proc/self")
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes since :func:`forget_peak`, or ever: the GPU's peak; on the CPU, the process's resident set's."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    scale = 1 if sys.platform == "darwin" else 1024
+    try:
+        (line,) = [row for row in (_PROC / "status").read_text().splitlines() if row.startswith("VmHWM:")]
+        return int(line.split()[1]) * 1024
+    except (OSError, ValueError):  # no Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin to measure anew; outside Linux the process's own peak cannot be forgotten, and stays."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with contextlib.suppress(OSError):
+        (_PROC / "clear_refs").write_text("5")  # proc(5): resets VmHWM to the present size
