@@ -1,4 +1,4 @@
-"""What README, the Makefile and the configurations' comments tell a user to type is understood."""
+"""What README, docs/steering.md, the Makefile and the configurations' comments tell a user to type is understood."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ import pytest
 import lvcf.simulate
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
 from lvcf.configuration import config_folder
+from lvcf.lightning_cli import with_sections
+from lvcf.steer import make_parser
 from tests.helpers import ROOT, parse
 
 README = (ROOT / "README.md").read_text()
+STEERING = (ROOT / "docs" / "steering.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 RATIOS = ("flops_ratio", "flops_ratio_smoothgrad")
 
@@ -26,7 +29,8 @@ def code(text: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    found = [line for line in code(README) if line.startswith("lvcf ") and "mymodel" not in line]  # test_own_model.py
+    found = [line for line in code(README + STEERING) if line.startswith("lvcf ") and len(line.split()) > 2]
+    found = [line for line in found if "mymodel" not in line]  # test_own_model.py
     found += [line.replace("$(LVCF)", "lvcf").strip() for line in MAKEFILE.splitlines() if "\t$(LVCF) " in line]
     for path in sorted(config_folder().rglob("*.yaml")):
         found += [line[1:].strip() for line in path.read_text().splitlines() if re.match(r"#\s+lvcf ", line)]
@@ -53,6 +57,8 @@ def test_every_command_is_understood(line, tmp_path, monkeypatch, capsys) -> Non
         assert asked
     elif verb == "ablate":
         assert main([verb, *arguments, "--dry-run"]) == 0
+    elif verb == "steer" and "--replay" not in arguments:  # not made: its weights would be downloaded
+        assert make_parser().parse_args(with_sections(verb, arguments)).editor.class_path
     else:  # its arguments are understood: what is missing is the run
         assert main([verb, *arguments]) == 2
         assert "no such " in capsys.readouterr().err

@@ -19,6 +19,7 @@ from lvcf.errors import UserError
 from lvcf.models.backbones.load import find_backbone
 from lvcf.models.backbones.ltx import encode_mode, pad_frames
 from lvcf.models.backbones.pipeline import read_index
+from lvcf.models.backbones.wan import embed_wan_prompts
 from lvcf.steering.editors.base import Editor
 
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -130,18 +131,25 @@ class PipelineEditor(Editor):
             arguments["video"] = list(rearrange(padded[0] / 2.0 + 0.5, "c t h w -> t c h w").clamp(0.0, 1.0))
         return PipelineState(arguments, frames)
 
+    @torch.no_grad()
     def edit(self, state: PipelineState, prompt: str, negative: str, seed: int) -> Tensor:
         """See the base class; the clip comes back on the CPU."""
         offered = {
             **state.arguments,
             **self.settings,
-            "prompt": prompt,
-            "negative_prompt": negative,
+            **self._words(prompt, negative),
             "generator": torch.Generator().manual_seed(seed),  # the CPU's, so that any device draws the same noise
             "output_type": "pt",
         }
         made: Tensor = self.pipeline(**{k: v for k, v in offered.items() if k in self.takes}).frames[0]
         return rearrange(made[: state.frames].float().cpu() * 2.0 - 1.0, "t c h w -> c t h w").contiguous()
+
+    def _words(self, prompt: str, negative: str) -> dict[str, Any]:
+        """The prompts as the pipeline takes them; Wan's are embedded here, as its own way wants another package."""
+        if not type(self.pipeline).__name__.startswith("Wan"):
+            return {"prompt": prompt, "negative_prompt": negative}
+        words = embed_wan_prompts(self.pipeline.text_encoder, self.pipeline.tokenizer, [prompt, negative])
+        return {"prompt_embeds": words.tokens[:1], "negative_prompt_embeds": words.tokens[1:]}
 
     def _compression(self) -> tuple[int, int]:
         """Frames per latent frame, and pixels each way per token of the denoiser."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import WanVACEPipeline, WanVACETransformer3DModel
+from diffusers import AutoencoderKLCogVideoX, WanVACEPipeline, WanVACETransformer3DModel
 from jsonargparse import ArgumentParser
 
 from lvcf.errors import UserError
@@ -23,6 +23,13 @@ from tests.steering.editors.tiny import moving_clip
 NOISING = ("cogvideox_2b", "ltx_2b", "wan_1_3b")
 """Families whose pipelines start from the noised clip."""
 FRAMES = 6  # no 4k + 1 and no 8k + 1
+
+
+def certain_posterior(folder: Path) -> None:
+    """Give a VAE the small variance of a trained one: CogVideoX's pipeline samples its posterior."""
+    vae = AutoencoderKLCogVideoX.from_pretrained(folder / "vae")
+    vae.encoder.conv_out.conv.bias.data[CHANNELS:] = -30.0
+    vae.save_pretrained(folder / "vae")
 
 
 def save_vace(folder: Path) -> Path:
@@ -49,6 +56,7 @@ def save_vace(folder: Path) -> Path:
 def folders(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("families")
     saved = {name: save_family(name, root / name) for name in (*NOISING, "latte")}
+    certain_posterior(saved["cogvideox_2b"])
     return {**saved, "wan_vace": save_vace(root / "wan_vace")}
 
 
@@ -80,15 +88,16 @@ def test_a_clip_is_edited(name, folders) -> None:
 
 @pytest.mark.parametrize("name", NOISING)
 def test_little_strength_keeps_the_vaes_reconstruction(name, folders) -> None:
+    """One step of a thousand, against all of four."""
     clip, backbone = moving_clip(FRAMES, size(name)), load_backbone(str(folders[name]))
     with torch.no_grad():
         reference = backbone.decode(backbone.encode(clip[None]), FRAMES)[0].clamp(-1.0, 1.0)
     distances = {}
-    for strength in (0.02, 1.0):
-        editor = make(folders[name], steps=50, strength=strength, guidance=1.0)
+    for steps, strength in ((1000, 0.001), (4, 1.0)):
+        editor = make(folders[name], steps=steps, strength=strength, guidance=1.0)
         edited = editor.edit(editor.prepare(clip, ""), "apical", "", seed=0)
         distances[strength] = float((edited - reference).abs().mean())
-    assert distances[0.02] < 0.1 * distances[1.0], distances
+    assert distances[0.001] < 0.2 * distances[1.0], distances
 
 
 @pytest.mark.parametrize("name", NOISING)
@@ -102,7 +111,7 @@ def test_frames_that_the_vae_wants_are_added_at_the_end_and_taken_off(name, fold
 
 
 def test_guidance_steps_and_strength_arrive(folders) -> None:
-    editor, asked = make(folders["wan_1_3b"], guidance=3.5, strength=0.5), []
+    editor, asked = make(folders["cogvideox_2b"], guidance=3.5, strength=0.5), []
     stock = type(editor.pipeline).__call__
 
     class Recording(type(editor.pipeline)):
