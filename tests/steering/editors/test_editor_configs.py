@@ -12,7 +12,7 @@ from jsonargparse import ArgumentError
 from torch.nn import functional
 
 from lvcf.cli import main
-from lvcf.configuration import config_folder
+from lvcf.configuration import config_folder, read_section
 from lvcf.data.clip import to_frames
 from lvcf.data.video import write_lossless
 from lvcf.lightning_cli import with_sections
@@ -39,7 +39,8 @@ def command(editor: str, *more: str) -> list[str]:
 
 
 def test_every_configuration_of_an_editor_is_run_here() -> None:
-    assert {path.stem for path in FOLDER.glob("*.yaml")} == {"face", "clips", *EDITORS}
+    sections = {path.stem: read_section(str(path), "steer") for path in FOLDER.glob("*.yaml")}
+    assert {name for name, section in sections.items() if "graph" not in section} == set(EDITORS)
 
 
 @pytest.mark.parametrize("arguments", [["steer", "--config", "steering/face.yaml"], *map(command, EDITORS)])
