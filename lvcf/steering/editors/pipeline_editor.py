@@ -81,10 +81,8 @@ class PipelineEditor(Editor):
         if steps < 1:
             raise UserError(f"editor.steps {steps}: at least one step is needed")
         if not 1 <= int(steps * strength) <= steps:
-            raise UserError(
-                f"editor.strength {strength:g}: {steps} steps times it must be 1 to {steps} steps; "
-                f"choose {1 / steps:.2g} to 1"
-            )
+            taken = int(steps * strength)
+            raise UserError(f"editor.strength {strength:g}: of {steps} steps it takes {taken}; choose 1/{steps} to 1")
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.pipeline = _loaded(find_backbone(weights), getattr(torch, dtype)).to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)

@@ -182,8 +182,8 @@ def test_folders_that_will_not_do(case, folders, tmp_path) -> None:
     ("options", "says"),
     [
         ({"steps": 0}, "editor.steps 0"),
-        ({"strength": 1.5}, "strength 1.5: .* choose 0.25 to 1"),
-        ({"strength": 0.2}, "strength 0.2: 4 steps"),
+        ({"strength": 1.5}, "strength 1.5: of 4 steps it takes 6; choose 1/4 to 1"),
+        ({"strength": 0.2}, "strength 0.2: of 4 steps it takes 0"),
     ],
 )
 def test_numbers_that_make_no_sense(options, says, folders) -> None:
