@@ -13,8 +13,10 @@ from typing import Any, Literal
 import diffusers
 import torch
 from einops import rearrange
+from PIL import Image
 from torch import Tensor
 
+from lvcf.data.clip import to_frames
 from lvcf.errors import UserError
 from lvcf.models.backbones.load import find_backbone
 from lvcf.models.backbones.ltx import encode_mode, pad_frames
@@ -126,7 +128,7 @@ class PipelineEditor(Editor):
             vae = self.pipeline.vae
             arguments["latents"] = encode_mode(vae, padded.to(self.device, vae.dtype)).float()
         else:
-            arguments["video"] = list(rearrange(padded[0] / 2.0 + 0.5, "c t h w -> t c h w").clamp(0.0, 1.0))
+            arguments["video"] = [Image.fromarray(frame) for frame in to_frames(padded[0])]
         return PipelineState(arguments, frames)
 
     @torch.no_grad()
