@@ -14,6 +14,7 @@ import diffusers
 import torch
 from einops import rearrange
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from lvcf.data.clip import to_frames
@@ -175,7 +176,7 @@ def _loaded(folder: Path, dtype: torch.dtype) -> Any:
     kind = getattr(diffusers, VIDEO_TO_VIDEO[name])  # by name: pipelines are heavy to import
     try:
         pipeline = kind.from_pretrained(folder, dtype=dtype)
-    except (OSError, ValueError, RuntimeError, ImportError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(
             f"{folder}: a part of the pipeline does not load ({' '.join(str(error).split())[:300]})"
         ) from error
