@@ -38,17 +38,23 @@ def _replay(folders: list[str]) -> int:
     return int(bool(differing))
 
 
+def make_parser() -> ArgumentParser:
+    """What ``lvcf steer`` understands; of two configurations the later one counts where both say something."""
+    about = f"{__doc__}  lvcf steer --replay RUN runs a record again, offline."
+    parser = ArgumentParser(prog="lvcf steer", description=about, exit_on_error=False, print_config=None)
+    parser.add_argument("--config", action="config", help="a configuration, e.g. steering/face.yaml")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_class_arguments(SteeringRun)
+    return parser
+
+
 def _parse(args: list[str]) -> SteeringRun:
     """The run that a command line describes.
 
     Raises:
         UserError: an argument is wrong; the message is the parser's own, in one line.
     """
-    about = f"{__doc__}  lvcf steer --replay RUN runs a record again, offline."
-    parser = ArgumentParser(prog="lvcf steer", description=about, exit_on_error=False, print_config=None)
-    parser.add_argument("--config", action="config", help="a configuration, e.g. steering/face.yaml")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    parser.add_class_arguments(SteeringRun)
+    parser = make_parser()
     try:
         configuration = parser.parse_args(with_sections("steer", args))
         torch.set_num_threads(configuration.threads)

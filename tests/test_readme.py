@@ -11,6 +11,8 @@ import pytest
 import lvcf.simulate
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
 from lvcf.configuration import config_folder
+from lvcf.lightning_cli import with_sections
+from lvcf.steer import make_parser
 from tests.helpers import ROOT, parse
 
 README = (ROOT / "README.md").read_text()
@@ -57,6 +59,8 @@ def test_every_command_is_understood(line, tmp_path, monkeypatch, capsys) -> Non
         assert asked
     elif verb == "ablate":
         assert main([verb, *arguments, "--dry-run"]) == 0
+    elif verb == "steer" and "--replay" not in arguments:  # not made: its weights would be downloaded
+        assert make_parser().parse_args(with_sections(verb, arguments)).editor.class_path
     else:  # its arguments are understood: what is missing is the run
         assert main([verb, *arguments]) == 2
         assert "no such " in capsys.readouterr().err

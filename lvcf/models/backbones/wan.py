@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.ltx import pad_frames
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
+from lvcf.models.backbones.text import embed_prompts
 
 PROMPT_LENGTH = 512
 
@@ -58,9 +60,8 @@ class WanBackbone(PipelineBackbone):
         return int(self.transformer.config.patch_size[1])
 
     def embed(self, prompts: list[str]) -> Embedding:
-        """See the base class; cleaned as by the published pipeline, and zero where there is no token."""
-        embedding = self.embed_tokens([prompt_clean(prompt) for prompt in prompts], PROMPT_LENGTH, masked=True)
-        return Embedding(embedding.tokens * embedding.mask[..., None], embedding.mask)
+        """See the base class."""
+        return embed_wan_prompts(self.text_encoder, self.tokenizer, prompts)
 
     def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
         """See the base class."""
@@ -71,6 +72,12 @@ class WanBackbone(PipelineBackbone):
             return_dict=False,
         )[0]
         return said
+
+
+def embed_wan_prompts(encoder: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> Embedding:
+    """Prompts cleaned as by the published pipeline, embedded, and zero where there is no token."""
+    embedding = embed_prompts(encoder, tokenizer, [prompt_clean(p) for p in prompts], PROMPT_LENGTH, masked=True)
+    return Embedding(embedding.tokens * embedding.mask[..., None], embedding.mask)
 
 
 def _statistics(vae: AutoencoderKLWan, like: Tensor) -> tuple[Tensor, Tensor]:

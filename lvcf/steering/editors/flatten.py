@@ -34,42 +34,34 @@ from lvcf.steering.editors.stable_diffusion import guided
 from lvcf.steering.editors.unet_editor import Inverted, UNetEditor, steps_of
 
 
+@dataclass(eq=False)
 class Flatten(UNetEditor):
-    """See the module.
+    """See the module and :class:`UNetEditor`; ``steps`` are the inversion's too.
 
-    Args:
-        weights: see :class:`UNetEditor`, as are ``steps``, ``guidance``, ``cache`` and ``device``.
-        steps: sampling and inversion steps.
-        guidance: scale of classifier-free guidance; the authors' example has 20.
+    Attributes:
+        guidance: the authors' examples have 15 and 20.
         inject: share of the steps, from the noisy end, with the source's features, queries and keys; the paper's is
             40 of 50.
         flow: estimates the source's motion; by default :class:`DISFlow` (the paper's is :class:`RAFTFlow`).
-        cache: folder for inversions and trajectories.
-        device: where to run.
     """
 
-    def __init__(
-        self,
-        weights: str,
-        steps: int = 50,
-        guidance: float = 20.0,
-        inject: float = 0.8,
-        flow: OpticalFlow | None = None,
-        cache: str | None = None,
-        device: str | None = None,
-    ) -> None:
-        super().__init__(weights, steps, guidance, cache, device)
-        self.flow: OpticalFlow = flow or DISFlow()
-        self.injected_steps = steps_of("inject", inject, steps)
+    guidance: float = 20.0
+    inject: float = 0.8
+    flow: OpticalFlow | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.flow = self.motion = self.flow or DISFlow()
+        self.injected_steps = steps_of("inject", self.inject, self.steps)
 
     def settings(self) -> dict[str, float | str]:
         """See the base class."""
-        return {"steps": self.steps, "flow": self.flow.name}
+        return {"steps": self.steps, "flow": self.motion.name}
 
     @torch.no_grad()
     def _prepare(self, clip: Tensor, source_prompt: str, context: Tensor, seed: int) -> Inverted:
         latents = self.model.encode(clip)
-        paths = trajectories(self.flow(clip), *latents.shape[-2:]).to(self.model.device)
+        paths = trajectories(self.motion(clip), *latents.shape[-2:]).to(self.model.device)
         with self._video(FlattenPass(len(latents), paths=paths, patches=latents[0, 0].numel())):
             path = self.model.invert(
                 latents, self.levels, self.levels, lambda z, level: self.model.noise(z[None], level, context)[0]

@@ -33,39 +33,28 @@ from lvcf.steering.editors.stable_diffusion import guided
 from lvcf.steering.editors.unet_editor import Inverted, UNetEditor, steps_of
 
 
+@dataclass(eq=False)
 class TokenFlow(UNetEditor):
-    """See the module; the defaults are the paper's.
+    """See the module and :class:`UNetEditor`; the defaults are the paper's, which inverts in 1000 steps or fewer.
 
-    Args:
-        weights: see :class:`UNetEditor`, as are ``steps``, ``guidance``, ``cache`` and ``device``.
-        steps: sampling steps.
+    Attributes:
         inversion_steps: steps of the inversion; ``steps`` of its latents are kept.
-        guidance: scale of classifier-free guidance.
         keyframe_every: one keyframe is drawn from each run of so many frames; also the frames of one pass.
         inject_features: share of the steps, from the noisy end, with the source's residual features.
         inject_attention: share of the steps with the source's queries and keys.
-        cache: folder for inversions.
-        device: where to run.
     """
 
-    def __init__(
-        self,
-        weights: str,
-        steps: int = 50,
-        inversion_steps: int = 500,
-        guidance: float = 7.5,
-        keyframe_every: int = 8,
-        inject_features: float = 0.8,
-        inject_attention: float = 0.5,
-        cache: str | None = None,
-        device: str | None = None,
-    ) -> None:
-        super().__init__(weights, steps, guidance, cache, device)
-        if keyframe_every < 1:
-            raise UserError(f"keyframe_every {keyframe_every}: less than 1; 8 is the paper's")
-        self.inversion_steps, self.keyframe_every = inversion_steps, keyframe_every
-        self.feature_steps = steps_of("inject_features", inject_features, steps)
-        self.attention_steps = steps_of("inject_attention", inject_attention, steps)
+    inversion_steps: int = 500
+    keyframe_every: int = 8
+    inject_features: float = 0.8
+    inject_attention: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keyframe_every < 1:
+            raise UserError(f"keyframe_every {self.keyframe_every}: less than 1; 8 is the paper's")
+        self.feature_steps = steps_of("inject_features", self.inject_features, self.steps)
+        self.attention_steps = steps_of("inject_attention", self.inject_attention, self.steps)
         self.inversion_levels = self._inversion_levels()
 
     def settings(self) -> dict[str, float | str]:

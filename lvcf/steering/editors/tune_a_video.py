@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,33 +28,23 @@ from lvcf.steering.editors.unet_editor import Inverted, UNetEditor
 TUNED_PROJECTIONS = ("attn1.to_q.weight", "attn2.to_q.weight")
 
 
+@dataclass(eq=False)
 class TuneAVideo(UNetEditor):
-    """See the module; the defaults are the paper's.
+    """See the module and :class:`UNetEditor`; the defaults are the paper's.  ``steps`` are the inversion's too.
 
-    Args:
-        weights: see :class:`UNetEditor`, as are ``steps``, ``guidance``, ``cache`` and ``device``.
-        steps: sampling and inversion steps.
-        guidance: scale of classifier-free guidance.
+    Attributes:
         tuning_steps: optimiser steps on the one clip; 0 tunes nothing.
         learning_rate: AdamW's.
-        cache: folder for inversions and tuned weights.
-        device: where to run.
     """
 
-    def __init__(
-        self,
-        weights: str,
-        steps: int = 50,
-        guidance: float = 12.5,
-        tuning_steps: int = 500,
-        learning_rate: float = 3e-5,
-        cache: str | None = None,
-        device: str | None = None,
-    ) -> None:
-        super().__init__(weights, steps, guidance, cache, device)
-        if tuning_steps < 0:
-            raise UserError(f"tuning_steps {tuning_steps}: less than 0; 0 tunes nothing")
-        self.tuning_steps, self.learning_rate = tuning_steps, learning_rate
+    guidance: float = 12.5
+    tuning_steps: int = 500
+    learning_rate: float = 3e-5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tuning_steps < 0:
+            raise UserError(f"tuning_steps {self.tuning_steps}: less than 0; 0 tunes nothing")
 
     def settings(self) -> dict[str, float | str]:
         """See the base class."""

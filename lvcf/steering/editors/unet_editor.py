@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -34,10 +34,11 @@ class Inverted:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(eq=False)
 class UNetEditor(Editor):
-    """An editor on a stock Stable Diffusion pipeline.
+    """An editor on a stock Stable Diffusion pipeline; the fields are the constructor's arguments.
 
-    Args:
+    Attributes:
         weights: a folder in the diffusers layout, or a hub id, of Stable Diffusion 1.x or 2.x.
         steps: sampling steps.
         guidance: scale of classifier-free guidance; 1 turns it off.
@@ -48,20 +49,27 @@ class UNetEditor(Editor):
         UserError: the weights are no such pipeline, or ``steps`` is outside the schedule.
     """
 
-    def __init__(self, weights: str, steps: int, guidance: float, cache: str | None, device: str | None) -> None:
-        self.model = StableDiffusion.from_pretrained(
-            weights, device or ("cuda" if torch.cuda.is_available() else "cpu")
-        )
+    weights: str
+    steps: int = 50
+    guidance: float = 7.5
+    cache: str | None = None
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = StableDiffusion.from_pretrained(self.weights, device)
         trained = self.model.scheduler.config.num_train_timesteps
-        if not 1 <= steps < trained:
-            raise UserError(f"steps {steps}: the noise schedule of {weights} has {trained}; use 1 to {trained - 1}")
-        self.steps, self.guidance, self.cache = steps, guidance, cache
-        self.levels = self.model.levels(steps)
+        if not 1 <= self.steps < trained:
+            raise UserError(
+                f"steps {self.steps}: the noise schedule of {self.weights} has {trained}; use 1 to {trained - 1}"
+            )
+        self.levels = self.model.levels(self.steps)
 
     @property
     def identity(self) -> str:
-        """The editor and its settings."""
-        return f"{type(self).__name__}, {self.steps} steps, guidance {self.guidance:g}, {json.dumps(self.settings())}"
+        """The editor and all arguments that change what it makes."""
+        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("cache", "device")}
+        return f"{type(self).__name__} {json.dumps(told, default=lambda flow: flow.name)}"
 
     def prepare(self, clip: Tensor, source_prompt: str) -> Inverted:
         """See the base class; found in the cache if the same clip, prompt, settings and weights were prepared before.

@@ -20,17 +20,19 @@ UP = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock
 SCHEDULE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "steps_offset": 1}
 
 
-def save_stable_diffusion(folder: Path, prediction_type: str = "epsilon", in_channels: int = 4) -> Path:
+def save_stable_diffusion(
+    folder: Path, prediction_type: str = "epsilon", in_channels: int = 4, prompt_tokens: int = 8
+) -> Path:
     """Every part with random weights; 64 x 64 pixels are 8 x 8 latents."""
     torch.manual_seed(1)
-    tokenizer = small_tokenizer(WORDS, numbers=9, length=8)
+    tokenizer = small_tokenizer(WORDS, numbers=9, length=prompt_tokens)
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=16,
         intermediate_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
-        max_position_embeddings=8,
+        max_position_embeddings=prompt_tokens,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
