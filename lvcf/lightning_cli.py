@@ -49,7 +49,8 @@ class LvcfCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Set the threads before any model runs; complete W&B loggers."""
         config = self.config[self.subcommand]
-        complete(config.trainer.logger, str(self.subcommand), config.model.init_args.get("output"))
+        output = config.model.get("init_args.output")  # a user's own task may have none
+        complete(config.trainer.logger, str(self.subcommand), Path(output) if output else None)
         threads = config.threads
         if threads is not None:
             torch.set_num_threads(threads)
