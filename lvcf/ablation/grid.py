@@ -41,9 +41,10 @@ def put(section: Node, key: str, value: Any) -> None:
     node = nodes[first]
     for name in names[:-1]:
         _check(node, name, key)
-        node = node.get("init_args", {}).get(name)  # type: ignore[assignment]  # checked below
-        if not isinstance(node, dict) or "class_path" not in node:
+        inner = node.get("init_args", {}).get(name)
+        if not isinstance(inner, dict) or "class_path" not in inner:
             raise UserError(f"grid key '{key}': '{name}' is no class with arguments in the base's file")
+        node = inner
     _check(node, names[-1], key)
     node.setdefault("init_args", {})[names[-1]] = value
 
