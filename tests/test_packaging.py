@@ -35,7 +35,7 @@ def imported(folder: Path) -> dict[str, str]:
             else:
                 continue
             for top in (name.partition(".")[0] for name in names):
-                if top not in sys.stdlib_module_names and top not in ("lvcf", "tests", "conftest"):
+                if top not in sys.stdlib_module_names and top not in ("lvcf", "tests", "benchmarks", "conftest"):
                     found.setdefault(distribution(top), str(path.relative_to(ROOT)))
     return found
 

@@ -20,7 +20,7 @@ from tests.toys import GaussianBackbone
 
 @pytest.fixture
 def clips() -> torch.Tensor:
-    return torch.rand(3, 3, 4, 16, 16) * 2 - 1
+    return torch.rand(8, 3, 4, 16, 16) * 2 - 1
 
 
 def drawn(clips: torch.Tensor, seed: int) -> EchoResNet3D:
@@ -51,7 +51,7 @@ def test_the_readings_keep_their_mean_and_deviation_and_not_themselves(clips) ->
     assert [float(after.mean()), float(after.std())] == pytest.approx(
         [float(before.mean()), float(before.std())], rel=1e-3
     )
-    assert not torch.allclose(before, after, rtol=1e-2)
+    assert torch.corrcoef(torch.stack([before, after]))[0, 1] < 0.9
 
 
 def test_randomising_leaves_the_global_generator_alone(clips) -> None:
@@ -99,7 +99,7 @@ def test_two_explanations_are_compared_by_clip(tmp_path) -> None:
     same = compare([one], [one], backbone)
     assert [same.clips[0], same.edits[0]] == pytest.approx([1.0, 1.0])
     opposite = compare([one], [other], backbone)
-    assert opposite.clips[0] == pytest.approx(opposite.edits[0]) == pytest.approx(-1.0)  # one half against the other
+    assert [opposite.clips[0], opposite.edits[0]] == pytest.approx([-1.0, -1.0])  # one half against the other
     assert len(compare([one], [Prediction(tmp_path, {"id": "another"})], backbone).clips) == 0
 
 
