@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape  # to rich, the brackets of a key are a style
 from rich.table import Table
 from tqdm import tqdm
 
@@ -234,5 +235,5 @@ def print_metrics(metrics: dict[str, Any], run: Path) -> None:
             error, low, high = (metrics.get(f"{name}{suffix}") for suffix in (".se", ".ci_low", ".ci_high"))
             shown = value if isinstance(value, str) else f"{value:.3f}"
             ends = "" if low is None else f"{low:.3f} to {high:.3f}"
-            table.add_row(name, shown, "" if error is None else f"{error:.3f}", ends)
+            table.add_row(escape(name), escape(shown), "" if error is None else f"{error:.3f}", ends)
     Console(width=120).print(table)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lvcf.evaluation.rows import Row
@@ -47,7 +48,7 @@ def print_details(metrics: dict[str, Any], rows: list[Row]) -> None:
     )
     table = _table("by attribute and intervention, and in the files", ("measure", *methods))
     for name in names:
-        table.add_row(name, *(_cell(metrics, f"{method}/{name}") for method in methods))
+        table.add_row(escape(name), *(_cell(metrics, f"{method}/{name}") for method in methods))
     _print(table)
     _print_comparisons(comparisons(rows))
     for key, value in metrics.items():
@@ -63,7 +64,9 @@ def _print_comparisons(tests: list[Row]) -> None:
     for test in tests:
         ends = (f" ({test['ci_low']:.3f} to {test['ci_high']:.3f})") if "ci_low" in test else ""
         p_values = (f"{test[name]:.3f}" if name in test else "one clip" for name in ("p_permutation", "p_holm"))
-        table.add_row(test["metric"], test["other"], str(test["n"]), f"{test['difference']:.3f}{ends}", *p_values)
+        table.add_row(
+            escape(test["metric"]), test["other"], str(test["n"]), f"{test['difference']:.3f}{ends}", *p_values
+        )
     _print(table)
 
 

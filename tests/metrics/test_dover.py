@@ -48,8 +48,8 @@ def standardised(level: float) -> float:
 def test_whatever_its_sizes_it_sees_standardised_levels(aesthetic, technical, tmp_path) -> None:
     dover = Dover(dover_file(tmp_path / "d.onnx", aes_view=aesthetic, tech_view=technical))
     scores = dover(gray(120.0))
-    assert scores["aesthetic"] == pytest.approx(standardised(120.0), abs=1e-4)
-    assert scores["technical"] == pytest.approx(standardised(120.0), abs=1e-4)
+    assert scores["aesthetic"] == pytest.approx(standardised(120.0), abs=1e-2)  # a float32 sum of 5 M voxels
+    assert scores["technical"] == pytest.approx(standardised(120.0), abs=1e-2)
     assert scores["overall"] == fused(scores["aesthetic"], scores["technical"])
 
 
