@@ -37,7 +37,6 @@ def published(version: str) -> tuple[UNet2DConditionModel, AutoencoderKL, CLIPTe
                 block_out_channels=(128, 256, 512, 512),
                 down_block_types=("DownEncoderBlock2D",) * 4,
                 up_block_types=("UpDecoderBlock2D",) * 4,
-                up_block_types=("UpDecoderBlock2D",) * 4,
                 layers_per_block=2,
             ),
             CLIPTextModel(encoder),
