@@ -38,7 +38,8 @@ def facts(result: Json) -> Row:
     answers = result.get("evaluation", [])
     if isinstance(answers, list):  # else the reason why there are none
         row |= {f"right[{answer['attribute']}]": float(answer["realised"]) for answer in answers}
-    return row | result.get("cost", {})
+    row |= result.get("cost", {})
+    return row
 
 
 def methods_of(rows: list[Row]) -> list[str]:
