@@ -137,7 +137,7 @@ def test_figures_of_the_files(run) -> None:
         below = np.abs(final.astype(float) - factual)[:, REGION_ROWS:]
         assert float(row["outside/l1_levels"]) == pytest.approx(below.mean(), abs=1e-4)
         if not below.any():
-            assert float(row["outside/ssim"]) == pytest.approx(1.0)
+            assert float(row["outside/ssim"]) == pytest.approx(1.0, abs=1e-3)  # float32, flat bands
         assert float(row["peak_memory_bytes"]) > 2**20
         texts.add((row["clip"], row["do"], row["clip/text_alignment_of_factual"]))
         if (final == factual).all():
