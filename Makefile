@@ -70,7 +70,8 @@ weights-face-motion: $(VENV)/.installed  ## train the face and motion phantoms' 
 ablation: $(VENV)/.installed  ## the paper's Tables 1 and 3 in small: 16 simulated clips a row, tables, tests and Pareto plot
 	$(LVCF) simulate echo --out runs/data/echo_quick --n 16 --seed 200
 	$(LVCF) ablate --config ablations/quick.yaml
-	@echo "table: $(CURDIR)/runs/ablation_quick/table.md"
+	$(LVCF) report runs/ablation_quick
+	@echo "report: $(CURDIR)/runs/ablation_quick/report.html"
 
 bench: $(VENV)/.installed  ## every method on 64 held-out simulated clips; the table goes to benchmarks/results (hours)
 	$(LVCF) simulate echo --out runs/data/echo_bench --n 64 --seed 200
