@@ -85,7 +85,7 @@ def variants(plan: Plan) -> list[Variant]:
     rows: list[tuple[str, dict[str, Any], dict[str, Any]]] = [(case, e, {}) for case, e in cases_of(plan).items()]
     rows += [(label(point), {}, point) for point in points(plan)]
     for case, changes, point in rows:
-        prompts: list[str] = changes.get("prompts", plan["prompts"])
+        prompts = changes["prompts"] if "prompts" in changes else plan["prompts"]
         for prompt in prompts:
             for noise in changes.get("noises", [None]):
                 name = f"{case}, {prompt}" if len(prompts) > 1 else case
