@@ -66,7 +66,7 @@ def wandb_logger(
         hash_ids: call clips by salted hashes of their names, hide the data's paths, and leave out what the client
             collects by itself (console output, command line, git state, machine).
     """
-    folder = save_dir or Path("runs")
+    folder = (save_dir or Path("runs")).resolve()  # the client writes from a process with a folder of its own
     folder.mkdir(parents=True, exist_ok=True)
     place = Place(project or default_project(), group or "", name or "", hash_ids, "")
     return RunLogger(place, folder, job_type)

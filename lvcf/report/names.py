@@ -126,6 +126,9 @@ FIGURES = {
     "region/change_outside_levels": Figure(
         "change outside the region", "Mean absolute difference outside what the user marked.", LOWER, "levels"
     ),
+    "minimality/cld": Figure(
+        "counterfactual latent divergence", "Near the clips of the target and of the own clip, far from others.", LOWER
+    ),
     "truth/share_recovered_smooth": Figure(
         "true change recovered, smoothed", "1 is the true counterfactual, 0 is doing nothing.", HIGHER
     ),
@@ -133,6 +136,13 @@ FIGURES = {
         "true change recovered, raw", "The same pixel by pixel; redrawn texture counts against it.", HIGHER
     ),
     "truth/l1_levels": Figure("distance to the truth", "Mean absolute difference to the true clip.", LOWER, "levels"),
+    "truth/ssim": Figure("SSIM with the truth", "Of the counterfactual to the true clip.", HIGHER),
+    "truth/l1_levels_of_factual": Figure(
+        "the factual's distance to the truth", "What doing nothing leaves.", "", "levels"
+    ),
+    "truth/target_is_true": Figure(
+        "graph agrees with the truth", "Share of clips whose expected values are the truth's."
+    ),
     "truth/ssim_of_truth": Figure("SSIM of the truth", "Of the true clip to the factual: what SSIM should be."),
     "truth/pixel_ef": Figure("EF in the pixels", "Measured without a network.", "", "%"),
     "truth/pixel_ef_of_truth": Figure("EF in the true clip's pixels", "The same measurement on the truth.", "", "%"),

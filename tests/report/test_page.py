@@ -131,7 +131,7 @@ def test_mistakes_name_the_file_and_the_fix(tmp_path: Path, run_folder: Path) ->
 
 
 def test_a_steering_run_is_told_where_its_figures_are(run_folder: Path) -> None:
-    _write_json(run_folder / "manifest.json", {"ids": [], "graph": {}})
+    _write_json(run_folder / "manifest.json", {"ids": [], "graph": {}, "evaluation_graph": {}})
     with pytest.raises(UserError, match=r"a steering run, which has no page yet"):
         write_report(run_folder)
 
