@@ -105,6 +105,11 @@ def read_optional(path: Path) -> Json | None:
     return read_json(path) if path.is_file() else None
 
 
+def off_target(reading: float, low: float, high: float) -> float:
+    """How far a regressor's reading is from its target [low, high]; 0 inside."""
+    return max(low - reading, reading - high, 0.0)
+
+
 def read_table(path: Path) -> list[Json]:
     """A ``predictions.csv``: numbers as numbers, empty cells left out.
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from lvcf.run_folder import off_target
+
 ClipRow = dict[str, Any]
 """A line of ``predictions.csv``."""
 
@@ -66,7 +68,7 @@ def _error(row: ClipRow) -> float:
     """Distance of a regressor's reading to its target."""
     if row["task"] != "regression":
         return math.nan
-    return float(max(row["target_low"] - row["prediction_after"], row["prediction_after"] - row["target_high"], 0.0))
+    return off_target(row["prediction_after"], row["target_low"], row["target_high"])
 
 
 def _flipped(row: ClipRow) -> float:

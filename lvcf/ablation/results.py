@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lvcf.ablation.cells import Plan, derived_of, row_names, slug, sources, variants
-from lvcf.ablation.columns import COLUMNS, ClipRow, Judge, figure_of, headings_of
+from lvcf.ablation.columns import COLUMNS, ClipRow, Judge, figure_of
 from lvcf.ablation.derived import Table, best_metrics, best_of, mean_metrics
 from lvcf.run_folder import read_json, read_optional, read_table
 
@@ -126,9 +126,3 @@ def table_row(result: Result, headings: dict[str, str]) -> dict[str, Any]:
         for name, suffix in (("se", ".se"), ("low", ".ci_low"), ("high", ".ci_high")):
             row[f"{heading} {name}"] = figure_of(result.metrics, key, suffix)
     return row
-
-
-def read_row(name: str, output: Path) -> dict[str, Any] | None:
-    """A cell's figures under the table's headings; None if it is not done."""
-    result = _cell(name, output, False)
-    return table_row(result, headings_of([result.metrics])) if result and not result.problem else None

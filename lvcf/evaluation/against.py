@@ -11,7 +11,7 @@ from lvcf.evaluation.clip import clips_of
 from lvcf.evaluation.rows import Row
 from lvcf.metrics.change import change_correlation
 from lvcf.metrics.statistics import FEWEST, Values, compare, holm
-from lvcf.run_folder import Prediction
+from lvcf.run_folder import Prediction, off_target
 
 LEFT_OUT = ("cost/", "composition/", "reversibility/")
 """Beginnings of the figures that are not tested: costs always differ, the others ask for runs of their own."""
@@ -60,7 +60,7 @@ def _tested(row: Row) -> dict[str, float]:
     kept["adherence/within_tolerance"] = float(row["status"] == "reached")
     if row["task"] == "regression":
         after, low, high = (float(row[name]) for name in ("prediction_after", "target_low", "target_high"))
-        kept["adherence/error"] = max(low - after, after - high, 0.0)
+        kept["adherence/error"] = off_target(after, low, high)
     return kept
 
 

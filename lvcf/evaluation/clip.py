@@ -23,7 +23,7 @@ from lvcf.metrics.motion import warping_error
 from lvcf.metrics.region import Region, region_iou, region_precision
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
-from lvcf.run_folder import Prediction
+from lvcf.run_folder import Prediction, off_target
 
 FACTS = (
     "id",
@@ -172,6 +172,6 @@ def _oracle(oracle: TargetModel, video: Tensor, result: dict[str, Any]) -> Row:
         agrees = float(seen == result["class_after"].lower())
         return {"truth/oracle_class": float(seen == target["text"].lower()), "explanation/oracle_agrees": agrees}
     reading = float(output)
-    away = max(target["low"] - reading, reading - target["high"], 0.0)
+    away = off_target(reading, target["low"], target["high"])
     gap = abs(reading - result["prediction_after"])
     return {"truth/oracle_ef": reading, "truth/oracle_ef_error": away, "explanation/oracle_gap": gap}

@@ -6,7 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvcf.report.run import known_of, read_figures
+from lvcf.report.run import figures_of
 from lvcf.run_folder import Json, Prediction, read_manifest, read_optional, read_predictions
 
 Line = dict[str, str]
@@ -70,14 +70,14 @@ def _cell(folder: Path, line: Line) -> Cell:
     started = (folder / "manifest.json").is_file()
     manifest = read_manifest(folder) if started else {}
     clips = read_predictions(folder) if started else []
-    metrics, measured = read_optional(folder / "metrics.json"), read_figures(folder / "predictions.csv")
+    metrics = read_optional(folder / "metrics.json")
     return Cell(
         name=line.get("method") or folder.name.replace("__", ", ").replace("_", " "),
         folder=folder,
         manifest=manifest,
         metrics=metrics,
         clips=clips,
-        figures={clip.id: known_of(clip.result) | measured.get(clip.id, {}) for clip in clips if not clip.failed},
+        figures=figures_of(folder, clips),
         reason="" if metrics else _last_words(folder / "log.txt"),
         control=line.get("kind") == "control",
     )

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvcf.errors import UserError
-from lvcf.run_folder import Json, Prediction, is_steering, read_manifest, read_optional, read_predictions
+from lvcf.run_folder import (
+    Json,
+    Prediction,
+    is_steering,
+    off_target,
+    read_manifest,
+    read_optional,
+    read_predictions,
+    read_table,
+)
 
 
 @dataclass(frozen=True)
@@ -35,33 +44,33 @@ def read_run(folder: Path) -> Run:
     manifest, clips = read_manifest(folder), sorted(read_predictions(folder), key=lambda clip: clip.id)
     if is_steering(manifest):
         raise UserError(f"{folder}: a steering run, which has no page yet; its tables: lvcf evaluate {folder}")
-    measured = read_figures(folder / "predictions.csv")
     return Run(
         folder=folder,
         manifest=manifest,
         clips=clips,
         metrics=read_optional(folder / "metrics.json"),
         table=_read_table(folder / "table.csv"),
-        figures={clip.id: known_of(clip.result) | measured.get(clip.id, {}) for clip in clips if not clip.failed},
+        figures=figures_of(folder, clips),
     )
 
 
-def known_of(result: Json) -> dict[str, float]:
+def figures_of(folder: Path, clips: list[Prediction]) -> dict[str, dict[str, float]]:
+    """The numbers known of each finished clip: of ``result.json``, and of ``predictions.csv`` if it was evaluated."""
+    lines = folder / "predictions.csv"
+    rows = read_table(lines) if lines.is_file() else []
+    measured = {row["id"]: {k: v for k, v in row.items() if "/" in k and math.isfinite(v)} for row in rows}
+    return {clip.id: _known_of(clip.result) | measured.get(clip.id, {}) for clip in clips if not clip.failed}
+
+
+def _known_of(result: Json) -> dict[str, float]:
     """What ``result.json`` tells of a finished clip before it is evaluated."""
     after, target = float(result["prediction_after"]), result["target"]
-    away = max(target["low"] - after, after - target["high"], 0.0)
-    reading = {"adherence/confidence": after} if result["task"] == "classification" else {"adherence/error": away}
+    if result["task"] == "classification":
+        reading = {"adherence/confidence": after}
+    else:
+        reading = {"adherence/error": off_target(after, target["low"], target["high"])}
     costs = ("mask_share", "steps", "gradient_evaluations", "queries", "seconds")
     return reading | {f"cost/{name}": float(result[name]) for name in costs if name in result}
-
-
-def read_figures(path: Path) -> dict[str, dict[str, float]]:
-    """The measures of ``predictions.csv`` (columns with a group) by clip, those that a clip lacks left out."""
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {row["id"]: {k: v for k in row if "/" in k and math.isfinite(v := float(row[k] or "nan"))} for row in rows}
 
 
 def _read_table(path: Path) -> list[list[str]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from lvcf.data.clip import Clip, ClipDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
 from tests.steering.painted import FPS, OLD_BEARDED_MAN, WORDS, YOUNG_WOMAN, paint
 
+TOYS = "tests.steering.painted"
 CLIPS = {"one": YOUNG_WOMAN, "two": OLD_BEARDED_MAN}
 
 
@@ -35,3 +39,19 @@ class BandModule(ClipDataModule):
 
     def make_dataset(self, stage: Stage) -> Clips:
         return Clips(self.broken)
+
+
+def section(folder: Path) -> dict[str, Any]:
+    """A small run's configuration; it goes into ``folder``."""
+    return {
+        "graph": "steering/graphs/celebv_text.yaml",
+        "interventions": [{"beard": "other"}, {"gender": "other"}],
+        "output": str(folder / "run"),
+        "budget": {"edits": 3, "calls": 9, "patience": 3},
+        "threads": 1,
+        "editor": {"class_path": f"{TOYS}.BandEditor", "init_args": {"needs": ["old very old"]}},
+        "judge": {"class_path": f"{TOYS}.BandJudge"},
+        "rewriter": {"class_path": "lvcf.steering.judges.graph_rewriter.GraphRewriter"},
+        "evaluator": {"class_path": f"{TOYS}.BandJudge", "init_args": {"name": "other eyes"}},
+        "data": {"class_path": "tests.steering.bands.BandModule"},
+    }

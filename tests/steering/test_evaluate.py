@@ -24,25 +24,10 @@ from tests.helpers import fails
 from tests.metrics.test_captions import save_bert
 from tests.metrics.test_clip_score import save_clip
 from tests.metrics.test_dover import dover_file
+from tests.steering.bands import section
 
-TOYS = "tests.steering.painted"
 REGION_ROWS = 8
 """The upper half of a clip: age and gender."""
-
-
-def section(folder: Path) -> dict[str, Any]:
-    return {
-        "graph": "steering/graphs/celebv_text.yaml",
-        "interventions": [{"beard": "other"}, {"gender": "other"}],
-        "output": str(folder / "run"),
-        "budget": {"edits": 3, "calls": 9, "patience": 3},
-        "threads": 1,
-        "editor": {"class_path": f"{TOYS}.BandEditor", "init_args": {"needs": ["old very old"]}},
-        "judge": {"class_path": f"{TOYS}.BandJudge"},
-        "rewriter": {"class_path": "lvcf.steering.judges.graph_rewriter.GraphRewriter"},
-        "evaluator": {"class_path": f"{TOYS}.BandJudge", "init_args": {"name": "other eyes"}},
-        "data": {"class_path": "tests.steering.bands.BandModule"},
-    }
 
 
 def steer(content: dict[str, Any], folder: Path) -> Path:

@@ -15,25 +15,13 @@ from lvcf.configuration import config_folder
 from lvcf.data.video import read_video
 from lvcf.run_folder import read_predictions
 from tests.helpers import fails
+from tests.steering import bands
 from tests.steering.bands import CLIPS
-
-TOYS = "tests.steering.painted"
 
 
 @pytest.fixture
 def section(tmp_path) -> dict[str, Any]:
-    return {
-        "graph": "steering/graphs/celebv_text.yaml",
-        "interventions": [{"beard": "other"}, {"gender": "other"}],
-        "output": str(tmp_path / "run"),
-        "budget": {"edits": 3, "calls": 9, "patience": 3},
-        "threads": 1,
-        "editor": {"class_path": f"{TOYS}.BandEditor", "init_args": {"needs": ["old very old"]}},
-        "judge": {"class_path": f"{TOYS}.BandJudge"},
-        "rewriter": {"class_path": "lvcf.steering.judges.graph_rewriter.GraphRewriter"},
-        "evaluator": {"class_path": f"{TOYS}.BandJudge", "init_args": {"name": "other eyes"}},
-        "data": {"class_path": "tests.steering.bands.BandModule"},
-    }
+    return bands.section(tmp_path)
 
 
 def steer(section: dict[str, Any], tmp_path: Path) -> list[str]:

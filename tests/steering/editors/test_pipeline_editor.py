@@ -17,7 +17,7 @@ from lvcf.errors import UserError
 from lvcf.models.backbones.load import load_backbone
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.editors.pipeline_editor import VIDEO_TO_VIDEO, PipelineEditor
-from tests.families import CHANNELS, SIZES, TEXT_WIDTH, save_family, wan
+from tests.families import CHANNELS, SIZES, save_family, wan
 from tests.steering.editors.tiny import moving_clip
 
 NOISING = ("cogvideox_2b", "ltx_2b", "wan_1_3b")
@@ -36,18 +36,17 @@ def save_vace(folder: Path) -> Path:
     """Wan's parts with a denoiser that hears a control video: two latents and a mask of 8 x 8 pixels each."""
     torch.manual_seed(6)
     parts = wan().components
-    parts["transformer"] = WanVACETransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=12,
-        in_channels=CHANNELS,
-        out_channels=CHANNELS,
-        text_dim=TEXT_WIDTH,
-        freq_dim=16,
-        ffn_dim=32,
-        num_layers=1,
-        vace_layers=[0],
-        vace_in_channels=2 * CHANNELS + 64,
+    sizes = (
+        "num_attention_heads",
+        "attention_head_dim",
+        "in_channels",
+        "out_channels",
+        "text_dim",
+        "freq_dim",
+        "ffn_dim",
     )
+    shape = {name: parts["transformer"].config[name] for name in (*sizes, "num_layers")}
+    parts["transformer"] = WanVACETransformer3DModel(**shape, vace_layers=[0], vace_in_channels=2 * CHANNELS + 64)
     WanVACEPipeline(**parts).save_pretrained(folder)
     return folder
 
