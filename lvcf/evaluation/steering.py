@@ -16,7 +16,7 @@ from lvcf.evaluation.steering_rows import COSTS, comparisons, facts, figures_of,
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.unavailable import unavailable
 from lvcf.run_folder import Prediction, read_manifest, read_predictions
-from lvcf.steering.results import COLUMNS
+from lvcf.steering.methods import COLUMNS
 
 SETS = ("realism/fid", "realism/kid", "realism/fvd")
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from lvcf.evaluation.rows import Row
 from lvcf.metrics.statistics import FEWEST, Values, clustered, compare, holm
 from lvcf.metrics.unavailable import unavailable
 from lvcf.run_folder import Json
-from lvcf.steering.loop import METHODS
-from lvcf.steering.results import COLUMNS
+from lvcf.steering.methods import COLUMNS, METHODS
 
+Row = Json
+"""One clip under one intervention by one method, by column.  As in :mod:`lvcf.evaluation.rows`, which loads torch."""
 COSTS = ("edits", "calls", "tokens", "seconds", "peak_memory_bytes")
 TEXTS = ("id", "clip", "method", "do", "intervention", "status", "hint", "stopped")
 """Columns that are no figures."""

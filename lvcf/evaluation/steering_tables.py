@@ -13,7 +13,7 @@ from lvcf.evaluation.rows import Row
 from lvcf.evaluation.steering_rows import COSTS, OURS, comparisons, methods_of
 from lvcf.metrics.statistics import LEVEL
 from lvcf.run_folder import SUFFIXES
-from lvcf.steering.results import COLUMNS
+from lvcf.steering.methods import COLUMNS
 
 WIDTH = 150
 MEBI = 2**20

@@ -17,15 +17,9 @@ from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.graph import hint
 from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown
+from lvcf.steering.methods import METHODS
 from lvcf.steering.transcript import COUNTED, Line, Transcript
 
-METHODS = {
-    "initial": "the source prompt with the intervened word alone replaced",
-    "paraphrase": "the initial prompt in other words",
-    "graph": "the graph's prompt, unsteered",
-    "best_of_n": "the graph's prompt with as many seeds as steering has edits, the judge's best, no feedback",
-    "steered": "the loop, from the graph's prompt",
-}
 LOST = 2
 """Verdicts, or new prompts, that fail to come one after another and end a loop."""
 
@@ -104,7 +98,7 @@ class Steering:
         self._state: Any = None
 
     def run(self, method: str) -> Outcome:
-        """Run one of :data:`METHODS`.
+        """Run one of :data:`lvcf.steering.methods.METHODS`.
 
         Raises:
             UserError: there is no such method.

@@ -19,13 +19,6 @@ from lvcf.steering.loop import Outcome
 
 SCHEMA_VERSION = 2
 VERSIONED = ("lvcf", "torch", "diffusers", "transformers", "pydantic", "httpx")
-COLUMNS = {
-    "joint": "every attribute right",
-    "effectiveness": "share of intervened and descendant attributes that are right",
-    "minimality": "share of preserved attributes that are right",
-    "violations": "attributes that the intervention does not set and that are wrong",
-}
-"""What the evaluating judge's answers amount to, per clip."""
 
 
 def history(outcome: Outcome) -> list[Json]:
@@ -43,7 +36,7 @@ def history(outcome: Outcome) -> list[Json]:
 
 
 def measured(verdict: Verdict, questions: list[Question]) -> dict[str, float]:
-    """:data:`COLUMNS` of one clip; minimality is NaN where nothing is to be preserved."""
+    """:data:`lvcf.steering.methods.COLUMNS` of one clip; minimality is NaN where nothing is to be preserved."""
     right = {answer.attribute: answer.realised for answer in verdict.answers}
     kept = [right[q.attribute] for q in questions if q.role == "preserved"]
     made = [right[q.attribute] for q in questions if q.role != "preserved"]

@@ -19,8 +19,9 @@ from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
 from lvcf.steering.graph import hint, read_graph, text
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
-from lvcf.steering.loop import METHODS, Budget, Outcome, Steering, ask_judge
-from lvcf.steering.results import COLUMNS, head, measured, write_result
+from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
+from lvcf.steering.methods import COLUMNS, METHODS
+from lvcf.steering.results import head, measured, write_result
 from lvcf.steering.transcript import Transcript
 from lvcf.tasks.counterfactual import sample_generator
 
@@ -41,7 +42,7 @@ class SteeringRun:
         interventions: what is set, one mapping of variables to values per counterfactual; ``other`` is another value
             than the clip's.
         output: the run's folder.
-        methods: of :data:`lvcf.steering.loop.METHODS`.
+        methods: of :data:`lvcf.steering.methods.METHODS`.
         evaluation_graph: the graph whose values are right, if not the assumed one: control graphs are judged by it.
         factual: where a clip's values come from: ``data`` (a simulated set, or CelebV-Text's benchmark), ``judge`` (the
             steering judge looks at the clip), or a JSON file ``{clip: {variable: value}}``.

@@ -15,7 +15,8 @@ from lvcf.steering.answers import Answer, NoAnswerError, Reply, Rewrite, Verdict
 from lvcf.steering.editors.base import Remembering, content_key
 from lvcf.steering.judges.base import Attempt, Rewriter
 from lvcf.steering.judges.graph_rewriter import GraphRewriter
-from lvcf.steering.loop import METHODS, Budget, Outcome, Steering
+from lvcf.steering.loop import Budget, Outcome, Steering
+from lvcf.steering.methods import METHODS
 from lvcf.steering.replay import Absent
 from lvcf.steering.results import history
 from lvcf.steering.transcript import Transcript
