@@ -26,7 +26,7 @@ VERBS = {
     "simulate": ("lvcf.simulate", "write a simulated data set with a known causal model"),
     "data": ("lvcf.data_check", "check a data set on disk: counts, unreadable files, labels, frame rates, sizes"),
     "steer": ("lvcf.steer", "steer a video editor by a causal graph, a judge and rewritten prompts"),
-    "report": ("lvcf.report.page", "write the report.html of a run, an ablation or a study"),
+    "report": ("lvcf.report.page", "write the report.html of a run (also of steer), an ablation or a study"),
     "study": ("lvcf.study.command", "let people compare two runs blind, and analyse their answers"),
 }
 

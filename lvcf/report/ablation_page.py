@@ -9,7 +9,7 @@ from typing import Any
 
 from lvcf.report.ablation import Cell, Line, other_lines, read_cells, read_lines
 from lvcf.report.media import LAYOUT, data_uri
-from lvcf.report.metrics import Row, metric_row, plain, readable
+from lvcf.report.metrics import Row, as_number, metric_row, plain, readable
 from lvcf.report.names import Figure, figure_of
 from lvcf.report.run_page import STATUSES
 from lvcf.run_folder import SUFFIXES, Json, Prediction
@@ -94,12 +94,12 @@ def _others(lines: Sequence[Line]) -> Json:
     """A table of the rows without a folder: headings that any of them has, and their figures with their intervals."""
     about = ("method", "kind", "n", "failed clips", "problem")
     names = [name for line in lines[:1] for name in line if name not in about and not name.endswith(SPREADS)]
-    names = [name for name in names if any(_as_number(line[name]) is not None for line in lines)]
+    names = [name for name in names if any(as_number(line[name]) is not None for line in lines)]
     told = ["problem"] if any(line.get("problem") for line in lines) else []
     rows = []
     for line in lines:
         figures = [
-            _figure(*(_as_number(line.get(f"{name}{end}", "")) for end in ("", " low", " high"))) for name in names
+            _figure(*(as_number(line.get(f"{name}{end}", "")) for end in ("", " low", " high"))) for name in names
         ]
         rows.append([line["method"], line.get("kind", ""), line.get("n", ""), *figures, *(line[name] for name in told)])
     return {"headings": ["row", "kind", "clips", *names, *told], "rows": rows}
@@ -109,8 +109,8 @@ def _differences(lines: Sequence[Line]) -> Json:
     """The paired tests against the reference row, as text."""
     rows = []
     for line in lines:
-        ends = [_as_number(line.get(name, "")) for name in ("difference", "ci_low", "ci_high")]
-        p = _as_number(line.get("p_holm", ""))
+        ends = [as_number(line.get(name, "")) for name in ("difference", "ci_low", "ci_high")]
+        p = as_number(line.get("p_holm", ""))
         shown = [line["n"], _figure(*ends), "–" if p is None else readable(p), line["verdict"]]
         rows.append([line["column"], line["method"], *shown])
     return {"reference": lines[0]["reference"] if lines else "", "rows": rows}
@@ -122,13 +122,6 @@ def _figure(value: float | None, low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return readable(value)
     return f"{readable(value)} [{readable(low, like=value)} to {readable(high, like=value)}]"
-
-
-def _as_number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _picture(path: Path) -> str:

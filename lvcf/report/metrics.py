@@ -22,6 +22,10 @@ ABOUT = {
     "composition": "Does asking for nothing change nothing?",
     "reversibility": "Does the way back lead to the factual?",
     "leakage": "Did anything change that should not have?",
+    "outside": "Did anything change outside the region that should?",
+    "clip": "Is it steady, and does it show what the words say, by CLIP?",
+    "captions": "Is all else described as before?",
+    "quality": "Does it look good, by DOVER?",
     "cost": "What did it take?",
 }
 """The question a group of metrics answers, by the part of its keys before the slash."""
@@ -108,6 +112,14 @@ def readable(value: object, like: float | None = None) -> str:
     if 0 < size < 0.001 or size >= 1e6:
         return f"{value:.2e}"
     return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
+
+
+def as_number(text: str) -> float | None:
+    """What a cell of a CSV file says, or None where it is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def plain(value: float) -> float:

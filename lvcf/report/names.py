@@ -173,6 +173,53 @@ FIGURES = {
     "leakage/beat_correlation_loss": Figure("beat moved", "1 − correlation of the volume's course.", LOWER),
     "leakage/brightness_levels": Figure("brightness moved", "Against the true clip.", LOWER, "levels"),
     "leakage/unchanged_levels": Figure("still voxels moved", "Where the truth does not change.", LOWER, "levels"),
+    "joint": Figure("joint", "Every attribute right, by the evaluating judge.", HIGHER),
+    "effectiveness": Figure(
+        "effectiveness",
+        "Share of what was set and of what follows from it that is right, by the evaluating judge.",
+        HIGHER,
+    ),
+    "minimality": Figure("minimality", "Share of what should stay that stayed, by the evaluating judge.", HIGHER),
+    "violations": Figure(
+        "violations", "Attributes that are wrong though nobody set them, by the evaluating judge.", LOWER
+    ),
+    "right": Figure("right", "One attribute right, by the evaluating judge.", HIGHER),
+    "outside/ssim": Figure("SSIM outside", "Of the counterfactual to the factual, outside what should change.", HIGHER),
+    "outside/l1_levels": Figure(
+        "change outside", "Mean absolute difference to the factual, outside what should change.", LOWER, "levels"
+    ),
+    "outside/lpips": Figure("LPIPS outside", "Perceptual distance to the factual, outside what should change.", LOWER),
+    "clip/consistency": Figure(
+        "CLIP consistency",
+        "Likeness of frames that follow each other; a clip that stands still has most.",
+        like="clip/consistency_of_factual",
+    ),
+    "clip/consistency_of_factual": Figure("CLIP consistency of the factual", "What the clip itself has."),
+    "clip/text_alignment": Figure(
+        "CLIP text alignment", "Likeness of the frames to what they should show, in words; the same for all.", HIGHER
+    ),
+    "clip/text_alignment_of_factual": Figure("CLIP text alignment of the factual", "What doing nothing has."),
+    "captions/similarity": Figure(
+        "caption similarity", "Of descriptions before and after that leave the graph's variables out.", HIGHER
+    ),
+    "quality/dover": Figure("DOVER", "Aesthetic and technical quality."),
+    **{
+        f"quality/dover_{part}": Figure(
+            f"DOVER, {part}",
+            f"The {part} quality; best where the factual's is.",
+            like=f"quality/dover_{part}_of_factual",
+        )
+        for part in ("aesthetic", "technical", "overall")
+    },
+    **{
+        f"quality/dover_{part}_of_factual": Figure(f"DOVER of the factual, {part}", "What the clip itself has.")
+        for part in ("aesthetic", "technical", "overall")
+    },
+    "edits": Figure("edits", "Per counterfactual.", LOWER),
+    "calls": Figure("calls", "Of judge and rewriter, per counterfactual; evaluation is not counted.", LOWER),
+    "tokens": Figure("tokens", "In and out, per counterfactual.", LOWER),
+    "seconds": Figure("time", "Per counterfactual.", LOWER, "s"),
+    "peak_memory_bytes": Figure("peak memory", "Of the hungriest call.", LOWER, "MiB", per=2**20),
     "cost/steps": Figure("denoising steps", "Per clip.", LOWER),
     "cost/gradient_evaluations": Figure("gradient evaluations", "Of the explained model, per clip.", LOWER),
     "cost/queries": Figure("queries", "Of the explained model as a black box, per clip.", LOWER),

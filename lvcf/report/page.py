@@ -1,4 +1,4 @@
-"""``lvcf report FOLDER``: one HTML page about a run, an ablation or a study, to be opened from disk."""
+"""``lvcf report FOLDER``: one HTML page about a run, a steering run, an ablation or a study, to be opened from disk."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from lvcf.report.ablation import is_ablation
 from lvcf.report.ablation_page import ablation_context
 from lvcf.report.panel import difference_colours
 from lvcf.report.run_page import run_context
+from lvcf.report.steering_page import steering_context
 from lvcf.report.study_page import study_context
 from lvcf.report.templates import load_template
-from lvcf.run_folder import Json
+from lvcf.run_folder import Json, is_steering, read_manifest
 
 Context = Callable[[Path], Json]
 
@@ -29,7 +30,7 @@ def main(args: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="lvcf report", description="Write FOLDER/report.html, a page to open from disk and to print."
     )
-    parser.add_argument("folder", type=Path, help="of lvcf predict, of lvcf ablate or of lvcf study make")
+    parser.add_argument("folder", type=Path, help="of lvcf predict, lvcf steer, lvcf ablate or lvcf study make")
     print(write_report(parser.parse_args(args).folder))
     return 0
 
@@ -37,8 +38,8 @@ def main(args: list[str]) -> int:
 def write_report(folder: Path) -> Path:
     """Write ``<folder>/report.html`` from the folder's files and return its path.
 
-    The page loads nothing from the network.  A run's videos are inside it; an ablation's and a study's, which are
-    many, stay where they are, and the page links to them.  It is the same page for the same files.
+    The page loads nothing from the network.  A run's videos are inside it; those of a steering run, an ablation or a
+    study, which are many, stay where they are, and the page links to them.  It is the same page for the same files.
 
     Raises:
         UserError: ``folder`` is nothing that lvcf wrote, or one of its files is damaged.
@@ -55,7 +56,8 @@ def write_report(folder: Path) -> Path:
 def _kind(folder: Path) -> tuple[str, Context]:
     """The template for a folder and what fills it, by the file that each verb writes first."""
     if (folder / "manifest.json").is_file():
-        return "run.html.j2", run_context
+        steered = is_steering(read_manifest(folder))
+        return ("steering.html.j2", steering_context) if steered else ("run.html.j2", run_context)
     if (folder / "key.json").is_file():
         return "study.html.j2", study_context
     if is_ablation(folder):
@@ -64,7 +66,7 @@ def _kind(folder: Path) -> tuple[str, Context]:
         raise UserError(f"{folder}: no such folder; give a run's, an ablation's or a study's, such as runs/phantom")
     raise UserError(
         f"{folder}: holds no run (manifest.json), no ablation (cell folders) and no study (key.json); "
-        "give a folder that lvcf predict, lvcf ablate or lvcf study make wrote"
+        "give a folder that lvcf predict, lvcf steer, lvcf ablate or lvcf study make wrote"
     )
 
 

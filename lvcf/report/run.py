@@ -7,11 +7,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvcf.errors import UserError
 from lvcf.run_folder import (
     Json,
     Prediction,
-    is_steering,
     off_target,
     read_manifest,
     read_optional,
@@ -42,8 +40,6 @@ def read_run(folder: Path) -> Run:
         UserError: the folder is missing, ``lvcf predict`` did not write it, or one of its JSON files is damaged.
     """
     manifest, clips = read_manifest(folder), sorted(read_predictions(folder), key=lambda clip: clip.id)
-    if is_steering(manifest):
-        raise UserError(f"{folder}: a steering run, which has no page yet; its tables: lvcf evaluate {folder}")
     return Run(
         folder=folder,
         manifest=manifest,

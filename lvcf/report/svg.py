@@ -28,6 +28,20 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
+def arrow(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """A stroke of the class ``kind`` with a head of the class ``head`` at ``(x2, y2)``."""
+    length = float(np.hypot(x2 - x1, y2 - y1))
+    along, across = (x2 - x1) / length, (y2 - y1) / length
+    ends = " ".join(f"{x2 - 8 * along + s * across:.1f},{y2 - 8 * across - s * along:.1f}" for s in (3.6, -3.6))
+    stroke = line(x1, y1, x2 - 6 * along, y2 - 6 * across, kind)
+    return f'{stroke}<polygon class="head" points="{x2:.1f},{y2:.1f} {ends}"/>'
+
+
+def box(x: float, y: float, width: float, height: float, kind: str) -> str:
+    """A rectangle of the class ``kind`` with round corners, its upper left one at ``(x, y)``."""
+    return f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" rx="6"/>'
+
+
 def ticks(low: float, high: float, count: int = 4) -> list[float]:
     """About ``count`` round numbers (1, 2 or 5 times a power of ten apart) within ``low..high``."""
     raw = (high - low) / count

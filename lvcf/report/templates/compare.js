@@ -1,14 +1,16 @@
-// An ablation's clips: one clip under several methods, in step, and a table of clips and methods to choose it from.
+// One clip under several methods, in step, and a table of clips and methods to choose it from: of an ablation, and of a
+// steering run, whose clips are in groups by intervention and lie in the run's own folder.
 {
   const data = JSON.parse(document.getElementById('comparison').textContent);
   const get = id => document.getElementById(id);
-  const form = get('choices'), {figure} = form.elements, table = get('matrix');
+  const form = get('choices'), {figure, group} = form.elements, table = get('matrix');
   const player = new Player(get('viewer'), data.layout);
   let shown = data.chosen, status = '', sorting = {method: null, down: false}, current = null;
 
   const {figures, methods, clips} = data;
   const value = (clip, method) => clip.methods[method]?.values[Number(figure.value)] ?? null;
   const fits = clip => {
+    if (group?.value && clip.group !== group.value) return false;
     const all = shown.map(method => clip.methods[method]).filter(Boolean);
     if (!status) return true;
     return status === 'all' ? all.every(one => one.status === 'reached') : all.some(one => one.status === status);
@@ -53,7 +55,7 @@
       return row;
     }));
     for (const button of form.querySelectorAll('[data-status]')) button.ariaPressed = button.dataset.status === status;
-    get('found').textContent = `${found.length} of ${clips.length} clips`;
+    get('found').textContent = `${found.length} of ${clips.length} shown`;
     point();
     return found;
   };
@@ -70,6 +72,7 @@
     get('clip').textContent = clip ? clip.id : 'No clip';
     point();
     player.show(clip ? views(clip) : [], clip?.fps ?? 1);
+    get('viewer').dispatchEvent(new CustomEvent('chosen', {detail: {clip, shown, methods}}));
   };
   // the factual stands beside the first method; another method's factual only where it is another clip
   const views = clip => {
@@ -80,7 +83,7 @@
       const notes = [make('p', {className: 'small'}, badge(one.status)), make('p', {className: 'small', textContent: one.told})];
       if (figures.length) notes.push(make('p', {className: 'small quiet', textContent: `${figure.selectedOptions[0].textContent}: ${value(clip, index) ?? 'unavailable'}`}));
       if (one.status === 'failed') return [{title: name, notes}];
-      const source = [folder, 'predictions', one.folder, 'panel.mp4'].map(encodeURIComponent).join('/');
+      const source = [folder, 'predictions', one.folder, 'panel.mp4'].filter(Boolean).map(encodeURIComponent).join('/');
       const found = [{title: name, notes, source, tiles: [1, 2], words: `${clip.id}, ${name}`}];
       if (one.factual !== before) found.unshift({title: before ? `Factual of ${name}` : 'Factual', source, tiles: [0], words: clip.id});
       before ??= one.factual;
@@ -98,11 +101,12 @@
     list();
     choose(current);
   };
-  for (const button of form.querySelectorAll('[data-status]')) button.onclick = () => {
-    status = button.dataset.status;
+  const narrow = () => {
     const found = list();
     if (!found.includes(current)) choose(found[0] ?? null);
   };
+  for (const button of form.querySelectorAll('[data-status]')) button.onclick = () => { status = button.dataset.status; narrow(); };
+  if (group) group.onchange = narrow;
   figure.onchange = () => { list(); choose(current); };
   form.onsubmit = event => event.preventDefault();
   get('previous').onclick = () => beside(-1);
