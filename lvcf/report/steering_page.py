@@ -81,7 +81,8 @@ def _score(run: SteeringFolder) -> list[str]:
     for method in run.methods:
         ids = [case.results[method].id for case in run.cases if method in case.results]
         known = [run.figures[name]["joint"] for name in ids if "joint" in run.figures.get(name, {})]
-        told.append(f"{method} {sum(known):.0f} of {len(known)}")
+        if known:
+            told.append(f"{method} {sum(known):.0f} of {len(known)}")
     return told
 
 
@@ -171,7 +172,7 @@ def _difference(test: Line) -> Json:
     value, low, high, p = (as_number(test.get(key, "")) for key in ("difference", "ci_low", "ci_high", "p_holm"))
     assert value is not None  # a test without a difference is not written
     ends = "" if low is None or high is None else f"{_signed(low, value)} to {_signed(high, value)}"
-    pairs = f"{test['n']} pairs of {test['clips']} clips"
+    pairs = f"{test['n']} pairs of {test['clips']} clip{'' if test['clips'] == '1' else 's'}"
     return {
         "value": _signed(value, value),
         "ends": ends,
@@ -241,7 +242,6 @@ def _told(run: SteeringFolder, result: Prediction, keys: Sequence[str]) -> Json:
         "prompt": content["prompt"],
         "negative": content["negative"],
         "answers": {one["attribute"]: _answer(one) for one in judged} if answered else {},
-        "unanswered": "" if answered else judged,
         "violations": f"{known['violations']:.0f}" if answered else "",
         "stopped": STOPPED[content["stopped"]],
         "cost": _cost(content["cost"]),

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from lvcf.cli import main
 from lvcf.data.simulators.echo import EchoFactors, Ventricle, ejected, render
 from lvcf.data.video import write_lossless, write_preview
 from lvcf.report.panel import panel_frames
+from tests.steering.bands import section
 
 NASTY = "<script>alert('id')<"
 FPS = 8.0
@@ -218,3 +221,25 @@ def made_ablation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ablation(made_ablation: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
     return Path(shutil.copytree(made_ablation, tmp_path / "grid"))
+
+
+def steer(folder: Path, **changes: Any) -> Path:
+    """A small run of ``lvcf steer``: two clips, two interventions, all methods unless ``changes`` say otherwise."""
+    content = section(folder) | changes
+    (folder / "mine.yaml").write_text(yaml.safe_dump({"steer": content}), encoding="utf-8")
+    main(["steer", "--config", str(folder / "mine.yaml")])
+    return Path(content["output"])
+
+
+@pytest.fixture(scope="session")
+def made_steering(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A steering run, evaluated.  Read only."""
+    run = steer(tmp_path_factory.mktemp("steered"))
+    assert main(["evaluate", str(run)]) == 0
+    return run
+
+
+@pytest.fixture
+def steering(made_steering: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(made_steering, tmp_path / "bands"))

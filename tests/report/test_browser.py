@@ -177,6 +177,39 @@ def test_an_ablations_rows_are_sorted_filtered_and_the_best_of_those_shown_is_ma
     assert page.js(ROWS) == []
 
 
+def test_a_steering_runs_clips_are_chosen_by_intervention_and_show_what_the_judge_saw(
+    steering: Path, page: Page
+) -> None:
+    page.open(write_report(steering))
+    page.wait("/frame/.test(document.querySelector('#viewer output').textContent)")
+    best = "[...document.querySelectorAll('#by-2 tr')].map(r => r.cells[2].querySelector('.mark').textContent)"
+    assert page.js(best) == ["", "", "★", "★", "★"]  # initial and paraphrase leave her the beard
+    choose(page, "#choices", "group", "do(gender)")
+    assert page.js("[...document.querySelectorAll('#matrix tbody tr')].map(r => r.dataset.id)") == [
+        "one, do(gender=other)",
+        "two, do(gender=other)",
+    ]
+    page.click("#next")
+    assert page.js("document.getElementById('clip').textContent") == "two, do(gender=other)"
+    row = "[...document.querySelectorAll('#more tbody tr')].find(r => r.cells[0].firstChild.data === {})"
+    cells = f"[...{row}.cells].map(c => [...c.childNodes].map(n => n.textContent).join('|'))"
+    beard = page.js(cells.format("'beard'"))
+    assert beard[:2] == ["beard|follows", "yes → no"]
+    assert beard[2].startswith("yes| |wrong|the clip shows beard = yes, not no|")
+    assert beard[4].startswith("no| |right||")
+    assert page.js(cells.format("'violations'"))[2:] == ["1", "1", "0", "0", "0"]
+    assert page.js(cells.format("'prompt'"))[1] == "a video of an old man with a beard"
+    page.click("#choices [value='0']")
+    assert page.js("document.querySelector('#more thead tr').cells.length") == 6
+    page.click("#choices [value='0']")
+    choose(page, "#choices", "group", "do(beard)")
+    page.click("#more summary")
+    assert page.js("document.querySelector('#more details summary').textContent") == "best_of_n: 3 attempts"
+    link = page.js("document.querySelector('#more details a').getAttribute('href')")
+    assert (steering / link).is_file()
+    check_looks(page, steering / "report.html")
+
+
 def test_a_studys_rows_choose_the_clip_by_key(study: Path, page: Page) -> None:
     for rater, wanted in (("r1", "first"), ("r2", "first"), ("r3", "none")):
         answer(study, rater, wanted)
@@ -214,8 +247,10 @@ def test_an_ablations_page_looks_right_and_every_control_is_reached_by_tab(ablat
     assert reached >= set(range(count))
 
 
-def test_pages_print_without_their_controls_and_nothing_is_cut(ablation: Path, run_folder: Path, page: Page) -> None:
-    for path in (write_report(ablation), write_report(run_folder)):
+def test_pages_print_without_their_controls_and_nothing_is_cut(
+    ablation: Path, run_folder: Path, steering: Path, page: Page
+) -> None:
+    for path in (write_report(ablation), write_report(run_folder), write_report(steering)):
         page.open(path)
         page.call("Emulation.setEmulatedMedia", media="print")
         controls = "[...document.querySelectorAll('.tools, .play, [type=range]')]"

@@ -130,12 +130,6 @@ def test_mistakes_name_the_file_and_the_fix(tmp_path: Path, run_folder: Path) ->
         write_report(run_folder)
 
 
-def test_a_steering_run_is_told_where_its_figures_are(run_folder: Path) -> None:
-    _write_json(run_folder / "manifest.json", {"ids": [], "graph": {}, "evaluation_graph": {}})
-    with pytest.raises(UserError, match=r"a steering run, which has no page yet"):
-        write_report(run_folder)
-
-
 def test_means_stand_with_their_intervals(run_folder: Path) -> None:
     page = _page(run_folder)
     assert "2.63 to 4.79" in page
