@@ -41,7 +41,7 @@ def steering_context(folder: Path) -> Json:
         "notice_sentences": run.manifest["notice"],
         "score": _score(run),
         "pending": len(run.manifest["ids"]) - len(results),
-        "failures": [(result.id, result.result["hint"]) for result in results if result.failed],
+        "failures": _failures(results),
         "pictures": _pictures(run),
         "evaluated": run.evaluated,
         "evaluate": f"lvcf evaluate {shlex.quote(str(folder))}",
@@ -84,6 +84,15 @@ def _score(run: SteeringFolder) -> list[str]:
         if known:
             told.append(f"{method} {sum(known):.0f} of {len(known)}")
     return told
+
+
+def _failures(results: Sequence[Prediction]) -> dict[str, list[str]]:
+    """The results that failed, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for result in results:
+        if result.failed:
+            reasons.setdefault(result.result["hint"], []).append(result.id)
+    return reasons
 
 
 def _pictures(run: SteeringFolder) -> list[tuple[str, Any]]:

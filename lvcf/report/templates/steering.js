@@ -52,7 +52,8 @@ for (const list of document.querySelectorAll('#interventions tbody')) {
   viewer?.after(place);
   viewer?.addEventListener('chosen', ({detail: {clip, shown, methods}}) => {
     const columns = clip ? shown.map(index => ({name: methods[index].name, one: clip.methods[index]})) : [];
+    const finished = columns.some(({one}) => one?.attempts);
     const loops = columns.filter(({one}) => one?.attempts && (one.attempts.length > 1 || one.problems.length));
-    place.replaceChildren(...(columns.length ? [answers(clip, columns), ...loops.map(attempts)] : []));
+    place.replaceChildren(...(finished ? [answers(clip, columns), ...loops.map(attempts)] : []));
   });
 }
