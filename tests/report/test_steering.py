@@ -79,6 +79,7 @@ def test_methods_stand_side_by_side_with_intervals_and_what_is_missing_with_its_
     page = _page(steering)
     assert "caption similarity (name two networks, --captioner and --embedder)" in page
     assert "not evaluated yet" not in page
+    assert page.count('data-title="right, beard"') == 3 * len(METHODS)  # the name on paper, in three tables
 
 
 def test_interventions_have_tables_of_their_own_and_the_graphs_that_they_cut(steering: Path) -> None:
