@@ -7,12 +7,13 @@ PIP = $(PY) -m pip --disable-pip-version-check install -q -c constraints.txt
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer)
-FACE_MOTION = face_motion/autoencoder face_motion/decoder face/target face/attributes motion/target face_motion/denoiser face/oracle motion/oracle
+FACE_MOTION = face_motion/autoencoder face_motion/decoder face/target face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_sharper face/oracle motion/oracle
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow lint docs weights weights-face-motion ablation bench bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion \
+	bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -25,6 +26,18 @@ demo: $(VENV)/.installed  ## simulate 8 clips, make counterfactuals, measure the
 	$(LVCF) evaluate runs/phantom
 	$(LVCF) report runs/phantom
 	@echo "report: $(CURDIR)/runs/phantom/report.html"
+
+steer-demo: $(VENV)/.installed  ## steer an editor of simulated faces by three causal graphs, measure, write the report
+	$(LVCF) simulate face --out runs/data/face_demo --n 20 --seed 100
+	$(LVCF) steer --config steering/face.yaml
+	$(LVCF) evaluate runs/face_steer
+	for graph in none inverse; do \
+	  $(LVCF) steer --config steering/face.yaml --graph steering/graphs/face_$$graph.yaml --methods '[graph, steered]' --output runs/face_steer_$$graph || exit 1; \
+	  $(LVCF) evaluate runs/face_steer_$$graph || exit 1; \
+	done
+	$(LVCF) report runs/face_steer
+	$(PY) benchmarks/steering.py
+	@echo "report: $(CURDIR)/runs/face_steer/report.html"
 
 # Tests reach no hub and no logging service.
 test test-slow: export HF_HUB_OFFLINE = 1
@@ -79,6 +92,15 @@ bench: $(VENV)/.installed  ## every method on 64 held-out simulated clips; the t
 	mkdir -p benchmarks/results
 	cp runs/ablation_phantom/table.md benchmarks/results/phantom.md
 	cp runs/ablation_phantom/table.csv benchmarks/results/phantom.csv
+
+bench-face-motion: $(VENV)/.installed  ## the same on 70 simulated faces and 70 simulated motions (hours)
+	$(LVCF) simulate face --out runs/data/face_bench --n 70 --seed 200
+	$(LVCF) simulate motion --out runs/data/motion_bench --n 70 --seed 200
+	for part in face motion; do \
+	  $(LVCF) ablate --config ablations/$$part.yaml || exit 1; \
+	  cp runs/ablation_$$part/table.md benchmarks/results/$$part.md; \
+	  cp runs/ablation_$$part/table.csv benchmarks/results/$$part.csv; \
+	done
 
 bench-backbones: $(VENV)/.installed  ## FLOPs of one guided step on published backbones; time and memory on a CUDA GPU (a minute)
 	$(PY) benchmarks/backbones.py

@@ -85,4 +85,12 @@ class TargetTask(LightningModule):
 def _metrics(network: TargetModel) -> dict[str, Metric | MetricCollection]:
     if network.task == "classification":
         return {"accuracy": Accuracy(task="multiclass", num_classes=len(network.labels), average="micro")}
-    return {"mae": MeanAbsoluteError(), "r2": R2Score()}
+    return {"mae": MeanAbsoluteError(), "r2": _R2()}
+
+
+class _R2(R2Score):
+    """R2; NaN of a single value, of which it is not defined."""
+
+    def compute(self) -> Tensor:
+        """Over all values so far."""
+        return super().compute() if int(self.total) > 1 else torch.tensor(math.nan, device=self.total.device)

@@ -45,7 +45,7 @@ def start() -> Iterator[Start]:
 
 
 def endpoint(server: ChatServer, **options: Any) -> Endpoint:
-    return Endpoint(server.url, "toy", **{"timeout": 2.0, "retries": 2, "back_off": 0.01, **options})
+    return Endpoint(server.url, "toy", **{"timeout": 10.0, "retries": 2, "back_off": 0.01, **options})
 
 
 ASKED = case(YOUNG_MAN, age="old")
