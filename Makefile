@@ -7,7 +7,7 @@ PIP = $(PY) -m pip --disable-pip-version-check install -q -c constraints.txt
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer)
-FACE_MOTION = face_motion/autoencoder face_motion/decoder face/target face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_sharper face/oracle motion/oracle
+FACE_MOTION = face_motion/autoencoder face/target face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_sharper
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -32,7 +32,7 @@ steer-demo: $(VENV)/.installed  ## steer an editor of simulated faces by three c
 	$(LVCF) steer --config steering/face.yaml
 	$(LVCF) evaluate runs/face_steer
 	for graph in none inverse; do \
-	  $(LVCF) steer --config steering/face.yaml --graph steering/graphs/face_$$graph.yaml --methods '[graph, steered]' --output runs/face_steer_$$graph || exit 1; \
+	  $(LVCF) steer --config steering/face.yaml --graph steering/graphs/face_$$graph.yaml --methods '[steered]' --output runs/face_steer_$$graph || exit 1; \
 	  $(LVCF) evaluate runs/face_steer_$$graph || exit 1; \
 	done
 	$(LVCF) report runs/face_steer
@@ -71,7 +71,7 @@ weights: $(VENV)/.installed  ## train the echo phantom's models from nothing and
 	@$(call train,$(PHANTOM))
 	$(PY) -m lvcf.models.pack runs/weights/phantom lvcf/weights/phantom
 
-weights-face-motion: $(VENV)/.installed  ## train the face and motion phantoms' models, which do not ship yet (hours)
+weights-face-motion: $(VENV)/.installed  ## the same for the face and motion phantoms (hours)
 	$(LVCF) simulate face --out runs/data/face_train --n 800 --seed 1
 	$(LVCF) simulate face --out runs/data/face_random --n 200 --seed 31 --marker random
 	$(LVCF) simulate face_do --out runs/data/face_do --n 800 --seed 51

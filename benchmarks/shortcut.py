@@ -8,7 +8,6 @@ Shapley value (the mean of its effect before and after the content changes) on t
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from lvcf.run_folder import read_manifest, read_predictions
 
 RUNS = Path("runs/ablation_shortcut")
 WEIGHTS = Path("runs/weights/shortcut")
-RESULTS = Path("benchmarks/results/shortcut.json")
+RESULTS = Path("benchmarks/results/shortcut.md")
 CELL = 8
 """Pixels of one latent cell, by which the marker is dilated."""
 
@@ -100,8 +99,20 @@ def measure(name: str, backbone: Backbone) -> dict[str, float]:
     }
 
 
+def table(found: dict[str, dict[str, float]]) -> str:
+    """Markdown, a row per figure."""
+    rows = [
+        f"| {name} | " + " | ".join(f"{one[name]:.3g}" for one in found.values()) + " |" for name in found["relying"]
+    ]
+    head = [
+        "Simulated motions; made by `lvcf ablate --config ablations/shortcut.yaml && python benchmarks/shortcut.py`.",
+        "",
+    ]
+    return "\n".join([*head, "| figure | " + " | ".join(found) + " |", "|---" * (1 + len(found)) + "|", *rows]) + "\n"
+
+
 if __name__ == "__main__":
     model = ltx_backbone("face_motion/backbone").eval()
-    table = {name: measure(name, model) for name in ("relying", "ignoring")}
-    RESULTS.write_text(json.dumps(table, indent=2) + "\n")
-    print(json.dumps(table, indent=2))
+    measured = {name: measure(name, model) for name in ("relying", "ignoring")}
+    RESULTS.write_text(table(measured))
+    print(table(measured))

@@ -35,7 +35,7 @@ ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
     "expression": (clip_frame_transformer, "face_motion/face_oracle"),
     "action": (clip_frame_transformer, "face_motion/motion_oracle"),
 }
-"""Loaders and shipped weights of the model that guidance never saw, by phantom."""
+"""Loaders and weights of the model that guidance never saw, by phantom; the echo phantom's are shipped."""
 NEEDS_FEATURES = ("realism/fid", "realism/kid", "realism/fvd", "minimality/cld")
 PREDICT_ONLY, STEERING_ONLY = ("oracle", "with_model", "against", "logger"), ("clip", "captioner", "embedder", "dover")
 """Options of one kind of run alone."""

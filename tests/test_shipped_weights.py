@@ -11,9 +11,10 @@ import lvcf
 from lvcf.data.echonet import EchoNetDataset
 from lvcf.data.simulators.echo_set import simulate
 from lvcf.models.backbones.ltx import ltx_backbone
+from lvcf.models.pack import SHIPPED
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
 
-FOLDER = Path(lvcf.__file__).parent / "weights" / "phantom"
+FOLDER = Path(lvcf.__file__).parent / "weights"
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the weights are made by `make weights`")
 
 
@@ -26,12 +27,13 @@ def clips(tmp_path_factory) -> tuple[torch.Tensor, list[float]]:
     return torch.stack([clip["video"] for clip in dataset]), [clip["label"] for clip in dataset]
 
 
-def test_they_are_small_safe_and_described() -> None:
-    files = [p for p in FOLDER.rglob("*") if p.is_file()]
+@pytest.mark.parametrize("name", SHIPPED)
+def test_they_are_small_safe_and_described(name) -> None:
+    files = [p for p in (FOLDER / name).rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= 16 * 2**20
     assert not [p for p in files if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl")]
     assert [p for p in files if p.suffix == ".safetensors"]
-    assert list(FOLDER.rglob("*.md"))
+    assert "simulated" in (FOLDER / name / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -43,21 +43,21 @@ SHIPPED = {
     ),
     "face_motion": Weights(
         "weights-face-motion",
-        ("backbone", "face_target", "face_oracle", "face_attributes", "motion_target", "motion_oracle"),
+        ("backbone", "face_target", "face_attributes", "motion_target"),
         (
             "autoencoder",
-            "decoder",
             "denoiser",
+            "denoiser_longer",
+            "denoiser_sharper",
             "face_target",
-            "face_oracle",
             "face_attributes",
             "motion_target",
-            "motion_oracle",
         ),
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
-        "`configs/face_motion/{autoencoder,decoder,denoiser}.yaml`, `configs/{face,motion}/{target,oracle}.yaml` and\n"
-        "`configs/face/attributes.yaml`.",
+        "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_sharper}.yaml`,\n"
+        "`configs/{face,motion}/target.yaml` and `configs/face/attributes.yaml`.  Of trainings in pieces, as the\n"
+        "configurations tell, the last piece is shown.",
     ),
 }
 """Every folder below ``lvcf/weights``, present or to come."""

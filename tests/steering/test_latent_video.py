@@ -29,6 +29,13 @@ class Spoken(GaussianBackbone):
         return clean, (z_t - alpha * clean) / sigma
 
 
+class Lossy(Spoken):
+    """A VAE that forgets all but every row's mean."""
+
+    def decode(self, z: Tensor, frames: int) -> Tensor:
+        return super().decode(z, frames).mean(-1, keepdim=True).expand(-1, -1, -1, -1, z.shape[-1])
+
+
 LEVEL = 2.01 / 255.0
 CLIP = 0.3 * torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1)).clamp(-2, 2)
 
@@ -74,6 +81,14 @@ def test_the_same_seed_gives_the_same_clip_on_8_bit_levels() -> None:
     assert not torch.equal(one, other)
     assert torch.equal(one, round_to_8_bits(one))
     assert one.shape == CLIP.shape
+
+
+def test_residual_decoding_gives_back_what_the_vae_loses() -> None:
+    clip = 0.2 * CLIP
+    plain, residual = (LatentVideoEditor(Lossy(), decode=name) for name in ("plain", "residual"))
+    changes = [one.edit(one.prepare(clip, "0.0"), "0.3", "", 3) for one in (plain, residual)]
+    assert torch.allclose(changes[1] - changes[0], clip - clip.mean(-1, keepdim=True), atol=LEVEL)
+    assert plain.identity != residual.identity
 
 
 def test_a_real_backbone(backbone) -> None:

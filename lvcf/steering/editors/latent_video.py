@@ -14,14 +14,15 @@ from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.steering.editors.base import Editor
+from lvcf.tasks.counterfactual import Decode
 
 
 @dataclass(frozen=True)
 class LatentState:
-    """The clip's latent ``(1, C, F, h, w)``, its number of frames, and the source prompt."""
+    """The clip's latent ``(1, C, F, h, w)``, what an edit is added to (0, or what the VAE loses), the source prompt."""
 
     latent: Tensor
-    frames: int
+    lost: Tensor
     source_prompt: str
 
 
@@ -36,32 +37,43 @@ class LatentVideoEditor(Editor):
         strength: where on the noise axis sampling starts, 0-1; higher changes more.
         steps: DDIM steps from there.
         guidance_scale: of classifier-free guidance; 1 leaves it out.
+        decode: ``plain``, or ``residual``, which gives back what the VAE loses of the clip.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: a number or name is out of range.
     """
 
-    def __init__(self, backbone: Backbone, strength: float = 0.8, steps: int = 12, guidance_scale: float = 3.0) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        strength: float = 0.8,
+        steps: int = 12,
+        guidance_scale: float = 3.0,
+        decode: Decode = "plain",
+    ) -> None:
         if steps < 1:
             raise UserError(f"editor.steps {steps}: at least one step is needed")
         if not 0.0 < strength <= 1.0:
             raise UserError(f"editor.strength {strength}: choose a number above 0 and up to 1")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.backbone = backbone.to(self.device).eval().requires_grad_(False)
-        self.strength, self.steps, self.guidance_scale = strength, steps, guidance_scale
+        self.strength, self.steps, self.guidance_scale, self.decode = strength, steps, guidance_scale, decode
 
     @property
     def identity(self) -> str:
         """The settings."""
         return (
             f"latent video, {type(self.backbone).__name__}, strength {self.strength:g}, {self.steps} steps, "
-            f"guidance scale {self.guidance_scale:g}"
+            f"guidance scale {self.guidance_scale:g}, {self.decode} decoding"
         )
 
     @torch.no_grad()
     def prepare(self, clip: Tensor, source_prompt: str) -> LatentState:
         """Encode the clip."""
-        return LatentState(self.backbone.encode(clip[None].to(self.device)), clip.shape[1], source_prompt)
+        clip = clip.to(self.device)
+        latent = self.backbone.encode(clip[None])
+        kept = self.backbone.decode(latent, clip.shape[1])[0].float() if self.decode == "residual" else clip
+        return LatentState(latent, clip - kept, source_prompt)
 
     @torch.no_grad()
     def edit(self, state: LatentState, prompt: str, negative: str, seed: int) -> Tensor:
@@ -74,8 +86,8 @@ class LatentVideoEditor(Editor):
         for now, following in pairwise(grid[:, None]):
             clean = self._clean(z, now, prompts)
             z = ddim_step(z, clean, self.backbone.alpha_sigma(now), self.backbone.alpha_sigma(following))
-        video = self.backbone.decode(z, state.frames)[0].float()
-        return round_to_8_bits(video).cpu()
+        video = self.backbone.decode(z, state.lost.shape[1])[0].float()
+        return round_to_8_bits(video + state.lost).cpu()
 
     def _clean(self, z: Tensor, t: Tensor, prompts: Embedding) -> Tensor:
         """The guided clean estimate of ``z`` ``(1, C, F, h, w)`` at ``t`` ``(1,)``."""

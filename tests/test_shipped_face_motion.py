@@ -1,0 +1,82 @@
+"""The weights of the face and motion phantoms that travel with the package: what they can do with unseen clips."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lvcf.data.ferv39k import FERV39KDataset
+from lvcf.data.simulators import face_set, motion_set
+from lvcf.data.simulators.face_attributes import ATTRIBUTES
+from lvcf.data.ssv2 import SSv2Dataset
+from lvcf.models.backbones.ltx import ltx_backbone
+from lvcf.models.targets.clip_classifier import clip_resnet_3d
+from lvcf.models.targets.face_attributes import attribute_resnet_3d
+
+N = 8
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory) -> FERV39KDataset:
+    """Faces of a seed that no training used, beards and baldness set at random; labelled by these."""
+    root = tmp_path_factory.mktemp("faces")
+    face_set.simulate(root, n=N, seed=90210, intervene=True)
+    return FERV39KDataset(root, "all", attributes=True)
+
+
+@pytest.fixture(scope="module")
+def faces(people) -> FERV39KDataset:
+    """The same, labelled by their expressions."""
+    return FERV39KDataset(people.root, "all")
+
+
+@pytest.fixture(scope="module")
+def motions(tmp_path_factory) -> SSv2Dataset:
+    """Motions of a seed that no training used."""
+    root = tmp_path_factory.mktemp("motions")
+    motion_set.simulate(root, n=N, seed=90210)
+    return SSv2Dataset(root, "all")
+
+
+def videos(clips: FERV39KDataset | SSv2Dataset) -> torch.Tensor:
+    return torch.stack([clips[i]["video"] for i in range(N)])
+
+
+@torch.no_grad()
+def test_the_expressions_of_unseen_faces_are_read(faces) -> None:
+    said = clip_resnet_3d("face_motion/face_target").freeze()(videos(faces)).argmax(1)
+    assert int((said == torch.tensor([int(faces[i]["label"]) for i in range(N)])).sum()) >= N - 1
+
+
+@torch.no_grad()
+def test_unseen_motions_are_read(motions) -> None:
+    said = clip_resnet_3d("face_motion/motion_target").freeze()(videos(motions)).argmax(1)
+    assert int((said == torch.tensor([int(motions[i]["label"]) for i in range(N)])).sum()) >= N - 1
+
+
+def test_the_attributes_of_unseen_faces_are_read(people) -> None:
+    tables = attribute_resnet_3d("face_motion/face_attributes").eval().probabilities(videos(people))
+    wrong = 0
+    for name, table in zip(people.ids, tables, strict=True):
+        known, _ = people.known(name)
+        wrong += sum(max(table[variable], key=table[variable].get) != known[variable] for variable in ATTRIBUTES)
+    assert wrong <= 2  # of 32
+
+
+@torch.no_grad()
+def test_the_shared_vae_restores_both(faces, motions) -> None:
+    backbone = ltx_backbone("face_motion/backbone").eval()
+    for clips in (faces, motions):
+        video = videos(clips)[:4]
+        z = backbone.encode(video)
+        restored = backbone.decode(z, 16).clamp(-1, 1)
+        assert 10 * float(torch.log10(4 / (restored - video).square().mean())) > 22
+        assert float(z.std()) == pytest.approx(1.0, abs=0.4)
+
+
+def test_every_prompt_word_is_known(people, faces, motions) -> None:
+    tokenizer = ltx_backbone("face_motion/backbone").tokenizer
+    for clips in (people, faces, motions):
+        for i in range(N):
+            for prompt in (clips[i]["prompt"], clips[i]["neutral_prompt"]):
+                assert tokenizer.unk_token_id not in tokenizer(prompt).input_ids
