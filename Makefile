@@ -12,8 +12,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/attributes motion/target 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion \
-	bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
