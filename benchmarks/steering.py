@@ -7,8 +7,8 @@ the phantom's own graph, whichever graph steered.  Writes ``benchmarks/results/s
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
+from lvcf.evaluation.steering_tables import cell
 from lvcf.report.ablation import read_lines
 from lvcf.run_folder import read_json
 from lvcf.steering.methods import COLUMNS, METHODS
@@ -26,15 +26,6 @@ FIGURES = {
 }
 TESTED = ("joint", "violations", "truth/l1_levels")
 RESULTS = Path("benchmarks/results/steering.md")
-
-
-def cell(metrics: dict[str, Any], key: str) -> str:
-    """A figure with its 95 % interval."""
-    value = metrics.get(key)
-    if not isinstance(value, int | float):
-        return "–"
-    ends = [metrics.get(f"{key}.{end}") for end in ("ci_low", "ci_high")]
-    return f"{value:.2f}" if None in ends else f"{value:.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
 
 
 def rows(graph: str, run: Path) -> list[str]:
@@ -57,7 +48,9 @@ def tests(run: Path) -> list[str]:
             names = ("difference", "ci_low", "ci_high", "p_holm")
             difference, low, high, p = (f"{float(test[name]):.2f}" for name in names)
             other = test["other"].replace("_", " ")
-            lines.append(f"| {FIGURES[test['metric']]} | {other} | {test['n']} | {difference} [{low}, {high}] | {p} |")
+            lines.append(
+                f"| {FIGURES[test['metric']]} | {other} | {test['n']} | {difference} ({low} to {high}) | {p} |"
+            )
     return lines
 
 

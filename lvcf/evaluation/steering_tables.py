@@ -28,7 +28,7 @@ def print_methods(run: Path, metrics: dict[str, Any], rows: list[Row]) -> None:
     table = _table(f"{run}: mean ({LEVEL:.0%} interval) over {clips} {simulated}clips' interventions", headings)
     for method in methods_of(rows):
         counts = (str(metrics[f"{method}/{name}"]) for name in ("n", "failed"))
-        table.add_row(method, *counts, *(_cell(metrics, f"{method}/{name}") for name in names))
+        table.add_row(method, *counts, *(cell(metrics, f"{method}/{name}") for name in names))
     _print(table)
     print("\n".join(f"  {name}: {meaning}, by the evaluating judge" for name, meaning in COLUMNS.items()))
     for row in rows:
@@ -48,7 +48,7 @@ def print_details(metrics: dict[str, Any], rows: list[Row]) -> None:
     )
     table = _table("by attribute and intervention, and in the files", ("measure", *methods))
     for name in names:
-        table.add_row(escape(name), *(_cell(metrics, f"{method}/{name}") for method in methods))
+        table.add_row(escape(name), *(cell(metrics, f"{method}/{name}") for method in methods))
     _print(table)
     _print_comparisons(comparisons(rows))
     for key, value in metrics.items():
@@ -70,7 +70,7 @@ def _print_comparisons(tests: list[Row]) -> None:
     _print(table)
 
 
-def _cell(metrics: dict[str, Any], key: str) -> str:
+def cell(metrics: dict[str, Any], key: str) -> str:
     """A figure and its interval; a dash where there is none: ``metrics.json`` says why."""
     value = metrics.get(key)
     if not isinstance(value, int | float):

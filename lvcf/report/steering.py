@@ -80,7 +80,6 @@ def read_steering(folder: Path) -> SteeringFolder:
     rows = {prediction.id: facts(prediction.result) for prediction in predictions}
     written, lines = read_optional(folder / "metrics.json"), read_lines(folder / "predictions.csv")
     measured = {line["id"]: line for line in lines}
-    tests = [{key: str(value) for key, value in test.items()} for test in comparisons(list(rows.values()))]
     metrics = summarise(list(rows.values())) if written is None else written
     return SteeringFolder(
         folder=folder,
@@ -89,10 +88,15 @@ def read_steering(folder: Path) -> SteeringFolder:
         truth=CausalGraph.model_validate(manifest["evaluation_graph"]),
         cases=_cases(manifest, predictions),
         metrics=metrics,
-        tests=tests if written is None else read_lines(folder / "comparisons.csv"),
+        tests=_tests(list(rows.values())) if written is None else read_lines(folder / "comparisons.csv"),
         figures={p.id: _numbers(rows[p.id] | measured.get(p.id, {})) for p in predictions if not p.failed},
         evaluated=any("fidelity/" in key for key in metrics),
     )
+
+
+def _tests(rows: list[Json]) -> list[Line]:
+    """The paired comparisons as ``comparisons.csv`` would have them."""
+    return [{key: str(value) for key, value in test.items()} for test in comparisons(rows)]
 
 
 def _cases(manifest: Json, predictions: list[Prediction]) -> list[SteeringCase]:

@@ -157,7 +157,7 @@ def test_why_a_loop_ended_is_told_for_every_reason_there_is() -> None:
     import lvcf.steering.loop
 
     source = Path(lvcf.steering.loop.__file__).read_text(encoding="utf-8")
-    reasons = set(re.findall(r'(?:return|stopped =|return) "([a-z ]+)"', source)) | {"stagnation"}
+    reasons = set(re.findall(r'(?:return|stopped =) "([a-z ]+)"', source)) | {"stagnation"}
     assert reasons == set(STOPPED)
 
 

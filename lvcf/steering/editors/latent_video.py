@@ -19,7 +19,7 @@ from lvcf.tasks.counterfactual import Decode
 
 @dataclass(frozen=True)
 class LatentState:
-    """The clip's latent ``(1, C, F, h, w)``, what an edit is added to (0, or what the VAE loses), the source prompt."""
+    """The clip's latent ``(1, C, F, h, w)``, what is given back to an edit ``(3, T, H, W)``, the source prompt."""
 
     latent: Tensor
     lost: Tensor
@@ -40,7 +40,7 @@ class LatentVideoEditor(Editor):
         decode: ``plain``, or ``residual``, which gives back what the VAE loses of the clip.
 
     Raises:
-        UserError: a number or name is out of range.
+        UserError: a number is out of range.
     """
 
     def __init__(
