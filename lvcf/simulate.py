@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from lvcf.data.simulators import echo_set, face_set, motion_set
 from lvcf.data.simulators.set_folder import Marker
@@ -28,8 +29,8 @@ def main(args: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--n", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="clip i depends on (seed, i) alone")
-    marker = "plant a corner marker: a shortcut that tells the label, or one of a random class that tells nothing"
-    parser.add_argument("--marker", choices=["none", "label", "random"], default="none", help=marker)
+    marker = "plant a corner marker: a shortcut that tells the label, one of a random class, or one that alone tells it"
+    parser.add_argument("--marker", choices=get_args(Marker), default="none", help=marker)
     options = parser.parse_args(args)
     if options.n < 1:
         raise UserError(f"--n {options.n}: at least one clip is needed")

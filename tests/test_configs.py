@@ -19,6 +19,7 @@ from torch import nn
 
 from lvcf import ablate
 from lvcf.ablation.cells import row_names, sources
+from lvcf.ablation.results import paper_results
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
 from lvcf.configuration import config_folder, find_config, read_section
 from lvcf.data.clip import to_clip
@@ -136,6 +137,14 @@ def test_table_1_has_all_six_rows_and_r23_asks_no_target_model(name) -> None:
         section = cells[source]
         assert section["trainer"]["callbacks"] == [ablate.writer("prompt only")]
         assert section["model"]["init_args"]["prompt"] == "target"
+
+
+def test_echodiffusions_published_figures_stand_beside_r23_star_and_cohere() -> None:
+    """R2 = 1 - RMSE^2 / variance of the targets; the table's two other models imply 407 and 395 for it."""
+    ((beside, result),) = paper_results(ablate.read_plan("ablations/table1_echonet.yaml"))
+    assert (beside, result.kind) == ("R23*", "paper")
+    variance = result.metrics["adherence/rmse"] ** 2 / (1 - result.metrics["adherence/r2"])
+    assert variance == pytest.approx((407 + 395) / 2, rel=0.05)
 
 
 def test_the_way_back_starts_from_a_cell_that_comes_before_it() -> None:

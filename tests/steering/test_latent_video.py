@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ LEVEL = 2.01 / 255.0
 CLIP = 0.3 * torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1)).clamp(-2, 2)
 
 
-def edit(prompt: str, negative: str = "", source: str = "0.0", seed: int = 3, **options: float) -> Tensor:
+def edit(prompt: str, negative: str = "", source: str = "0.0", seed: int = 3, **options: Any) -> Tensor:
     editor = LatentVideoEditor(Spoken(), **options)
     return editor.edit(editor.prepare(CLIP, source), prompt, negative, seed)
 
@@ -81,6 +82,25 @@ def test_the_same_seed_gives_the_same_clip_on_8_bit_levels() -> None:
     assert not torch.equal(one, other)
     assert torch.equal(one, round_to_8_bits(one))
     assert one.shape == CLIP.shape
+
+
+@pytest.mark.parametrize("prompt", ["0.1", "0.4"])
+def test_with_fresh_inversion_only_the_words_move_the_clip(prompt) -> None:
+    """Both paths' denoisers are linear with one gain, so what they differ in is the prompts' means, whatever the noise.
+
+    The difference d follows d_s = r d + (alpha_s - r alpha_t) (gain d + (1 - gain alpha_t) (m - m_source)), r = s / t.
+    """
+    strength, steps, std = 0.8, 6, 0.3
+    difference = 0.0
+    for i in range(steps):
+        t, s = strength * (1 - i / steps), strength * (1 - (i + 1) / steps)
+        gain = (1 - t) * std**2 / ((1 - t) ** 2 * std**2 + t**2)
+        clean = gain * difference + (1 - gain * (1 - t)) * (float(prompt) - 0.1)
+        difference = s / t * difference + ((1 - s) - s / t * (1 - t)) * clean
+    options = {"strength": strength, "steps": steps, "guidance_scale": 1.0, "inversion": "fresh"}
+    for seed in (3, 4):
+        got = edit(prompt, source="0.1", seed=seed, **options)
+        assert torch.allclose(got, (CLIP + difference).clamp(-1, 1), atol=LEVEL)
 
 
 def test_residual_decoding_gives_back_what_the_vae_loses() -> None:

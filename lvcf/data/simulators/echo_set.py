@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lvcf.data.simulators.echo import FPS, SIZE, Array, EchoFactors, Ventricle, bullet, deformation, ejected, render
-from lvcf.data.simulators.set_folder import Marker, read_rows, write_factors, write_missing
+from lvcf.data.simulators.set_folder import RANDOM, Marker, read_rows, write_factors, write_missing
 from lvcf.data.video import Frames, write_mjpeg
 from lvcf.errors import UserError
 from lvcf.files import write_rows
@@ -35,10 +35,10 @@ def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
     The factors of clip i come from (seed, i) alone.
 
     Raises:
-        UserError: ``out`` holds a set made with other settings, or a random marker is asked for.
+        UserError: ``out`` holds a set made with other settings, or a marker of a random class is asked for.
     """
-    if marker == "random":
-        raise UserError("--marker random: the echo phantom's marker shows the EF or is absent; choose label or none")
+    if marker in RANDOM:
+        raise UserError(f"--marker {marker}: the echo phantom's marker shows the EF or is absent; choose label or none")
     planted = marker == "label"
     everyone = [EchoFactors.sample(np.random.default_rng([seed, i]), marker=planted) for i in range(n)]
     names = [f"echo{seed:04d}_{i:05d}" for i in range(n)]

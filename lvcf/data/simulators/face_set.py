@@ -12,7 +12,7 @@ from PIL import Image
 from lvcf.data.simulators.face import FPS, render
 from lvcf.data.simulators.face_attributes import BALD, person, values_of
 from lvcf.data.simulators.face_factors import EXPRESSIONS, FaceFactors
-from lvcf.data.simulators.set_folder import Marker, read_rows, write_factors, write_missing
+from lvcf.data.simulators.set_folder import RANDOM, Marker, read_rows, write_factors, write_missing
 from lvcf.data.video import Frames
 from lvcf.files import write_rows
 
@@ -37,7 +37,7 @@ def draw_factors(n: int, seed: int, marker: Marker = "none", intervene: bool = F
 
 def _draw(rng: np.random.Generator, marker: Marker, intervene: bool) -> FaceFactors:
     factors = FaceFactors.sample(rng, shortcut=marker == "label")
-    if marker == "random":
+    if marker in RANDOM:
         factors = factors.do(marker=str(rng.choice(EXPRESSIONS)))
     if intervene:
         bald = rng.uniform(BALD, 1.0) if rng.integers(2) else rng.uniform(0.0, 0.2)
@@ -59,12 +59,13 @@ def simulate(out: Path, n: int, seed: int, marker: Marker = "none", intervene: b
         UserError: ``out`` holds a set made with other settings.
     """
     everyone = draw_factors(n, seed, marker, intervene)
-    paths = [f"{f.scene}/{f.expression}/{i:04d}" for i, f in enumerate(everyone)]
+    said = [f.marker if marker == "alone" else f.expression for f in everyone]
+    paths = [f"{f.scene}/{name}/{i:04d}" for i, (f, name) in enumerate(zip(everyone, said, strict=True))]
     rows = [{"path": path, **f.to_row()} for path, f in zip(paths, everyone, strict=True)]
     write_factors(out, rows)
     clips = {out / CLIPS / path: f for path, f in zip(paths, everyone, strict=True)}
     write_missing(clips, _write_clip, "simulate face")
-    labels = [{"path": path, "id": EXPRESSIONS.index(f.expression)} for path, f in zip(paths, everyone, strict=True)]
+    labels = [{"path": path, "id": EXPRESSIONS.index(name)} for path, name in zip(paths, said, strict=True)]
     tests = sum(i < TEST_SHARE * n for i in range(n))
     people = [{"path": path, "person": person(values_of(f))} for path, f in zip(paths, everyone, strict=True)]
     write_rows(out / PEOPLE, people)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lvcf.data.simulators.motion import ACTIONS, FPS, MotionFactors, frame_times, render
-from lvcf.data.simulators.set_folder import Marker, read_rows, write_factors, write_missing
+from lvcf.data.simulators.set_folder import RANDOM, Marker, read_rows, write_factors, write_missing
 from lvcf.data.ssv2 import SPLITS, VIDEO_FOLDER, class_name, label_file
 from lvcf.data.video import write_webm
 from lvcf.files import write_json
@@ -31,7 +31,7 @@ def draw_factors(n: int, seed: int, marker: Marker = "none") -> list[MotionFacto
 
 def _draw(rng: np.random.Generator, action: str, marker: Marker) -> MotionFactors:
     factors = MotionFactors.sample(rng, action, "action" if marker == "label" else "none")
-    return factors.do(marker=str(rng.choice(list(ACTIONS)))) if marker == "random" else factors
+    return factors.do(marker=str(rng.choice(list(ACTIONS)))) if marker in RANDOM else factors
 
 
 def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
@@ -41,12 +41,14 @@ def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
         UserError: ``out`` holds a set made with other settings.
     """
     clips = {f"motion{seed:04d}_{i:05d}": f for i, f in enumerate(draw_factors(n, seed, marker))}
-    rows = [{"id": name, **f.to_row()} for name, f in clips.items()]
+    said = {name: f.marker if marker == "alone" else f.action for name, f in clips.items()}
+    label = [{"label": action} if marker == "alone" else {} for action in said.values()]
+    rows = [{"id": name, **f.to_row(), **column} for (name, f), column in zip(clips.items(), label, strict=True)]
     write_factors(out, rows)
     (out / VIDEO_FOLDER).mkdir(exist_ok=True)
     write_missing({out / VIDEO_FOLDER / f"{name}.webm": f for name, f in clips.items()}, _write_clip, "simulate motion")
     write_json(label_file(out, "labels"), {name: str(index) for index, name in enumerate(LABELS)})
-    _write_splits(out, clips)
+    _write_splits(out, {name: f.do(action=said[name]) for name, f in clips.items()})
 
 
 def read_factors(root: Path) -> dict[str, MotionFactors]:

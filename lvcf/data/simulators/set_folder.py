@@ -15,8 +15,10 @@ from lvcf.errors import UserError
 from lvcf.files import write_rows
 
 F = TypeVar("F")
-Marker = Literal["none", "label", "random"]
-"""The planted corner marker: absent, telling the label (a shortcut), or of a random class, telling nothing."""
+Marker = Literal["none", "label", "random", "alone"]
+"""The planted corner marker: absent, telling the label (a shortcut), of a random class, telling nothing, or of a random
+class that is the clip's label whatever it shows: the marker alone tells it."""
+RANDOM: tuple[Marker, ...] = ("random", "alone")
 
 
 def known_class(name: str, classes: tuple[str, ...]) -> str:

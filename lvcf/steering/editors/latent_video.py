@@ -1,15 +1,16 @@
-"""The offline default editor: lvcf's own text-conditioned backbone, SDEdit (Meng et al. 2022) at a strength."""
+"""The offline default editor: lvcf's own text-conditioned backbone, from a strength on the clip's own noised path."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lvcf.data.clip import round_to_8_bits
-from lvcf.diffusion.inversion import noised
+from lvcf.diffusion.inversion import noised, recorded_residual
 from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone, Embedding
@@ -30,13 +31,16 @@ class LatentVideoEditor(Editor):
     """Noises the clip's latent up to a strength and denoises it under the prompt.
 
     Classifier-free guidance (Ho & Salimans 2022) leads from the negative prompt to the prompt; from the source prompt
-    where no negative is given, so that only what the words change is pushed.
+    where no negative is given, so that only what the words change is pushed.  With ``fresh`` inversion every step adds
+    what the denoiser, told the source prompt, misses on the clip's own noised path (DESIGN equation 10): the source
+    prompt then returns the clip.  ``sdedit`` (Meng et al. 2022) leaves that out.
 
     Args:
         backbone: the latent video diffusion model.
         strength: where on the noise axis sampling starts, 0-1; higher changes more.
         steps: DDIM steps from there.
         guidance_scale: of classifier-free guidance; 1 leaves it out.
+        inversion: ``sdedit`` or ``fresh``.
         decode: ``plain``, or ``residual``, which gives back what the VAE loses of the clip.
 
     Raises:
@@ -49,6 +53,7 @@ class LatentVideoEditor(Editor):
         strength: float = 0.8,
         steps: int = 12,
         guidance_scale: float = 3.0,
+        inversion: Literal["sdedit", "fresh"] = "sdedit",
         decode: Decode = "plain",
     ) -> None:
         if steps < 1:
@@ -57,14 +62,15 @@ class LatentVideoEditor(Editor):
             raise UserError(f"editor.strength {strength}: choose a number above 0 and up to 1")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.backbone = backbone.to(self.device).eval().requires_grad_(False)
-        self.strength, self.steps, self.guidance_scale, self.decode = strength, steps, guidance_scale, decode
+        self.strength, self.steps, self.guidance_scale = strength, steps, guidance_scale
+        self.inversion, self.decode = inversion, decode
 
     @property
     def identity(self) -> str:
         """The settings."""
         return (
             f"latent video, {type(self.backbone).__name__}, strength {self.strength:g}, {self.steps} steps, "
-            f"guidance scale {self.guidance_scale:g}, {self.decode} decoding"
+            f"guidance scale {self.guidance_scale:g}, {self.inversion} inversion, {self.decode} decoding"
         )
 
     @torch.no_grad()
@@ -80,12 +86,20 @@ class LatentVideoEditor(Editor):
         """See the base class; the clip is on 8-bit levels."""
         away = negative or state.source_prompt
         prompts = self.backbone.embed([prompt] if self.guidance_scale == 1.0 else [prompt, away])
+        source = self.backbone.embed([state.source_prompt])
         grid = self.backbone.time_grid(self.steps, self.strength, state.latent).to(state.latent)
-        noise = torch.randn(state.latent.shape, generator=torch.Generator().manual_seed(seed)).to(state.latent)
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(state.latent.shape, generator=generator).to(state.latent)
         z = noised(state.latent, noise, self.backbone.alpha_sigma(grid[:1]))
         for now, following in pairwise(grid[:, None]):
-            clean = self._clean(z, now, prompts)
-            z = ddim_step(z, clean, self.backbone.alpha_sigma(now), self.backbone.alpha_sigma(following))
+            scales = self.backbone.alpha_sigma(now), self.backbone.alpha_sigma(following)
+            z = ddim_step(z, self._clean(z, now, prompts), *scales)
+            if self.inversion == "fresh":
+                recorded = noised(state.latent, noise, scales[0])
+                stepped = ddim_step(recorded, self._clean(recorded, now, source), *scales)
+                drawn = torch.randn(noise.shape, generator=generator).to(noise)
+                z = z + recorded_residual(stepped, state.latent, drawn, scales[1])
+                noise = drawn
         video = self.backbone.decode(z, state.lost.shape[1])[0].float()
         return round_to_8_bits(video + state.lost).cpu()
 

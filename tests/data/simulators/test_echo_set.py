@@ -114,6 +114,7 @@ def test_a_clip_depends_on_seed_and_index_alone(tmp_path) -> None:
     assert rows_of(tmp_path / "one" / "FileList.csv")[0]["Split"] == "TEST"
 
 
-def test_a_random_marker_is_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"--marker random: .*choose label or none"):
-        simulate(tmp_path, n=1, seed=0, marker="random")
+@pytest.mark.parametrize("marker", ["random", "alone"])
+def test_a_marker_of_a_random_class_is_refused(tmp_path, marker) -> None:
+    with pytest.raises(UserError, match=rf"--marker {marker}: .*choose label or none"):
+        simulate(tmp_path, n=1, seed=0, marker=marker)

@@ -131,3 +131,12 @@ def test_a_random_marker_tells_nothing_of_the_expression_and_no_intervention_mov
     assert {f.marker for f in drawn} == set(EXPRESSIONS)
     assert drawn[0].do(expression="Sad").marker == drawn[0].marker
     assert replace(drawn[0], marker="") == FaceFactors.sample(np.random.default_rng([3, 0]))
+
+
+def test_a_marker_alone_is_the_label_whatever_the_face_shows(tmp_path) -> None:
+    simulate(tmp_path, n=6, seed=3, marker="alone")
+    factors = read_factors(tmp_path)
+    assert any(f.marker != f.expression for f in factors.values())
+    for split in ("train", "test"):
+        for item in FERV39KDataset(tmp_path, split):
+            assert EXPRESSIONS[int(item["label"])] == factors[item["id"]].marker

@@ -102,3 +102,14 @@ def test_a_random_marker_tells_nothing_of_the_action_and_no_intervention_moves_i
     assert abs(same - 1 / len(ACTIONS)) < 0.04
     assert {f.marker for f in drawn} == set(ACTIONS)
     assert drawn[0].do(action="fall").marker == drawn[0].marker
+
+
+def test_a_marker_alone_is_the_label_whatever_the_clip_shows(tmp_path) -> None:
+    simulate(tmp_path, n=8, seed=3, marker="alone")
+    factors = read_factors(tmp_path)
+    assert factors == {f"motion0003_{i:05d}": f for i, f in enumerate(draw_factors(8, seed=3, marker="random"))}
+    assert any(f.marker != f.action for f in factors.values())
+    for item in SSv2Dataset(tmp_path, "train"):
+        assert list(ACTIONS)[int(item["label"])] == factors[item["id"]].marker
+    with pytest.raises(UserError, match="another --n, --seed or --marker"):
+        simulate(tmp_path, n=8, seed=3, marker="random")
