@@ -10,7 +10,7 @@ from lvcf.data.simulators import face_set, motion_set
 from lvcf.data.simulators.face_attributes import ATTRIBUTES
 from lvcf.data.ssv2 import SSv2Dataset
 from lvcf.models.backbones.ltx import ltx_backbone
-from lvcf.models.targets.clip_classifier import clip_resnet_3d
+from lvcf.models.targets.clip_classifier import clip_frame_transformer, clip_resnet_3d
 from lvcf.models.targets.face_attributes import attribute_resnet_3d
 
 N = 8
@@ -43,8 +43,9 @@ def videos(clips: FERV39KDataset | SSv2Dataset) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_the_expressions_of_unseen_faces_are_read(faces) -> None:
-    said = clip_resnet_3d("face_motion/face_target").freeze()(videos(faces)).argmax(1)
+@pytest.mark.parametrize(("load", "part"), [(clip_resnet_3d, "face_target"), (clip_frame_transformer, "face_oracle")])
+def test_the_expressions_of_unseen_faces_are_read(faces, load, part) -> None:
+    said = load(f"face_motion/{part}").freeze()(videos(faces)).argmax(1)
     assert int((said == torch.tensor([int(faces[i]["label"]) for i in range(N)])).sum()) >= N - 1
 
 

@@ -43,20 +43,21 @@ SHIPPED = {
     ),
     "face_motion": Weights(
         "weights-face-motion",
-        ("backbone", "face_target", "face_attributes", "motion_target"),
+        ("backbone", "face_target", "face_oracle", "face_attributes", "motion_target"),
         (
             "autoencoder",
             "denoiser",
             "denoiser_longer",
             "denoiser_sharper",
             "face_target",
+            "face_oracle",
             "face_attributes",
             "motion_target",
         ),
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
         "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_sharper}.yaml`,\n"
-        "`configs/{face,motion}/target.yaml` and `configs/face/attributes.yaml`.  Of trainings in pieces, as the\n"
+        "`configs/{face,motion}/target.yaml` and `configs/face/{oracle,attributes}.yaml`.  Of trainings in pieces, as the\n"
         "configurations tell, the last piece is shown.",
     ),
 }
