@@ -42,8 +42,9 @@ def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
     """
     clips = {f"motion{seed:04d}_{i:05d}": f for i, f in enumerate(draw_factors(n, seed, marker))}
     said = {name: f.marker if marker == "alone" else f.action for name, f in clips.items()}
-    label = [{"label": action} if marker == "alone" else {} for action in said.values()]
-    rows = [{"id": name, **f.to_row(), **column} for (name, f), column in zip(clips.items(), label, strict=True)]
+    rows = [{"id": name, **f.to_row()} for name, f in clips.items()]
+    if marker == "alone":  # the factors do not tell such a set from a random marker's
+        rows = [row | {"label": said[row["id"]]} for row in rows]
     write_factors(out, rows)
     (out / VIDEO_FOLDER).mkdir(exist_ok=True)
     write_missing({out / VIDEO_FOLDER / f"{name}.webm": f for name, f in clips.items()}, _write_clip, "simulate motion")

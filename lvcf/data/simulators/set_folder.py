@@ -19,6 +19,7 @@ Marker = Literal["none", "label", "random", "alone"]
 """The planted corner marker: absent, telling the label (a shortcut), of a random class, telling nothing, or of a random
 class that is the clip's label whatever it shows: the marker alone tells it."""
 RANDOM: tuple[Marker, ...] = ("random", "alone")
+"""Markers of a random class."""
 
 
 def known_class(name: str, classes: tuple[str, ...]) -> str:
