@@ -57,8 +57,8 @@ SHIPPED = {
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
         "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_sharper}.yaml`,\n"
-        "`configs/{face,motion}/target.yaml` and `configs/face/{oracle,attributes}.yaml`.  Of trainings in pieces, as the\n"
-        "configurations tell, the last piece is shown.",
+        "`configs/{face,motion}/target.yaml` and `configs/face/{oracle,attributes}.yaml`.  Of trainings in pieces, as\n"
+        "the configurations tell, the last piece is shown.",
     ),
 }
 """Every folder below ``lvcf/weights``, present or to come."""
