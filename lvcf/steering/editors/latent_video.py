@@ -86,22 +86,25 @@ class LatentVideoEditor(Editor):
         """See the base class; the clip is on 8-bit levels."""
         away = negative or state.source_prompt
         prompts = self.backbone.embed([prompt] if self.guidance_scale == 1.0 else [prompt, away])
-        source = self.backbone.embed([state.source_prompt])
         grid = self.backbone.time_grid(self.steps, self.strength, state.latent).to(state.latent)
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(state.latent.shape, generator=generator).to(state.latent)
         z = noised(state.latent, noise, self.backbone.alpha_sigma(grid[:1]))
+        source = self.backbone.embed([state.source_prompt]) if self.inversion == "fresh" else None
         for now, following in pairwise(grid[:, None]):
-            scales = self.backbone.alpha_sigma(now), self.backbone.alpha_sigma(following)
-            z = ddim_step(z, self._clean(z, now, prompts), *scales)
-            if self.inversion == "fresh":
-                recorded = noised(state.latent, noise, scales[0])
-                stepped = ddim_step(recorded, self._clean(recorded, now, source), *scales)
-                drawn = torch.randn(noise.shape, generator=generator).to(noise)
-                z = z + recorded_residual(stepped, state.latent, drawn, scales[1])
-                noise = drawn
+            z = self._step(z, now, following, prompts)
+            if source is not None:
+                recorded = noised(state.latent, noise, self.backbone.alpha_sigma(now))
+                noise = torch.randn(noise.shape, generator=generator).to(noise)
+                stepped = self._step(recorded, now, following, source)
+                z = z + recorded_residual(stepped, state.latent, noise, self.backbone.alpha_sigma(following))
         video = self.backbone.decode(z, state.lost.shape[1])[0].float()
         return round_to_8_bits(video + state.lost).cpu()
+
+    def _step(self, z: Tensor, now: Tensor, following: Tensor, prompts: Embedding) -> Tensor:
+        """DDIM from one time ``(1,)`` to the next under the prompts."""
+        clean = self._clean(z, now, prompts)
+        return ddim_step(z, clean, self.backbone.alpha_sigma(now), self.backbone.alpha_sigma(following))
 
     def _clean(self, z: Tensor, t: Tensor, prompts: Embedding) -> Tensor:
         """The guided clean estimate of ``z`` ``(1, C, F, h, w)`` at ``t`` ``(1,)``."""
