@@ -58,7 +58,8 @@ SHIPPED = {
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
         "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_sharper}.yaml`,\n"
         "`configs/{face,motion}/target.yaml` and `configs/face/{oracle,attributes}.yaml`.  Of trainings in pieces, as\n"
-        "the configurations tell, the last piece is shown.",
+        "the configurations tell, the last piece is shown.  The denoiser's losses were measured with the defect that\n"
+        "the repository's README names; as it is used they are higher.",
     ),
 }
 """Every folder below ``lvcf/weights``, present or to come."""
