@@ -25,7 +25,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Begin to measure anew; where the system does not allow it (no Linux, some sandboxes), the process's own peak stays."""
+    """Begin to measure anew; where the system forbids it (no Linux, some sandboxes), the process's own peak stays."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
