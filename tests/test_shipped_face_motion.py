@@ -81,3 +81,21 @@ def test_every_prompt_word_is_known(people, faces, motions) -> None:
         for i in range(N):
             for prompt in (clips[i]["prompt"], clips[i]["neutral_prompt"]):
                 assert tokenizer.unk_token_id not in tokenizer(prompt).input_ids
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["faces", "motions"])
+def test_the_denoiser_predicts_unseen_clips_better_from_their_own_prompts(kind, request) -> None:
+    """What a prompt is worth: the clean estimate's error under the neutral prompt, less that under the clip's own."""
+    clips, backbone = request.getfixturevalue(kind), ltx_backbone("face_motion/backbone").eval()
+    z = backbone.encode(videos(clips))
+    noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    worth = torch.zeros(N)
+    for level in (0.6, 0.8, 0.9):
+        t = torch.full((N,), level)
+        alpha, sigma = (value.view(-1, 1, 1, 1, 1) for value in backbone.alpha_sigma(t))
+        for sign, prompts in ((1, "neutral_prompt"), (-1, "prompt")):
+            embedded = backbone.embed([clips[i][prompts] for i in range(N)])
+            clean, _ = backbone.predict(alpha * z + sigma * noise, t, embedded)
+            worth += sign * (clean - z).square().mean((1, 2, 3, 4))
+    assert worth.mean() > 2 * worth.std() / N**0.5

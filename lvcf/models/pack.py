@@ -48,7 +48,6 @@ SHIPPED = {
             "autoencoder",
             "denoiser",
             "denoiser_longer",
-            "denoiser_sharper",
             "face_target",
             "face_oracle",
             "face_attributes",
@@ -56,10 +55,9 @@ SHIPPED = {
         ),
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
-        "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_sharper}.yaml`,\n"
+        "`configs/face_motion/{autoencoder,denoiser,denoiser_longer}.yaml`,\n"
         "`configs/{face,motion}/target.yaml` and `configs/face/{oracle,attributes}.yaml`.  Of trainings in pieces, as\n"
-        "the configurations tell, the last piece is shown.  The denoiser's losses were measured with the defect that\n"
-        "the repository's README names; as it is used they are higher.",
+        "the configurations tell, the last piece is shown.",
     ),
 }
 """Every folder below ``lvcf/weights``, present or to come."""

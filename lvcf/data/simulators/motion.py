@@ -55,6 +55,8 @@ HALF_PUSH = 33.0
 RISE = 42.0
 GRIP = 4.0
 """From the object's outline to the middle of the hand, in pixels."""
+X, REACH, DURATION, DELAY = (-4.0, 4.0), (0.9, 1.05), (0.95, 1.35), (-0.1, 0.1)
+"""What the factors of these names are drawn between, evenly."""
 
 
 @dataclass(frozen=True)
@@ -133,11 +135,11 @@ class MotionFactors:
             other_colour=str(other),
             other_size=uniform(12.0, 14.0),
             side=int(rng.choice([-1, 1])),
-            x=uniform(-4.0, 4.0),
+            x=uniform(*X),
             y=uniform(-3.0, 3.0),
-            reach=uniform(0.9, 1.05),
-            duration=uniform(0.95, 1.35),
-            delay=uniform(-0.1, 0.1),
+            reach=uniform(*REACH),
+            duration=uniform(*DURATION),
+            delay=uniform(*DELAY),
             wall=str(rng.choice(WALLS)),
             wall_hue=uniform(0.0, 1.0),
             table=uniform(0.0, 1.0),

@@ -2,18 +2,22 @@
 
 In every frame the object is where its own picture explains the pixels most better than the empty scene does (a
 likelihood ratio of two Gaussians with equal noise).  The object's looks and the scene come from the clip's factors,
-which no intervention changes.  The clip shows the action whose path, in this scene, lies nearest to the object's.
+which no intervention changes.  The clip shows the action one of whose paths lies nearest to the object's.  An action's
+paths are those that the phantom could have drawn on this table: what its name leaves open (when, for how long, how far,
+from which side) is no part of it, and how well that was kept is for the comparison with the true counterfactual.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
-from lvcf.data.simulators.motion import ACTIONS, MIDDLE, MotionFactors, centres, scene
+from lvcf.data.simulators.motion import ACTIONS, DELAY, DURATION, MIDDLE, REACH, MotionFactors, X, centres, scene
 from lvcf.data.simulators.motion_draw import SIZE, Array, draw_object
 from lvcf.data.video import Frames
 
@@ -24,7 +28,7 @@ LEAST_CONTRAST = 0.3
 LEAST_SEEN = 0.5
 """Share of the frames that have to show the object before its motion is told."""
 UNCLEAR = 8.0
-"""Mean distance in pixels to the nearest path beyond which the motion is none of them; an object at rest is 11 away."""
+"""Mean distance in pixels to the nearest path beyond which the motion is none of them; an object at rest is 9.5 off."""
 _BORDER = 6
 
 
@@ -35,7 +39,7 @@ class Motion:
     Attributes:
         track: column and row of the object's middle ``(T, 2)`` in pixels.
         seen: which frames show the object ``(T,)``.
-        distances: mean distance in pixels, over the frames that show it, to the path of every action.
+        distances: mean distance in pixels, over the frames that show it, to the nearest path of every action.
     """
 
     track: Array
@@ -56,10 +60,28 @@ def measure(frames: Frames, factors: MotionFactors, times: Array) -> Motion:
     The action and the marker among the factors play no part.
     """
     track, seen = _follow(frames, factors)
-    paths = {action: centres(factors.do(action), times) for action in ACTIONS}
     chosen = seen if seen.any() else np.ones_like(seen)
-    distances = {a: float(np.linalg.norm(track - path, axis=1)[chosen].mean()) for a, path in paths.items()}
+    distances = {}
+    for action in ACTIONS:
+        paths = np.stack([centres(done, times) for done in _ways(factors.do(action))])
+        distances[action] = float(np.linalg.norm(track - paths, axis=-1)[:, chosen].mean(axis=1).min())
     return Motion(track, seen, distances)
+
+
+def _ways(factors: MotionFactors) -> Iterator[MotionFactors]:
+    """An action done in every way that its name leaves open: at both ends and the middle of what the phantom draws.
+
+    Where the second object is part of the action, it stays where it is: the side and the place are then the clip's own.
+    """
+    yield factors
+    own = factors.action in ("closer", "away")
+    sides, places = ((factors.side,), (factors.x,)) if own else ((-1, 1), _three(X))
+    for side, x, delay, duration, reach in product(sides, places, _three(DELAY), _three(DURATION), _three(REACH)):
+        yield replace(factors, side=side, x=x, delay=delay, duration=duration, reach=reach)
+
+
+def _three(span: tuple[float, float]) -> tuple[float, float, float]:
+    return span[0], sum(span) / 2.0, span[1]
 
 
 def _follow(frames: Frames, factors: MotionFactors) -> tuple[Array, NDArray[np.bool_]]:

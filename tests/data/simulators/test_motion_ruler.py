@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -46,6 +48,21 @@ def test_an_intervention_is_read_back_from_blurred_and_noisy_pixels(action) -> N
     assert measure(np.clip(clip, 0, 255).astype(np.uint8), f, TIMES).action == action
 
 
+def test_when_for_how_long_and_how_far_is_no_part_of_the_action() -> None:
+    for f, other in zip(draw_factors(16, seed=21), draw_factors(16, seed=22), strict=True):
+        clip = render(replace(f, delay=other.delay, duration=other.duration, reach=other.reach), TIMES)
+        assert measure(clip, f, TIMES).action == f.action
+
+
+@pytest.mark.parametrize("action", ["push_left", "push_right", "move_up", "move_down", "lift_drop", "fall"])
+def test_from_which_side_is_no_part_of_the_action(action) -> None:
+    f = draw_factors(4, seed=23)[1].do(action=action)
+    mirrored = replace(f, side=-f.side, x=-f.x)
+    clip, empty, here = render(mirrored, TIMES), scene(mirrored), np.round(np.clip(scene(f), 0, 1) * 255)
+    drawn = (np.abs(clip - np.round(np.clip(empty, 0, 1) * 255)) > 0).any(axis=-1, keepdims=True)
+    assert measure(np.where(drawn, clip, here).astype(np.uint8), f, TIMES).action == action
+
+
 def test_a_shifted_object_is_found_shifted() -> None:
     f = draw_factors(1, seed=12)[0]
     clip, empty = render(f, TIMES[:4]).astype(int), np.round(np.clip(scene(f), 0, 1) * 255).astype(int)
@@ -54,12 +71,14 @@ def test_a_shifted_object_is_found_shifted() -> None:
     np.testing.assert_allclose(difference, [[-9, -7]] * 4, atol=1)
 
 
-def test_an_object_at_rest_shows_no_action() -> None:
+@pytest.mark.parametrize("moment", [0, 8, 15])
+def test_an_object_at_rest_shows_no_action(moment) -> None:
     for f in draw_factors(8, seed=13):
-        still = np.repeat(render(f, TIMES[8:9]), 16, axis=0)
+        still = np.repeat(render(f, TIMES[moment : moment + 1]), 16, axis=0)
         found = measure(still, f, TIMES)
         assert found.action == ""
         assert found.seen.all()
+        assert min(found.distances.values()) > 9
 
 
 def test_an_empty_scene_shows_no_object() -> None:
