@@ -9,6 +9,7 @@ from lvcf.data.ferv39k import FERV39KDataset
 from lvcf.data.simulators import face_set, motion_set
 from lvcf.data.simulators.face_attributes import ATTRIBUTES
 from lvcf.data.ssv2 import SSv2Dataset
+from lvcf.diffusion.inversion import noised
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.targets.clip_classifier import clip_frame_transformer, clip_resnet_3d
 from lvcf.models.targets.face_attributes import attribute_resnet_3d
@@ -93,9 +94,9 @@ def test_the_denoiser_predicts_unseen_clips_better_from_their_own_prompts(kind, 
     worth = torch.zeros(N)
     for level in (0.6, 0.8, 0.9):
         t = torch.full((N,), level)
-        alpha, sigma = (value.view(-1, 1, 1, 1, 1) for value in backbone.alpha_sigma(t))
+        z_t = noised(z, noise, backbone.alpha_sigma(t))
         for sign, prompts in ((1, "neutral_prompt"), (-1, "prompt")):
             embedded = backbone.embed([clips[i][prompts] for i in range(N)])
-            clean, _ = backbone.predict(alpha * z + sigma * noise, t, embedded)
+            clean, _ = backbone.predict(z_t, t, embedded)
             worth += sign * (clean - z).square().mean((1, 2, 3, 4))
     assert worth.mean() > 2 * worth.std() / N**0.5
