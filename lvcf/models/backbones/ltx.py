@@ -99,9 +99,22 @@ def encode_mode(vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:
     return (latent - mean) / std
 
 
-def ltx_backbone(weights: str) -> LTXBackbone:
-    """Load a backbone from a folder, or from the shipped weights by name (``phantom/backbone``)."""
-    return LTXBackbone.from_pretrained(weights)
+def ltx_backbone(weights: str, vae: str | None = None) -> LTXBackbone:
+    """Load a backbone from a folder, or from the shipped weights by name (``phantom/backbone``).
+
+    Args:
+        weights: the folder or name.
+        vae: another VAE's folder or name; the denoiser has to be trained on its latents before it is of use.
+
+    Raises:
+        UserError: see :meth:`PipelineBackbone.from_pretrained`, or the VAE's latents are of another shape.
+    """
+    backbone = LTXBackbone.from_pretrained(weights)
+    if vae is None:
+        return backbone
+    return LTXBackbone(
+        ltx_vae(vae), backbone.transformer, backbone.text_encoder, backbone.tokenizer, backbone.scheduler
+    )
 
 
 def ltx_vae(weights: str) -> AutoencoderKLLTXVideo:
@@ -134,5 +147,4 @@ def new_ltx_backbone(
     text_encoder = small_text_encoder(tokenizer, text_width, text_layers)
     if statements:
         teach_statements(text_encoder, tokenizer, list(statements))
-    autoencoder = AutoencoderKLLTXVideo.from_pretrained(find_weights(vae))
-    return LTXBackbone(autoencoder, transformer, text_encoder, tokenizer, FlowMatchEulerDiscreteScheduler())
+    return LTXBackbone(ltx_vae(vae), transformer, text_encoder, tokenizer, FlowMatchEulerDiscreteScheduler())

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lvcf.configuration import find_weights
 from lvcf.data.video import clip_indices, read_video
 from lvcf.errors import UserError
 from lvcf.models.targets.face_expression import LABELS, MANIFEST, FaceExpression, convert, face_expression
@@ -24,12 +25,13 @@ from tests.models.targets.malice import Malice
 
 DATA = Path(__file__).parent / "data" / "face_expression"
 BINARY = "face_expression_model.bin"
+WEIGHTS = find_weights("face_expression")
 REFERENCE = json.loads((DATA / "reference.json").read_text())["answers"]
 
 
 @pytest.fixture(scope="module")
 def model() -> FaceExpression:
-    return face_expression(str(DATA)).freeze()
+    return face_expression("face_expression").freeze()
 
 
 def clip(*frames: np.ndarray) -> Tensor:
@@ -87,7 +89,7 @@ def test_a_clips_logits_are_the_mean_over_its_frames(model) -> None:
 
 @pytest.mark.parametrize("name", ["face_surprise", "face_happy_tall", "gradient_tall"])
 def test_the_gradient_is_the_slope(name) -> None:
-    model = face_expression(str(DATA)).double().freeze()
+    model = face_expression("face_expression").double().freeze()
     video = clip(image(name)).double().requires_grad_(True)
     weight = torch.linspace(-1.0, 1.0, len(LABELS), dtype=torch.float64)
     (model(video) @ weight).sum().backward()
@@ -101,7 +103,7 @@ def test_the_gradient_is_the_slope(name) -> None:
 
 @pytest.fixture(scope="module")
 def boxed() -> FaceExpression:
-    return face_expression(str(DATA), (0.25, 0.125, 0.75, 0.875)).freeze()
+    return face_expression("face_expression", (0.25, 0.125, 0.75, 0.875)).freeze()
 
 
 def test_only_the_box_is_read(boxed) -> None:
@@ -121,7 +123,7 @@ def test_only_the_box_is_read(boxed) -> None:
 def test_a_box_between_pixels_grows_outwards(model) -> None:
     """Down to a box thinner than a pixel."""
     frame = image("face_surprise")
-    thin = face_expression(str(DATA), (0.501, 0.2, 0.502, 0.81)).freeze()
+    thin = face_expression("face_expression", (0.501, 0.2, 0.502, 0.81)).freeze()
     torch.testing.assert_close(thin(clip(frame)), model(clip(frame[22:91, 56:57])), atol=1e-5, rtol=1e-5)
 
 
@@ -137,7 +139,7 @@ def test_bad_boxes(box) -> None:
 
 def test_the_command_line_knows_it() -> None:
     name = "lvcf.models.targets.face_expression.face_expression"
-    options = [f"--model.target_model={name}", f"--model.target_model.weights={DATA}"]
+    options = [f"--model.target_model={name}", "--model.target_model.weights=face_expression"]
     more = ["--model.target_model.box=[0.2,0.2,0.8,0.8]", "--model.target=neutral"]
     found = parse(["predict", "--config", "phantom.yaml", *options, *more]).model.init_args
     assert found.target_model.class_path == name
@@ -147,7 +149,7 @@ def test_the_command_line_knows_it() -> None:
 @torch.no_grad()
 def test_converted_weights_are_the_published_ones(model, tmp_path, monkeypatch) -> None:
     to = tmp_path / "made" / "face.safetensors"
-    monkeypatch.setattr(sys, "argv", ["face_expression", str(DATA), str(to)])
+    monkeypatch.setattr(sys, "argv", ["face_expression", "face_expression", str(to)])
     monkeypatch.delitem(sys.modules, "lvcf.models.targets.face_expression")
     runpy.run_module("lvcf.models.targets.face_expression", run_name="__main__")
     converted = face_expression(str(to)).freeze()
@@ -162,7 +164,7 @@ def test_the_converter_tells_mistakes_in_one_line(tmp_path, monkeypatch) -> None
     with pytest.raises(SystemExit, match=f"face_expression: {tmp_path / MANIFEST}: not found; give the model/ folder"):
         runpy.run_module("lvcf.models.targets.face_expression", run_name="__main__")
     with pytest.raises(UserError, match=r"face\.bin: .*end its name with \.safetensors"):
-        convert(str(DATA), tmp_path / "face.bin")
+        convert("face_expression", tmp_path / "face.bin")
 
 
 def edited(folder: Path, change) -> None:
@@ -254,7 +256,7 @@ def test_bad_weights(case, tmp_path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     for name in (MANIFEST, BINARY):
-        shutil.copy(DATA / name, folder)
+        shutil.copy(WEIGHTS / name, folder)
     spoil(folder)
     with pytest.raises(UserError) as caught:
         face_expression(str(tmp_path / given))
