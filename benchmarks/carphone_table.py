@@ -4,7 +4,7 @@
 
 The network reads a box that is given (face-api would look for the face).  An edit that fools it in this very box alone
 says little; so the same clips are read in the eight boxes that lie 3 pixels away.  The share of the change that lies in
-the box is that of sum |counterfactual - factual|.
+the box is that of sum |counterfactual - factual|.  Writes benchmarks/results/carphone.md and docs/carphone.png.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
+from PIL import Image
 
 from lvcf.ablate import expand, read_plan, slug
 from lvcf.configuration import find_config
@@ -26,6 +27,8 @@ from lvcf.run_folder import Prediction, read_predictions
 RUNS = Path("runs/ablation_carphone")
 RESULTS = Path("benchmarks/results/carphone.md")
 MOVED = 3 / 112
+SHOWN = [0, 4, 8, 12, 15]
+"""The picture's frames."""
 HEAD = (
     "Real clip, real network; made by `make carphone`. Means over windows that overlap. *before*, *after*: probability "
     "of the target; *boxes beside*: mean over eight boxes 3 pixels away."
@@ -64,6 +67,15 @@ def measure(prediction: Prediction, models: list[FaceExpression], box: Box) -> d
     }
 
 
+def picture() -> Image.Image:
+    """Frames before and, below them, after, of the first clip there and of the first one back; by M alone."""
+    rows = []
+    for name in ("to surprised, neutral", "to neutral, neutral"):
+        first = read_predictions(RUNS / slug(name))[0]
+        rows += [np.concatenate(list(frames[SHOWN]), axis=1) for frames in (first.factual(), first.counterfactual())]
+    return Image.fromarray(np.concatenate(rows))
+
+
 def main() -> None:
     """Write the table, a row per finished cell."""
     around = boxes()
@@ -79,6 +91,7 @@ def main() -> None:
     table = "\n".join([f"| edit | n | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|", *lines])
     RESULTS.write_text(f"{HEAD}\n\n{table}\n")
     print(table)
+    picture().save("docs/carphone.png", optimize=True)
 
 
 if __name__ == "__main__":

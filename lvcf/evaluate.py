@@ -12,13 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape  # to rich, the brackets of a key are a style
 from rich.table import Table
-from tqdm import tqdm
 
 from lvcf.data.clip import SIMULATED
 from lvcf.data.simulators.truth import MakeTruth, Truth, phantom_of, read_truths
 from lvcf.errors import UserError
 from lvcf.evaluation.against import correlations, paired_tests
 from lvcf.evaluation.clip import composition, facts, in_region, lpips_key, measure_clip, read_region, way_back
+from lvcf.evaluation.parallel import measure_each
 from lvcf.evaluation.rows import TRANSITION, VALIDITY, Row, summarise
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.fidelity import LPIPS_FILES, lpips_unavailable
@@ -109,17 +109,19 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
     ask = _asker(run, manifest["tolerance"]) if options.with_model else None
     others, alike = _other_run(done, options.against)
     sets, by_clip = _sets(done, options.features, judge)
-    rows = []
-    for prediction in tqdm(predictions, desc="evaluate", unit="clip"):
+
+    def measured(prediction: Prediction) -> Row:
         row = facts(prediction)
-        if not prediction.failed:
-            row |= measure_clip(prediction, _truth(truths, prediction), judge, options.lpips)
-            row |= composition(row, manifest["tolerance"]) | way_back(prediction, root)
-            row |= ask(prediction) if ask else {}
-            row |= in_region(prediction, read_region(options.region, prediction)) if options.region else {}
-            row |= by_clip.get(prediction.id, {})
-            row |= {_correlation_key(options.against): alike.get(prediction.id, math.nan)} if alike else {}
-        rows.append(row)
+        if prediction.failed:
+            return row
+        row |= measure_clip(prediction, _truth(truths, prediction), judge, options.lpips)
+        row |= composition(row, manifest["tolerance"]) | way_back(prediction, root)
+        row |= ask(prediction) if ask else {}
+        row |= in_region(prediction, read_region(options.region, prediction)) if options.region else {}
+        row |= by_clip.get(prediction.id, {})
+        return row | ({_correlation_key(options.against): alike.get(prediction.id, math.nan)} if alike else {})
+
+    rows = list(measure_each(measured, predictions))
     metrics = summarise(rows) | {
         "method": manifest["method"],
         "prompt": manifest["prompt"],

@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from lvcf.data.clip import SIMULATED
 from lvcf.errors import UserError
+from lvcf.evaluation.parallel import measure_each
 from lvcf.evaluation.rows import Row
 from lvcf.evaluation.steering_clip import SteeringMeasures
 from lvcf.evaluation.steering_rows import COSTS, comparisons, facts, figures_of, methods_of, summarise
@@ -31,9 +30,7 @@ def evaluate_steering(run: Path, options: argparse.Namespace) -> tuple[dict[str,
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf steer first")
     measures = SteeringMeasures(manifest, options)
-    rows = []
-    for prediction in tqdm(predictions, desc="evaluate", unit="clip"):
-        rows.append(facts(prediction.result) | ({} if prediction.failed else measures(prediction)))
+    rows = list(measure_each(lambda p: facts(p.result) | ({} if p.failed else measures(p)), predictions))
     more = _sets([p for p in predictions if not p.failed], options.features)
     known = figures_of(rows)
     more |= {name: reason for name, reason in measures.missing().items() if name not in known}
