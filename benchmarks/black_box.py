@@ -1,6 +1,6 @@
 """The echo phantom's target model as an ONNX file, which answers but has no gradient.
 
-    pip install lvcf[onnx]
+    pip install lvcf[onnx] onnx
     lvcf simulate echo --out runs/data/echo_bench --n 64 --seed 200
     python benchmarks/black_box.py
     lvcf ablate --config ablations/black_box.yaml --n 16
