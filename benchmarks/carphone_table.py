@@ -14,19 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from PIL import Image
 
 from lvcf.ablate import expand, read_plan, slug
-from lvcf.configuration import find_config
+from lvcf.configuration import read_section
 from lvcf.data.clip import to_clip
 from lvcf.metrics.fidelity import ssim
-from lvcf.models.targets.face_expression import LABELS, Box, FaceExpression, face_expression
+from lvcf.models.targets.face_expression import LABELS, SIZE, Box, FaceExpression, face_expression
 from lvcf.run_folder import Prediction, read_predictions
 
 RUNS = Path("runs/ablation_carphone")
 RESULTS = Path("benchmarks/results/carphone.md")
-MOVED = 3 / 112
+MOVED = 3 / SIZE
 SHOWN = [0, 4, 8, 12, 15]
 """The picture's frames."""
 HEAD = (
@@ -37,7 +36,7 @@ HEAD = (
 
 def boxes() -> list[Box]:
     """The configured box, then the eight around it."""
-    section = yaml.safe_load(find_config("carphone.yaml").read_text())["predict"]
+    section = read_section("carphone.yaml", "predict")
     left, top, right, bottom = section["model"]["init_args"]["target_model"]["init_args"]["box"]
     shifts = sorted(product((0, -MOVED, MOVED), repeat=2), key=lambda shift: shift != (0, 0))
     return [(left + x, top + y, right + x, bottom + y) for x, y in shifts]
@@ -52,9 +51,9 @@ def probabilities(models: list[FaceExpression], clip: torch.Tensor, target: str)
 def measure(prediction: Prediction, models: list[FaceExpression], box: Box) -> dict[str, float]:
     """One edit."""
     target = prediction.result["target"]["text"]
-    factual, final = (to_clip(frames, 112) for frames in (prediction.factual(), prediction.counterfactual()))
+    factual, final = (to_clip(frames, SIZE) for frames in (prediction.factual(), prediction.counterfactual()))
     before, after = (probabilities(models, clip, target) for clip in (factual, final))
-    left, top, right, bottom = (round(112 * side) for side in box)
+    left, top, right, bottom = (round(SIZE * side) for side in box)
     change = (final - factual).abs()
     return {
         "before": before[0],

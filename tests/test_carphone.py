@@ -11,6 +11,7 @@ import pytest
 from benchmarks import carphone, carphone_table
 from lvcf.cli import main
 from lvcf.configuration import read_section
+from lvcf.data.clip_table import ClipTable
 from lvcf.data.video import read_video, write_lossless
 from lvcf.data.video_folder import VideoFolderDataset
 from tests.helpers import results
@@ -46,7 +47,9 @@ def test_the_explained_windows_are_read_by_the_configuration(windows) -> None:
     data = read_section("carphone.yaml", "predict")["data"]["init_args"]
     assert Path(data["root"]) == carphone.OUT
     assert Path(data["table"]) == carphone.OUT / "neutral.csv"
-    dataset = VideoFolderDataset(Path(data["root"]), data["metadata"], fps=data["fps"], split="all")
+    table = ClipTable(Path(data["table"]), labels=tuple(data["labels"]))
+    dataset = VideoFolderDataset(Path(data["root"]), data["metadata"], fps=data["fps"], table=table)
+    assert dataset.ids == ["carphone_00", "carphone_08", "carphone_16"]
     np.testing.assert_allclose(dataset[0]["video"][0, :, 0, 0], 4 * np.arange(16) / 127.5 - 1, atol=1e-6)
 
 

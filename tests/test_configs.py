@@ -392,6 +392,7 @@ def test_what_fit_saves_loads_again(path, fitted, place) -> None:
         assert decoder(z, 5).shape == vae.decode(z, 5).shape
     else:
         backbone = LTXBackbone.from_pretrained(folder)
+        assert backbone.notice == model.get("notice", "")
         given = model["backbone"]["init_args"]  # a further cycle goes on from the first one
         first = (
             FACE_MOTION if given.get("weights") == "face_motion/backbone" else SAVED_BY.get(given.get("weights"), path)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +20,8 @@ CLIPS = [Prediction(Path("."), {"id": str(i), "status": "reached"}) for i in ran
 
 @pytest.fixture(autouse=True)
 def three_cores(monkeypatch) -> None:
+    """And no ONNX Runtime, which another test may have loaded."""
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
 
 
@@ -47,6 +51,20 @@ def test_a_mistake_keeps_its_sentence(number) -> None:
     with pytest.raises(UserError) as caught:
         list(measure_each(fails, CLIPS[:number]))
     assert str(caught.value) == "0: no such mask"
+
+
+def test_a_full_disk_is_still_known_as_one() -> None:
+    def fails(prediction: Prediction) -> dict:
+        raise OSError(errno.ENOSPC, "No space left on device", "curves.json")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        list(measure_each(fails, CLIPS))
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "curves.json")
+
+
+def test_threads_of_onnx_runtime_are_not_copied(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert {row["by"] for row in measure_each(slowest_first, CLIPS)} == {os.getpid()}
 
 
 def test_a_gpu_in_use_stays_with_one_process(monkeypatch) -> None:

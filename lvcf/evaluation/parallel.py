@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 import torch
@@ -18,8 +19,8 @@ CLIPS_PER_PROCESS = 4
 """Fewer are not worth a process."""
 
 
-class _Rows(Dataset[Row | UserError]):
-    """A user's mistake is handed over whole: a loader's worker would wrap it into a traceback."""
+class _Rows(Dataset[Row | UserError | OSError]):
+    """What the command line tells in a sentence is handed over whole: a worker would wrap it into a traceback."""
 
     def __init__(self, measure: Measure, predictions: list[Prediction]) -> None:
         self.measure, self.predictions = measure, predictions
@@ -27,10 +28,10 @@ class _Rows(Dataset[Row | UserError]):
     def __len__(self) -> int:
         return len(self.predictions)
 
-    def __getitem__(self, index: int) -> Row | UserError:
+    def __getitem__(self, index: int) -> Row | UserError | OSError:
         try:
             return self.measure(self.predictions[index])
-        except UserError as problem:
+        except (UserError, OSError) as problem:
             return problem
 
 
@@ -38,23 +39,26 @@ def measure_each(measure: Measure, predictions: list[Prediction]) -> Iterator[Ro
     """The row of every prediction, in order.
 
     Raises:
-        UserError: the measure's.
+        UserError, OSError: the measure's.
     """
-    rows = _Rows(measure, predictions)
-    loader = DataLoader(rows, batch_size=None, num_workers=_processes(len(rows)), collate_fn=_as_it_is)
+    rows, processes = _Rows(measure, predictions), _processes(len(predictions))
+    start = "fork" if processes else None  # a measure is a closure, which no other start carries over
+    loader = DataLoader(
+        rows, batch_size=None, num_workers=processes, collate_fn=_as_it_is, multiprocessing_context=start
+    )
     for row in tqdm(loader, desc="evaluate", unit="clip"):
-        if isinstance(row, UserError):
+        if isinstance(row, UserError | OSError):
             raise row
         yield row
 
 
 def _processes(clips: int) -> int:
-    """Beside this one; none where processes do not start as copies of it, or would share its GPU."""
-    if not hasattr(os, "sched_getaffinity") or torch.cuda.is_initialized():
+    """Beside this one; none outside Linux, and none where a copy could not use the GPU or the threads it inherits."""
+    if not hasattr(os, "sched_getaffinity") or torch.cuda.is_initialized() or "onnxruntime" in sys.modules:
         return 0
     processes = min(len(os.sched_getaffinity(0)), clips // CLIPS_PER_PROCESS)
     return processes if processes > 1 else 0
 
 
-def _as_it_is(row: Row | UserError) -> Row | UserError:
+def _as_it_is(row: Row | UserError | OSError) -> Row | UserError | OSError:
     return row

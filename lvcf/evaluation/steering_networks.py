@@ -24,7 +24,7 @@ CAPTIONED = 4
 
 
 class Networks:
-    """The networks that the command line names, asked about a factual clip once.
+    """The networks that the command line names, asked about a factual clip once in a process.
 
     Args:
         options: clip, captioner, embedder, dover.

@@ -36,7 +36,7 @@ class DenoiserTask(LightningModule):
             None draws times evenly, as epsilon- and v-predicting checkpoints were trained.
         lora_rank: train low-rank changes of the attention alone, of this rank; 0 trains the whole denoiser.
         gradient_checkpointing: compute activations twice instead of keeping them.
-        notice: what every report made with the trained backbone has to say, instead of what the untrained one said.
+        notice: what every report made with the trained backbone has to say; None keeps what the untrained one says.
 
     Raises:
         UserError: ``lora_rank`` is negative, or goes with a trained text encoder, which its file would not hold.
@@ -52,7 +52,7 @@ class DenoiserTask(LightningModule):
         noise_shift: float | None = 0.3,
         lora_rank: int = 0,
         gradient_checkpointing: bool = False,
-        notice: str = "",
+        notice: str | None = None,
     ) -> None:
         super().__init__()
         if lora_rank < 0 or (lora_rank and train_text_encoder):
@@ -119,7 +119,7 @@ class DenoiserTask(LightningModule):
         if self.lora_rank:
             save_lora(self.backbone.transformer, self.output)
         else:
-            self.backbone.notice = self.notice
+            self.backbone.notice = self.backbone.notice if self.notice is None else self.notice
             self.backbone.save_pretrained(self.output)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -12,7 +12,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from transformers import AutoTokenizer
 
 from lvcf.diffusion.parameterization import from_flow
-from lvcf.models.backbones.ltx import LTXBackbone, pad_frames
+from lvcf.errors import UserError
+from lvcf.models.backbones.ltx import LTXBackbone, ltx_backbone, pad_frames
 from lvcf.models.backbones.pipeline import PARTS
 from lvcf.models.backbones.text import small_text_encoder, small_tokenizer
 
@@ -174,3 +175,13 @@ def test_near_numbers_begin_with_near_embeddings() -> None:
     table = small_text_encoder(tokenizer, 32, 1).get_input_embeddings().weight
     vectors = table[[tokenizer(str(n)).input_ids[1] for n in (50, 51, 90)]]
     assert (vectors[0] - vectors[1]).norm() < 0.5 * (vectors[0] - vectors[2]).norm()
+
+
+def test_another_vae_keeps_what_reports_say_and_has_to_fit(backbone_folder, tmp_path) -> None:
+    backbone = ltx_backbone(str(backbone_folder))
+    backbone.notice = "trained on toys"
+    backbone.save_pretrained(tmp_path / "saved")
+    again = ltx_backbone(str(tmp_path / "saved"), vae=str(backbone_folder / "vae"))
+    assert again.notice == "trained on toys"
+    with pytest.raises(UserError, match=r"phantom/backbone/vae with .*saved: the VAE makes latents of 32 channels"):
+        ltx_backbone(str(tmp_path / "saved"), vae="phantom/backbone/vae")

@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from lvcf.configuration import find_weights
+from lvcf.errors import UserError
 from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
 from lvcf.models.backbones.text import small_text_encoder, small_tokenizer, teach_statements
@@ -109,12 +110,17 @@ def ltx_backbone(weights: str, vae: str | None = None) -> LTXBackbone:
     Raises:
         UserError: see :meth:`PipelineBackbone.from_pretrained`, or the VAE's latents are of another shape.
     """
-    backbone = LTXBackbone.from_pretrained(weights)
+    loaded = LTXBackbone.from_pretrained(weights)
     if vae is None:
-        return backbone
-    return LTXBackbone(
-        ltx_vae(vae), backbone.transformer, backbone.text_encoder, backbone.tokenizer, backbone.scheduler
-    )
+        return loaded
+    try:
+        backbone = LTXBackbone(
+            ltx_vae(vae), loaded.transformer, loaded.text_encoder, loaded.tokenizer, loaded.scheduler
+        )
+    except UserError as error:
+        raise UserError(f"{vae} with {weights}: {error}") from error
+    backbone.notice = loaded.notice
+    return backbone
 
 
 def ltx_vae(weights: str) -> AutoencoderKLLTXVideo:
