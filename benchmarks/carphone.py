@@ -11,7 +11,6 @@ cuts ``carphone_pristine.mp4`` (Xiph.org's test sequence, 4 s, 176 x 144) into w
 
 from __future__ import annotations
 
-import csv
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 
 from lvcf.data.clip import to_clip
 from lvcf.data.video import read_video, write_lossless
+from lvcf.files import write_rows
 from lvcf.models.targets.face_expression import LABELS, FaceExpression, face_expression
 
 OUT = Path("runs/data/carphone")
@@ -44,14 +44,6 @@ def said(model: FaceExpression, clip: torch.Tensor) -> str:
     return LABELS[int(model(clip[None])[0].argmax())]
 
 
-def write_table(path: Path, rows: list[dict[str, str]]) -> None:
-    """Windows as a table that ``data.table`` reads."""
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["path", "label", "split"])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def main() -> None:
     """Write windows and tables."""
     frames = read_video(source()).frames[:, TOP : TOP + SIZE, LEFT : LEFT + SIZE]
@@ -63,9 +55,9 @@ def main() -> None:
         write_lossless(OUT / f"carphone_{start:02d}.mkv", window, 15.0)
         row = {"path": f"carphone_{start:02d}.mkv", "label": said(model, to_clip(window, SIZE))}
         rows.append({**row, "split": "val" if start % 10 == 5 else "train"})
-    write_table(OUT / "windows.csv", [row for row in rows if row["label"] in EXPLAINED])
+    write_rows(OUT / "windows.csv", [row for row in rows if row["label"] in EXPLAINED])
     for label, starts in EXPLAINED.items():
-        write_table(OUT / f"{label}.csv", [rows[start] for start in starts])
+        write_rows(OUT / f"{label}.csv", [rows[start] for start in starts])
     print(f"{OUT}: {', '.join(row['label'] for row in rows)}")
 
 
