@@ -50,7 +50,8 @@ class SamplingState:
         read_through: the same through another decoder.
         pull_back: gradients at the clean estimates of some active rows to gradients at their z_t, through the denoiser.
         prompts: embeddings of what the denoiser is told.
-        generators: one per sample, seeded from (seed, id).
+        generators: of the inverted path's noise, one per sample, seeded from (seed, id).
+        guidance_generators: of guidance's own draws, one per sample: they leave the path's noise as it is.
         grid: dense falling times ``(steps + 1,)``, shared.
         z_ref: latents of the factual videos.
         reconstruction: D(z_ref) ``(B, 3, T, H, W)``, not clamped.
@@ -86,6 +87,7 @@ class SamplingState:
     pull_back: Callable[[SamplingState, Tensor, Tensor], Tensor]
     prompts: Prompts
     generators: list[torch.Generator]
+    guidance_generators: list[torch.Generator]
     grid: Tensor
     z_ref: Tensor
     reconstruction: Tensor
@@ -123,9 +125,23 @@ class SamplingState:
         return ask
 
     def draw(self, rows: Tensor, shape: torch.Size) -> Tensor:
-        """Gaussian noise ``(len(rows), *shape)`` from the samples' own generators."""
-        drawn = [torch.randn(shape, generator=self.generators[i]) for i in rows.tolist()]
+        """Guidance's Gaussian noise ``(len(rows), *shape)``, each sample's from its own generator."""
+        drawn = [torch.randn(shape, generator=self.guidance_generators[i]) for i in rows.tolist()]
         return torch.stack(drawn).to(self.video.device)
+
+    def next_noise(self, following: Tensor) -> Tensor:
+        """Noise of the inverted path of the active rows at the places ``following`` ``(A,)`` of the grid.
+
+        One draw per place of the grid, also of those a long stride leaves out: a clip's noise at a place depends on
+        the seed and its id alone, not on guidance or schedule, so methods are paired.
+        """
+        strides = (following - self.index[self.rows]).tolist()
+        shape = self.noise.shape[1:]
+        drawn = [
+            [torch.randn(shape, generator=self.generators[i]) for _ in range(stride)][-1]
+            for i, stride in zip(self.rows.tolist(), strides, strict=True)
+        ]
+        return torch.stack(drawn).to(self.noise)
 
 
 class SamplingCallback(Callback):

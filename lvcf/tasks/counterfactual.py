@@ -184,8 +184,10 @@ class CounterfactualTask(LightningModule):
         video, ids = batch["video"], batch["id"]
         generators = [sample_generator(self.seed, name) for name in ids]
         goal, edges = self._goal(before, batch["label"], generators)
+        noise_seed = self.seed
         if self.noise_seed is not None:
-            generators = [sample_generator(self.noise_seed, name) for name in ids]
+            noise_seed = self.noise_seed
+            generators = [sample_generator(noise_seed, name) for name in ids]
         with full_precision(video.device):
             z_ref = self.backbone.encode(video)
             reconstruction = self.backbone.decode(z_ref, video.shape[2])
@@ -201,6 +203,7 @@ class CounterfactualTask(LightningModule):
             pull_back=self._pull_back,
             prompts=prompts,
             generators=generators,
+            guidance_generators=[sample_generator(noise_seed, f"guidance:{name}") for name in ids],
             grid=self.backbone.time_grid(self.steps, self.strength, z_ref).to(z_ref),
             z_ref=z_ref,
             reconstruction=reconstruction,
@@ -294,7 +297,7 @@ class CounterfactualTask(LightningModule):
             following = torch.clamp(state.index + state.stride, max=last)[state.rows]
             self._estimate(state)
             self._notify("on_clean_estimate", state)
-            self._advance(state, state.grid[following])
+            self._advance(state, following)
             state.index[state.rows] = following
             for row in state.rows.tolist():
                 state.steps[row] += 1
@@ -337,16 +340,17 @@ class CounterfactualTask(LightningModule):
             (pulled,) = torch.autograd.grad(clean, z, gradient)
         return pulled
 
-    def _advance(self, state: SamplingState, s: Tensor) -> None:
-        """Step the active rows to times ``s``; recorded noise is for the stride actually taken."""
-        rows, now, following = state.rows, self.backbone.alpha_sigma(state.t), self.backbone.alpha_sigma(s)
+    def _advance(self, state: SamplingState, places: Tensor) -> None:
+        """Step the active rows to ``places`` of the grid; recorded noise is for the stride actually taken."""
+        rows, now = state.rows, self.backbone.alpha_sigma(state.t)
+        following = self.backbone.alpha_sigma(state.grid[places])
         stepped = self._step(state.z[rows], state.clean, now, following, state.history, rows)
         if self.inversion in ON_THE_CLIP:
             z_t = noised(state.z_ref[rows], state.noise[rows], now)
             reference = self._step(z_t, state.z_ref[rows] - state.offset, now, following, state.reference_history, rows)
             stepped = stepped + recorded_residual(reference, state.z_ref[rows], state.noise[rows], following)
         if self.inversion == "fresh":
-            drawn = state.draw(rows, state.noise.shape[1:])
+            drawn = state.next_noise(places)
             stepped = stepped + expand(following[1], stepped) * (drawn - state.noise[rows])
             state.noise[rows] = drawn
         state.z[rows] = stepped

@@ -50,13 +50,15 @@ def guidance(weight: float = 0.05, noise: float = 0.0, samples: int = 1) -> Grad
 
 
 class Noises(SamplingCallback):
-    """The inverted path's noise at every step."""
+    """The inverted path's noise at every step, and the first sample's place in the grid."""
 
     def __init__(self) -> None:
         self.seen: list[torch.Tensor] = []
+        self.places: list[int] = []
 
     def on_clean_estimate(self, state: SamplingState) -> None:
         self.seen.append(state.noise.clone().double())
+        self.places.append(int(state.index[0]))
 
 
 def hand_written(z_ref: np.ndarray, noises: list[np.ndarray], y: float, weight: float, inversion: str) -> np.ndarray:
@@ -280,6 +282,21 @@ def test_noise_depends_on_seed_and_id_alone() -> None:
     torch.testing.assert_close(one, torch.randn(5, generator=sample_generator(1, "a")), rtol=0, atol=0)
     for seed, name in ((2, "a"), (1, "b")):
         assert not torch.equal(one, torch.randn(5, generator=sample_generator(seed, name)))
+
+
+def test_methods_share_the_noise_at_every_place_of_the_grid(tmp_path) -> None:
+    """Neither the draws of SmoothGrad nor a schedule's long strides unpair two methods."""
+    paths = []
+    methods = ([], [guidance(0.05, noise=0.1, samples=3)], [guidance(0.05, 0.1, 2), Strides([[2], [2]])])
+    for callbacks in methods:
+        noises = Noises()
+        predict(make_task(tmp_path, "60"), make_clips(2), [*callbacks, noises])
+        paths.append(noises)
+    plain, smooth, strided = (noises.seen for noises in paths)
+    assert len({float(noise.sum()) for noise in plain}) == STEPS
+    assert all(torch.equal(a, b) for a, b in zip(plain, smooth, strict=True))
+    assert paths[2].places == [0, 2, 4]
+    assert all(torch.equal(plain[place], noise) for place, noise in zip(paths[2].places, strided, strict=True))
 
 
 def test_the_global_generator_changes_nothing(tmp_path) -> None:
