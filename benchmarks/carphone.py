@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from lvcf.configuration import read_section
 from lvcf.data.clip import to_clip
 from lvcf.data.video import read_video, write_lossless
 from lvcf.files import write_rows
@@ -25,8 +26,6 @@ from lvcf.models.targets.face_expression import LABELS, FaceExpression, face_exp
 OUT = Path("runs/data/carphone")
 FRAMES, STRIDE, STARTS = 16, 2, 61
 LEFT, TOP, SIZE = 28, 4, 112
-BOX = (0.18, 0.12, 0.7, 0.85)
-"""The face in those 112 x 112 pixels, from the hair line to the chin."""
 EXPLAINED = {"neutral": (0, 8, 16), "surprised": (36, 44, 52)}
 
 
@@ -47,7 +46,8 @@ def said(model: FaceExpression, clip: torch.Tensor) -> str:
 def main() -> None:
     """Write windows and tables."""
     frames = read_video(source()).frames[:, TOP : TOP + SIZE, LEFT : LEFT + SIZE]
-    model = face_expression("face_expression", BOX).freeze()
+    configured = read_section("carphone.yaml", "predict")["model"]["init_args"]["target_model"]["init_args"]
+    model = face_expression(**configured).freeze()
     OUT.mkdir(parents=True, exist_ok=True)
     rows = []
     for start in range(STARTS):
