@@ -7,7 +7,7 @@ PIP = $(PY) -m pip --disable-pip-version-check install -q -c constraints.txt
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer)
-FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer
+FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_do
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

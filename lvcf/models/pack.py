@@ -48,6 +48,7 @@ SHIPPED = {
             "autoencoder",
             "denoiser",
             "denoiser_longer",
+            "denoiser_do",
             "face_target",
             "face_oracle",
             "face_attributes",
@@ -55,7 +56,7 @@ SHIPPED = {
         ),
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
-        "`configs/face_motion/{autoencoder,denoiser,denoiser_longer}.yaml`,\n"
+        "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_do}.yaml`,\n"
         "`configs/{face,motion}/target.yaml` and `configs/face/{oracle,attributes}.yaml`.  Of trainings in pieces, as\n"
         "the configurations tell, the last piece is shown.",
     ),

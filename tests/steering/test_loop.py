@@ -11,7 +11,7 @@ import torch
 from lvcf.data.clip import round_to_8_bits, to_frames
 from lvcf.data.video import write_lossless
 from lvcf.errors import UserError
-from lvcf.steering.answers import Answer, NoAnswerError, Reply, Rewrite, Verdict, check_answers
+from lvcf.steering.answers import Answer, NoAnswerError, Reply, Rewrite, Verdict, check_answers, judged
 from lvcf.steering.editors.base import Remembering, content_key
 from lvcf.steering.judges.base import Attempt, Rewriter
 from lvcf.steering.judges.graph_rewriter import GraphRewriter
@@ -100,6 +100,22 @@ def test_a_preserved_cause_gets_its_word_back_and_what_was_seen_goes_into_the_ne
         ("a video of a young woman with a beard", "a video of a young man"),
     ]
     assert outcome.stopped == "realised"
+
+
+def test_only_what_was_seen_last_is_in_the_negative() -> None:
+    """A wrong word that was cured does not pull any longer; the neutral word stays away."""
+    asked = case(YOUNG_WOMAN, beard="yes")
+    seen = [{"gender": "man"}, {"beard": "no"}, {"gender": "man", "beard": "no"}]
+    attempts, negatives = [], []
+    for wrong in seen:
+        answers = tuple(
+            judged(q, {o: o == {**asked.target, **wrong}[q.attribute] for o in q.options}) for q in asked.questions
+        )
+        attempts.append(Attempt("", "", 0, torch.zeros(1), Verdict(answers=answers)))
+        rewrite = GraphRewriter().rewrite(asked, attempts).answer
+        negatives.append(rewrite.negative)
+        assert "person" not in rewrite.prompt
+    assert negatives == ["a video of a young man", "", "a video of a young man"]
 
 
 def test_the_best_is_returned_and_not_the_last(tmp_path) -> None:

@@ -13,8 +13,9 @@ from lvcf.steering.judges.base import Attempt, Rewriter
 class GraphRewriter(Rewriter):
     """Turns failed attributes into words, always the same ones.
 
-    An attribute that failed loses its neutral word, then takes its value's stronger words one by one.  The value that
-    was seen instead goes into the negative prompt, which is the source prompt otherwise: a prompt never negates.
+    An attribute that failed loses its neutral word, then takes its value's stronger words one by one.  The values that
+    were seen instead in the last attempt go into the negative prompt, which is the source prompt otherwise: a prompt
+    never negates.
     """
 
     @property
@@ -24,11 +25,9 @@ class GraphRewriter(Rewriter):
 
     def rewrite(self, case: Case, attempts: Sequence[Attempt]) -> Reply[Rewrite]:
         """See the base class."""
-        failures, seen = Counter[str](), dict[str, str]()
-        for attempt in attempts:
-            for answer in attempt.verdict.failed if attempt.verdict else ():
-                failures[answer.attribute] += 1
-                seen[answer.attribute] = answer.observed
+        verdicts = [attempt.verdict for attempt in attempts if attempt.verdict]
+        failures = Counter(answer.attribute for verdict in verdicts for answer in verdict.failed)
+        seen = {answer.attribute: answer.observed for answer in verdicts[-1].failed} if verdicts else {}
         neutral = case.neutral - set(failures)
         levels = {name: count - (name in case.neutral) for name, count in failures.items()}
         prompt = case.say(case.target, levels, neutral)
