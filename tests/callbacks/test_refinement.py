@@ -132,7 +132,7 @@ def test_listed_before_it_the_correction_is_lost_behind_a_small_mask(tmp_path) -
         assert all(bool(e.goal.reached(state.model(e.video[None]))) for e in edits)
         share[name] = [float(e.mask.mean()) for e in edits]
     assert share["before"] == [1.0] * 3  # no mask keeps it, so the edit stays whole
-    assert share["after"] == pytest.approx([0.1] * 3, abs=0.02)  # closing adds a little
+    assert share["after"] == pytest.approx([0.1] * 3, abs=0.03)  # closing adds a little
 
 
 def test_where_no_mask_keeps_the_target_the_whole_edit_stays(tmp_path) -> None:
