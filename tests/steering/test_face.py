@@ -64,6 +64,25 @@ def test_the_ruler_on_true_clips(blur) -> None:
     assert np.mean(right, axis=0).tolist() == [1.0] * 4
 
 
+def test_the_ruler_takes_hair_of_any_grey() -> None:
+    """A word like "old" does not say how grey: the same person as grey as its noise did not make it is read alike."""
+    times = np.array([1.0])
+    for factors in draw_factors(8, seed=5):
+        values = {"age": "old", "gender": "woman", "beard": "no", "baldness": "no"}
+        painted = set_values(factors, values)
+        other = painted.do(grey=0.1 if painted.grey > 0.8 else 1.0)
+        assert measure_attributes(render(other, times), factors, times).values == values
+
+
+def test_a_face_is_linear_in_its_grey() -> None:
+    """The ruler fits the grey on the segment between two painted faces; brows alone stop at a shade of the skin."""
+    for factors in draw_factors(3, seed=5):
+        ends = [render(factors.do(grey=grey), [1.0]).astype(float) for grey in (0.0, 1.0)]
+        between = render(factors.do(grey=0.3), [1.0])
+        assert np.abs(0.7 * ends[0] + 0.3 * ends[1] - between).mean() <= 0.3
+        assert np.abs(ends[1] - ends[0]).mean() > 3.0
+
+
 def test_prompts_of_the_data_set_are_the_graphs(face_root) -> None:
     dataset = FERV39KDataset(face_root, "all", frames=2, size=16, attributes=True)
     plain = FERV39KDataset(face_root, "all", frames=2, size=16)

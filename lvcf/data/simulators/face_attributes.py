@@ -95,13 +95,11 @@ class Reading:
 def measure_attributes(frames: Frames, factors: FaceFactors, times: Array) -> Reading:
     """Measure the attributes in RGB ``frames`` ``(T, 112, 112, 3)`` that show ``factors``' person at ``times``.
 
-    Of ``factors`` the attributes themselves are not believed, but where a value is the factual one, its factor is.
+    Of ``factors`` the attributes themselves are not believed, but where a value is the factual one, its factor is.  How
+    grey the hair is, no word says: it is fitted, within what the mechanism gives at the painted age.
     """
-    seen, errors = [_soft(frames, blur) for blur in _BLURS], list[float]()
-    for values in combinations():
-        painted = render(set_values(factors, values), times)
-        drawn = [_soft(painted, blur) for blur in _BLURS]
-        errors.append(min(float(np.mean((one - other) ** 2)) for one in drawn for other in seen))
+    seen = [_soft(frames, blur) for blur in _BLURS]
+    errors = [_error(seen, set_values(factors, values), times) for values in combinations()]
     best = combinations()[int(np.argmin(errors))]
     margins = {}
     for name in ATTRIBUTES:
@@ -110,5 +108,21 @@ def measure_attributes(frames: Frames, factors: FaceFactors, times: Array) -> Re
     return Reading(best, margins)
 
 
+def _error(seen: list[Array], factors: FaceFactors, times: Array) -> float:
+    """Least mean squared error of a face with any grey that its age has, under any blurs."""
+    least, most = (render(factors.do(grey_noise=noise), times) for noise in (0.0, 1.0))
+    errors = []
+    for blur in _BLURS:
+        start, end = _soft(least, blur), _soft(most, blur)
+        errors += [_distance(frames - start, end - start) for frames in seen]
+    return min(errors)
+
+
+def _distance(point: Array, segment: Array) -> float:
+    """Mean squared distance to the segment from 0: but for the brows, an image is linear in the hair's grey."""
+    share = float(np.clip((point * segment).sum() / max(float((segment**2).sum()), 1e-9), 0.0, 1.0))
+    return float(((point - share * segment) ** 2).mean())
+
+
 def _soft(frames: Frames, blur: float) -> Array:
-    return np.asarray(gaussian_filter(frames.astype(np.float64), (0.0, blur, blur, 0.0)))
+    return np.asarray(gaussian_filter(frames.astype(np.float32), (0.0, blur, blur, 0.0)))
