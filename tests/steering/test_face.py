@@ -65,12 +65,11 @@ def test_the_ruler_on_true_clips(blur) -> None:
 
 
 def test_the_ruler_takes_hair_of_any_grey() -> None:
-    """A word like "old" does not say how grey: the same person as grey as its noise did not make it is read alike."""
+    """A word like "old" does not say how grey: the same person with another noise of its grey is read alike."""
     times = np.array([1.0])
     for factors in draw_factors(8, seed=5):
         values = {"age": "old", "gender": "woman", "beard": "no", "baldness": "no"}
-        painted = set_values(factors, values)
-        other = painted.do(grey=0.1 if painted.grey > 0.8 else 1.0)
+        other = set_values(factors, values).do(grey_noise=round(1.0 - factors.grey_noise))
         assert measure_attributes(render(other, times), factors, times).values == values
 
 
