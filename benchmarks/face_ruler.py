@@ -16,7 +16,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from lvcf.data.simulators.face import render
-from lvcf.data.simulators.face_attributes import ATTRIBUTES, measure_attributes
+from lvcf.data.simulators.face_attributes import ATTRIBUTES, BALD, OLD, measure_attributes
 from lvcf.data.simulators.face_factors import FaceFactors
 from lvcf.data.simulators.face_set import draw_factors, through_codec
 
@@ -27,7 +27,7 @@ SOFTNESS = 1.0
 Ranges = dict[str, tuple[float, float]]
 DRAWN: dict[str, Ranges] = {
     "clear of the thresholds": {"young": (18.0, 42.0), "old": (58.0, 80.0), "no": (0.0, 0.2), "yes": (0.5, 1.0)},
-    "up to the thresholds": {"young": (18.0, 50.0), "old": (50.0, 80.0), "no": (0.0, 0.35), "yes": (0.35, 1.0)},
+    "up to the thresholds": {"young": (18.0, OLD), "old": (OLD, 80.0), "no": (0.0, BALD), "yes": (BALD, 1.0)},
 }
 """Years and baldness that a value stands for."""
 RESULTS = Path("benchmarks/results/face_ruler.md")
@@ -40,9 +40,9 @@ def described(factors: FaceFactors, values: dict[str, str], ranges: Ranges, rng:
     return moved.do(beard=values["beard"] == "yes", baldness=float(rng.uniform(*ranges[values["baldness"]])))
 
 
-def read_one(i: int, ranges: Ranges) -> list[bool]:
-    """Which attributes of clip ``i`` the ruler names rightly."""
-    rng, factors = np.random.default_rng([SEED, i]), draw_factors(i + 1, SEED)[i]
+def read_one(i: int, factors: FaceFactors, ranges: Ranges) -> list[bool]:
+    """Which attributes of clip ``i``, of this person, the ruler names rightly."""
+    rng = np.random.default_rng([SEED, i])
     values = {name: str(rng.choice(domain)) for name, domain in ATTRIBUTES.items()}
     frames = through_codec(render(described(factors, values, ranges, rng), TIMES)).astype(float)
     soft = np.round(gaussian_filter(frames, (0.0, SOFTNESS, SOFTNESS, 0.0))).astype(np.uint8)
@@ -60,7 +60,7 @@ def main() -> None:
     ]
     with ProcessPoolExecutor() as processes:
         for name, ranges in DRAWN.items():
-            right = np.array(list(processes.map(partial(read_one, ranges=ranges), range(N))))
+            right = np.array(list(processes.map(partial(read_one, ranges=ranges), range(N), draw_factors(N, SEED))))
             shares = [*right.mean(0), right.all(1).mean()]
             lines.append(f"| {name} | " + " | ".join(f"{share:.2f}" for share in shares) + " |")
     RESULTS.write_text("\n".join(lines) + "\n")

@@ -48,10 +48,10 @@ def run(tmp_path, callbacks: list, target: str = "delta:8", clips: list[Clip] | 
     return edits, capture.states[0]
 
 
-def family(state: SamplingState, z: Tensor) -> list[Tensor]:
+def family(state: SamplingState, z: Tensor, shares: list[float] = SHARES) -> list[Tensor]:
     """The nested masks of latents ``z``, made anew."""
     features = [decode_with_features(state.backbone, latent, 8)[1] for latent in (z, state.z_ref)]
-    return nested_masks(difference_map(*features, [1.0, 1.0], state.video.shape[2:]), SHARES, 0, 0.0)
+    return nested_masks(difference_map(*features, [1.0, 1.0], state.video.shape[2:]), shares, 0, 0.0)
 
 
 @REFERENCES
@@ -128,11 +128,14 @@ def test_listed_before_it_the_correction_is_lost_behind_a_small_mask(tmp_path) -
     small = refinement(shares=[0.1])
     share = {}
     for name, last in (("before", [LastCorrection(largest=1.0), small]), ("after", [small, LastCorrection()])):
-        edits, state = run(tmp_path, [guidance(), *last], tolerance=0.25)
+        guided = Capture()
+        edits, state = run(tmp_path, [guidance(), guided, *last], tolerance=0.25)
         assert all(bool(e.goal.reached(state.model(e.video[None]))) for e in edits)
         share[name] = [float(e.mask.mean()) for e in edits]
     assert share["before"] == [1.0] * 3  # no mask keeps it, so the edit stays whole
-    assert share["after"] == pytest.approx([0.1] * 3, abs=0.03)  # closing adds a little
+    (tenth,) = family(state, guided.latents[0], [0.1])
+    assert share["after"] == pytest.approx(tenth.flatten(1).mean(1).tolist(), abs=1e-6)
+    assert tenth.mean().item() == pytest.approx(0.1, abs=0.02)  # closing adds a little
 
 
 def test_where_no_mask_keeps_the_target_the_whole_edit_stays(tmp_path) -> None:

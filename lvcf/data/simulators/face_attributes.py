@@ -110,7 +110,9 @@ def measure_attributes(frames: Frames, factors: FaceFactors, times: Array) -> Re
 
 def _error(seen: list[Array], factors: FaceFactors, times: Array) -> float:
     """Least mean squared error of a face with any grey that its age has, under any blurs."""
-    least, most = (render(factors.do(grey_noise=noise), times) for noise in (0.0, 1.0))
+    ends = [factors.do(grey_noise=noise).grey for noise in (0.0, 1.0)]
+    painted = {grey: render(factors.do(grey=grey), times) for grey in set(ends)}  # once where nobody is grey yet
+    least, most = (painted[grey] for grey in ends)
     errors = []
     for blur in _BLURS:
         start, end = _soft(least, blur), _soft(most, blur)
