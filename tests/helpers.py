@@ -94,6 +94,7 @@ def told(stderr: str) -> list[str]:
         "Loading weights",
         "simulate echo",
         "evaluate:",
+        "steer:",
     )
     lines = [part for line in stderr.splitlines() for part in line.split("\r")]
     return [line for line in lines if line.strip() and not line.strip().startswith(noise)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +32,28 @@ def evaluate_steering(run: Path, options: argparse.Namespace) -> tuple[dict[str,
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf steer first")
     measures = SteeringMeasures(manifest, options)
-    rows = list(measure_each(lambda p: facts(p.result) | ({} if p.failed else measures(p)), predictions))
-    more = _sets([p for p in predictions if not p.failed], options.features)
+    finished = [prediction for prediction in predictions if not prediction.failed]
+    figures = _measured(measures, finished)
+    rows = [facts(prediction.result) | figures.get(prediction.id, {}) for prediction in predictions]
+    more = _sets(finished, options.features)
     known = figures_of(rows)
     more |= {name: reason for name, reason in measures.missing().items() if name not in known}
     return tabulate(run, rows, more), rows
+
+
+def _measured(measures: SteeringMeasures, predictions: list[Prediction]) -> dict[str, Row]:
+    """What the videos show, by the prediction's id; methods that ended with the same video share it."""
+    contents = {prediction.id: _content(prediction) for prediction in predictions}
+    different = {contents[prediction.id]: prediction for prediction in predictions}
+    figures = dict(zip(different, measure_each(measures, list(different.values())), strict=True))
+    return {name: figures[content] for name, content in contents.items()}
+
+
+def _content(prediction: Prediction) -> tuple[str, str, str]:
+    """Clip, intervention and the video's hash: equal frames are written as equal bytes."""
+    video = (prediction.folder / "counterfactual.mkv").read_bytes()
+    asked = json.dumps(prediction.result["intervention"], sort_keys=True)
+    return prediction.result["clip"], asked, hashlib.sha256(video).hexdigest()
 
 
 def tabulate(run: Path, rows: list[Row], more: dict[str, Any]) -> dict[str, Any]:

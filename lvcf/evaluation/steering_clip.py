@@ -10,8 +10,9 @@ from torch import Tensor
 
 from lvcf.data.clip import to_clip
 from lvcf.data.simulators.attribute_truth import AttributeTruth, is_known, read_factors
+from lvcf.data.video import Frames
 from lvcf.errors import UserError
-from lvcf.evaluation.clip import clips_of, read_region
+from lvcf.evaluation.clip import read_region
 from lvcf.evaluation.rows import Row
 from lvcf.evaluation.steering_networks import Networks
 from lvcf.metrics import change
@@ -48,13 +49,14 @@ class SteeringMeasures:
 
     def __call__(self, prediction: Prediction) -> Row:
         """Everything but the judge's answers, of a prediction that did not fail."""
-        final, factual = clips_of(prediction)
-        case, truth = self._case(prediction.result), self._truth(prediction)
+        edited, source = prediction.counterfactual(), prediction.factual()
+        final, factual = (to_clip(frames, frames.shape[1]) for frames in (edited, source))
+        case, truth = self._case(prediction.result), self._truth(prediction.result, source.shape[1])
         row: Row = {"fidelity/ssim": ssim(final, factual), "proximity/l1_levels": change.l1(final, factual)}
         row |= self._lpips("fidelity/lpips", final, factual)
         if truth is not None:
-            row |= _against_truth(prediction, truth, case.target)
-        region = self._region(prediction, truth)
+            row |= truth.compare(source, edited, prediction.mask()) | _nearness(truth, final, factual, case.target)
+        region = self._region(prediction, source, truth)
         if region is not None:
             row |= self._outside(final, factual, torch.from_numpy(region))
         return row | self.networks(case.id, final, factual, case.say(case.target))
@@ -75,15 +77,15 @@ class SteeringMeasures:
         noise = result["noise"] or None
         return Case(result["clip"], result["words"], self.graph, result["factual"], result["intervention"], noise)
 
-    def _truth(self, prediction: Prediction) -> AttributeTruth | None:
-        factors = self.factors.get(prediction.result["clip"])
-        return AttributeTruth(factors, prediction.result, prediction.factual().shape[1]) if factors else None
+    def _truth(self, result: Json, size: int) -> AttributeTruth | None:
+        factors = self.factors.get(result["clip"])
+        return AttributeTruth(factors, result, size) if factors else None
 
-    def _region(self, prediction: Prediction, truth: AttributeTruth | None) -> Region | None:
+    def _region(self, prediction: Prediction, source: Frames, truth: AttributeTruth | None) -> Region | None:
         """Where change is wanted: as the user marked it for the clip, else where the truth changes."""
         if self.region is None:
-            return truth.region(prediction.factual()) if truth else None
-        clip, shape = prediction.result["clip"], prediction.mask().shape
+            return truth.region(source) if truth else None
+        clip, shape = prediction.result["clip"], source.shape[:3]
         marked = read_region(self.region, Prediction(prediction.folder, {**prediction.result, "id": clip}))
         if marked.shape != shape:
             raise UserError(f"--region: of {clip} has shape {marked.shape}, the clip {shape}; mark its pixels")
@@ -102,10 +104,8 @@ class SteeringMeasures:
         return {key: lpips_distance(one, other, lpips_network("alex", self.lpips))}
 
 
-def _against_truth(prediction: Prediction, truth: AttributeTruth, expected: dict[str, str]) -> Row:
-    """Distances to the true counterfactual, and whether the graph expects what is true."""
-    final, factual = clips_of(prediction)
+def _nearness(truth: AttributeTruth, final: Tensor, factual: Tensor, expected: dict[str, str]) -> Row:
+    """Likeness to the true counterfactual, and whether the graph expects what is true."""
     true = to_clip(truth.video, truth.video.shape[1])
-    row: Row = truth.compare(prediction.factual(), prediction.counterfactual(), prediction.mask())
-    row |= {"truth/ssim": ssim(final, true), "truth/ssim_of_truth": ssim(true, factual)}
+    row: Row = {"truth/ssim": ssim(final, true), "truth/ssim_of_truth": ssim(true, factual)}
     return row | {"truth/target_is_true": float(all(truth.values[n] == value for n, value in expected.items()))}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from einops import rearrange
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lvcf.metrics.clip_metric import ClipMetric
+from lvcf.metrics.fidelity import ssim_map
 
 
 def restored(final: Tensor, factual: Tensor, region: Tensor) -> Tensor:
@@ -22,8 +21,7 @@ def ssim_outside(final: Tensor, factual: Tensor, region: Tensor) -> float:
     """
     if bool(region.all()):
         return float("nan")
-    a, b = (rearrange(v, "c t h w -> t c h w") for v in (restored(final, factual, region), factual))
-    _, places = structural_similarity_index_measure(a, b, data_range=2.0, return_full_image=True)
+    places = ssim_map(restored(final, factual, region), factual)
     return float(places.mean(dim=1)[~region].mean())
 
 

@@ -86,13 +86,14 @@ def _difference(factual: Frames, counterfactual: Frames) -> Array:
 def _overlay(frames: Array, mask: Array) -> Array:
     """Tint the masked region amber and draw the outline where the mask crosses one half."""
     share = 0.45 * np.clip(mask, 0, 1)[..., None]
-    tinted = frames * (1 - share) + _AMBER * share
+    tinted = frames + share * (_AMBER - frames)
     inside = mask > 0.5
     edge = np.zeros_like(inside)
     for axis in (1, 2):
         edge |= inside != np.roll(inside, 1, axis=axis)
     edge[:, 0], edge[:, :, 0] = False, False
-    return np.where(edge[..., None], _AMBER, tinted)
+    tinted[edge] = _AMBER
+    return tinted
 
 
 def _surround(tall: int, wide: int, scale: int) -> Frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from lvcf.steering.answers import Question, Verdict
 from lvcf.steering.loop import Outcome
 
 SCHEMA_VERSION = 2
+SHOWN = ("factual.mkv", "counterfactual.mkv", "mask.npz", "panel.mp4")
+"""The files that show a clip and its counterfactual."""
 VERSIONED = ("lvcf", "torch", "diffusers", "transformers", "pydantic", "httpx")
 
 
@@ -49,7 +52,9 @@ def measured(verdict: Verdict, questions: list[Question]) -> dict[str, float]:
     }
 
 
-def write_result(folder: Path, clip: Tensor, fps: float, outcome: Outcome, facts: Json) -> None:
+def write_result(
+    folder: Path, clip: Tensor, fps: float, outcome: Outcome, facts: Json, twin: Path | None = None
+) -> None:
     """Write the best attempt's videos and ``result.json`` into a clip's folder, which holds its record.
 
     Args:
@@ -58,14 +63,19 @@ def write_result(folder: Path, clip: Tensor, fps: float, outcome: Outcome, facts
         fps: of the videos.
         outcome: at least one attempt.
         facts: the rest of ``result.json``.
+        twin: a finished folder of the same clip that ended with the same video, whose files are copied.
     """
     best = outcome.attempts[outcome.best]
     factual, final = to_frames(clip), to_frames(best.edited)
     changed = np.abs(final.astype(np.int16) - factual).max(axis=-1) > CHANGED_LEVELS
-    write_lossless(folder / "factual.mkv", factual, fps)
-    write_lossless(folder / "counterfactual.mkv", final, fps)
-    np.savez_compressed(folder / "mask.npz", mask=changed.astype(np.uint8) * 255)
-    write_preview(folder / "panel.mp4", panel_frames(factual, final, changed.astype(np.float32)), fps)
+    if twin:
+        for name in SHOWN:
+            shutil.copyfile(twin / name, folder / name)
+    else:
+        write_lossless(folder / "factual.mkv", factual, fps)
+        write_lossless(folder / "counterfactual.mkv", final, fps)
+        np.savez_compressed(folder / "mask.npz", mask=changed.astype(np.uint8) * 255)
+        write_preview(folder / "panel.mp4", panel_frames(factual, final, changed.astype(np.float32)), fps)
     if len(outcome.attempts) > 1:  # the clip as it is, then every attempt after the other
         steps = [factual, *(to_frames(attempt.edited) for attempt in outcome.attempts)]
         write_preview(folder / "progression.mp4", np.concatenate(steps), fps)

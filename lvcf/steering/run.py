@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 import torch
+from tqdm import tqdm
 
 from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe_name
 from lvcf.datamodules.base import ClipDataModule
@@ -22,6 +24,7 @@ from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
 from lvcf.steering.methods import COLUMNS, METHODS
 from lvcf.steering.results import head, measured, write_result
+from lvcf.steering.shared import Shared
 from lvcf.steering.transcript import Transcript
 from lvcf.tasks.counterfactual import sample_generator
 
@@ -101,25 +104,34 @@ class SteeringRun:
         """Steer what is not done yet; returns how many folders hold a failure."""
         clips = self.dataset = self.data.make_dataset("predict")
         number = len(clips.ids) if self.clips is None else min(self.clips, len(clips.ids))
-        plan = [(i, do, method) for i in range(number) for do in self.interventions for method in self.methods]
-        names = [self._name(clips.ids[i], do, method) for i, do, method in plan]
+        names = [name for clip in clips.ids[:number] for name, _, _ in self._plan(clip)]
         check_names(self.output, names)
         self._write_manifest(clips, names)
-        failures = 0
-        for i in range(number):
-            todo = [(do, method) for place, do, method in plan if place == i]
-            if all(self._done(self._name(clips.ids[i], do, method)) for do, method in todo):
-                continue
-            clip = clips[i]
-            known: Known | str = clip["error"] or self._known(clips, clip)
-            for do, method in todo:
-                name = self._name(clip["id"], do, method)
-                if not self._done(name):
-                    failures += not self._one(name, clip, known, do, method)
+        missing = [name for name in names if not self._done(name)]
+        with tqdm(total=len(missing), desc="steer", unit="counterfactual") as bar:
+            return sum(self._of_clip(clips, i, missing, bar) for i in range(number))
+
+    def _of_clip(self, clips: ClipDataset, index: int, missing: list[str], bar: tqdm[NoReturn]) -> int:
+        """Make a clip's missing counterfactuals; returns how many failed."""
+        plan = self._plan(clips.ids[index])
+        if not any(name in missing for name, _, _ in plan):
+            return 0
+        clip, self.shared, failures = clips[index], Shared(), 0
+        known: Known | str = clip["error"] or self._known(clips, clip)
+        for name, do, method in plan:
+            if name in missing:
+                failures += not self._one(name, clip, known, do, method)
+                bar.update()
+            self.shared.add(self.output / "predictions" / name)
         return failures
 
-    def _name(self, clip: str, do: Mapping[str, str], method: str) -> str:
-        return safe_name(f"{clip}.{'.'.join(f'{name}_{value}' for name, value in do.items())}.{method}")
+    def _plan(self, clip: str) -> list[tuple[str, dict[str, str], str]]:
+        """A clip's predictions: name, intervention, method."""
+        return [
+            (safe_name(f"{clip}.{'.'.join(f'{name}_{value}' for name, value in do.items())}.{method}"), do, method)
+            for do in self.interventions
+            for method in self.methods
+        ]
 
     def _done(self, name: str) -> bool:
         result = read_optional(self.output / "predictions" / name / "result.json")
@@ -143,7 +155,7 @@ class SteeringRun:
         values, noise = known
         do = resolve(self.graph, facts["intervention"], values)
         case = Case(clip["id"], clip["neutral_prompt"], self.graph, values, do, noise or None)
-        transcript = Transcript(folder, float(clip["fps"]))
+        transcript = Transcript(folder, float(clip["fps"]), made=self.shared.edits)
         video = round_to_8_bits(clip["video"])
         seed = first_seed(self.seed, clip["id"])
         steering = Steering(case, video, self.editor, self.judge, self.rewriter, transcript, self.budget, seed)
@@ -153,10 +165,10 @@ class SteeringRun:
         cost = transcript.cost()
         facts |= {"intervention": do, "factual": dict(values), "noise": noise, "words": case.words, "seed": seed}
         facts |= {"source_prompt": case.source_prompt, "target": case.target, "cost": cost}
-        facts |= self._evaluated(
-            case, Shown(clip["id"], video, outcome.attempts[outcome.best].edited, clip["fps"]), outcome, transcript
-        )
-        write_result(folder, video, float(clip["fps"]), outcome, facts)
+        final = Shown(clip["id"], video, outcome.attempts[outcome.best].edited, clip["fps"])
+        facts |= self._evaluated(case, final, outcome, transcript)
+        twin = self.shared.results.get(final.hashes["edited"])
+        write_result(folder, video, float(clip["fps"]), outcome, facts, twin)
         return ""
 
     def _evaluated(self, case: Case, shown: Shown, outcome: Outcome, transcript: Transcript) -> Json:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ from lvcf.steering.judges.base import frames_hash
 
 T = TypeVar("T", bound=BaseModel)
 Line = dict[str, Any]
+Made = tuple[Path, Line]
+"""An edited clip's video and the line of its record."""
 COUNTED = ("judge", "rewrite", "paraphrase")
 """Kinds of calls that the budget counts; evaluation is not steering."""
 
@@ -36,13 +39,14 @@ class Transcript:
         folder: with ``calls.jsonl`` and ``attempts/``.
         fps: of the clips.
         live: whether calls may be made; otherwise all have to be in the record.
+        made: edits of other records by their key; the same one is copied, and costs what it cost there.
 
     Raises:
         UserError: the record is damaged, or ends early and may not go on.
     """
 
-    def __init__(self, folder: Path, fps: float, live: bool = True) -> None:
-        self.folder, self.fps, self.live = folder, fps, live
+    def __init__(self, folder: Path, fps: float, live: bool = True, made: Mapping[str, Made] | None = None) -> None:
+        self.folder, self.fps, self.live, self.made = folder, fps, live, made or {}
         self.path = folder / "calls.jsonl"
         self.record = self._read()
         self.lines: list[Line] = []
@@ -55,13 +59,11 @@ class Transcript:
             request: prompt, negative, seed, and the source's hash.
             run: makes the clip.
         """
-        line = self._recorded("edit", who, request)
+        line = self._recorded("edit", who, request) or self._copied(_head("edit", who, request)["key"])
         if line is None:
             with _spending() as spent:
                 clip = round_to_8_bits(run().float().cpu())
-            name = f"attempts/{self.count('edit'):02d}.mkv"
-            (self.folder / "attempts").mkdir(parents=True, exist_ok=True)
-            write_lossless(self.folder / name, to_frames(clip), self.fps)
+            write_lossless(self.folder / (name := self._new_video()), to_frames(clip), self.fps)
             answer = {"video": name, "sha256": frames_hash(to_frames(clip))}
             self._add({**_head("edit", who, request), "answer": answer, "problem": "", **spent})
             return clip
@@ -71,6 +73,20 @@ class Transcript:
                 f"{self.folder / line['answer']['video']}: not the clip that was recorded; remove {self.folder}"
             )
         return to_clip(frames, frames.shape[1])
+
+    def _copied(self, key: str) -> Line | None:
+        """The line of an edit that another record has made, with its video; none if there is no such edit."""
+        if key not in self.made:
+            return None
+        video, line = self.made[key]
+        shutil.copyfile(video, self.folder / (name := self._new_video()))
+        line = {**line, "answer": {**line["answer"], "video": name}}
+        self._add(line)
+        return line
+
+    def _new_video(self) -> str:
+        (self.folder / "attempts").mkdir(parents=True, exist_ok=True)
+        return f"attempts/{self.count('edit'):02d}.mkv"
 
     def ask(self, kind: str, who: str, request: Line, expected: type[T], run: Callable[[], Reply[T]]) -> T:
         """A judge's or rewriter's typed answer.

@@ -103,6 +103,17 @@ def test_with_fresh_inversion_only_the_words_move_the_clip(prompt) -> None:
         assert torch.allclose(got, (CLIP + difference).clamp(-1, 1), atol=LEVEL)
 
 
+def test_edits_of_a_prepared_clip_do_not_touch_each_other(backbone) -> None:
+    editor = LatentVideoEditor(backbone, strength=0.7, steps=2, guidance_scale=50.0, inversion="fresh")
+    clip = 0.5 * torch.rand(3, 5, 32, 32, generator=torch.Generator().manual_seed(1))
+    asked = [(f"ejection fraction {value}", seed) for value in (10, 90) for seed in (3, 4)]
+    states = editor.prepare(clip, "apical"), *(editor.prepare(clip, "apical") for _ in asked)
+    together = [editor.edit(states[0], prompt, "", seed) for prompt, seed in asked]
+    alone = [editor.edit(state, prompt, "", seed) for state, (prompt, seed) in zip(states[1:], asked, strict=True)]
+    assert all(torch.equal(one, other) for one, other in zip(together, alone, strict=True))
+    assert len({one.numpy().tobytes() for one in together}) == 4
+
+
 def test_residual_decoding_gives_back_what_the_vae_loses() -> None:
     clip = 0.2 * CLIP
     plain, residual = (LatentVideoEditor(Lossy(), decode=name) for name in ("plain", "residual"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 
 import pytest
@@ -19,6 +20,7 @@ from lvcf.steering.loop import Budget, Outcome, Steering
 from lvcf.steering.methods import METHODS
 from lvcf.steering.replay import Absent
 from lvcf.steering.results import history
+from lvcf.steering.shared import Shared
 from lvcf.steering.transcript import Transcript
 from tests.steering.painted import (
     FPS,
@@ -56,14 +58,14 @@ class Mute(Rewriter):
         raise NoAnswerError("HTTP 500")
 
 
-def steering(folder, asked, editor=None, judge=None, rewriter=None, live=True, seed=0, **budget) -> Steering:
+def steering(folder, asked, editor=None, judge=None, rewriter=None, live=True, seed=0, made=None, **budget) -> Steering:
     return Steering(
         asked,
         round_to_8_bits(paint(dict(asked.factual))),
         editor or BandEditor(),
         judge or BandJudge(),
         rewriter or GraphRewriter(),
-        Transcript(folder, FPS, live),
+        Transcript(folder, FPS, live, made),
         Budget(**budget),
         seed,
     )
@@ -261,6 +263,24 @@ def test_what_got_no_answer_is_asked_again_in_a_second_run(tmp_path) -> None:
     editor = BandEditor()
     outcome = steering(tmp_path, asked, editor).run("steered")
     assert (outcome.stopped, outcome.problems, editor.edits) == ("realised", [], [])
+
+
+def test_an_edit_of_another_record_is_copied_with_its_cost(tmp_path) -> None:
+    """The graph's prompt is the first one of steering too."""
+    asked, editor, shared = case(YOUNG_WOMAN, beard="yes"), BandEditor(), Shared()
+    steering(tmp_path / "graph", asked, editor).run("graph")
+    shared.add(tmp_path / "graph")
+    outcome = steering(tmp_path / "steered", asked, editor, made=shared.edits).run("steered")
+    alone = steering(tmp_path / "alone", asked).run("steered")
+    assert history(outcome) == history(alone)
+    assert len(editor.edits) == len(outcome.attempts) == 2  # of three
+    first, copied = (
+        json.loads((tmp_path / n / "calls.jsonl").read_text().splitlines()[0]) for n in ("graph", "steered")
+    )
+    assert first == copied
+    assert torch.equal(outcome.attempts[0].edited, alone.attempts[0].edited)
+    shutil.rmtree(tmp_path / "graph")  # every record stands alone
+    assert history(steering(tmp_path / "steered", asked, live=False).run("steered")) == history(outcome)
 
 
 def test_every_call_is_recorded(tmp_path) -> None:

@@ -76,6 +76,22 @@ def test_from_clips_to_a_table(section, tmp_path, capfd) -> None:
     assert table["steered/tokens"].startswith("unavailable")  # nobody counted
 
 
+def test_methods_that_end_with_the_same_video_leave_what_each_leaves_alone(section, tmp_path) -> None:
+    names = ("factual.mkv", "counterfactual.mkv", "mask.npz", "panel.mp4", "attempts/00.mkv")
+    for output, methods in (("together", ["graph", "best_of_n", "steered"]), ("alone", ["steered"])):
+        assert main(steer(section | {"methods": methods, "output": str(tmp_path / output)}, tmp_path)) == 0
+    shared = []
+    together, alone = (read_predictions(tmp_path / output) for output in ("together", "alone"))
+    steered = [prediction for prediction in together if prediction.result["method"] == "steered"]
+    for one, other in zip(steered, alone, strict=True):
+        same = [(p.folder / "counterfactual.mkv").read_bytes() for p in together if p.id.startswith(one.id[:-8])]
+        shared.append(same.count((one.folder / "counterfactual.mkv").read_bytes()) > 1)
+        assert one.result["history"] == other.result["history"]
+        for name in names:
+            assert (one.folder / name).read_bytes() == (other.folder / name).read_bytes()
+    assert any(shared)
+
+
 def test_a_control_graph_is_judged_by_the_graph_that_counts(section, tmp_path) -> None:
     section |= {"graph": "steering/graphs/celebv_text_none.yaml", "methods": ["graph"]}
     section |= {"evaluation_graph": "steering/graphs/celebv_text.yaml", "interventions": [{"gender": "woman"}]}

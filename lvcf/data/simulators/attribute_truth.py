@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,10 @@ class AttributeTruth:
         """The attributes' true values: descendants follow by the phantom's own mechanisms and this clip's noise."""
         return values_of(self.factors)
 
-    @cached_property
+    @property
     def video(self) -> Frames:
         """The clip under the intervention, through the set's codec ``(T, H, W, 3)``."""
-        return to_frames(to_clip(through_codec(render(self.factors, self.times)), self.size))
+        return _rendered(self.factors, tuple(self.times.tolist()), self.size)
 
     def region(self, factual: Frames) -> NDArray[np.bool_]:
         """The voxels ``(T, H, W)`` that truly change."""
@@ -64,6 +64,11 @@ class AttributeTruth:
             "truth/l1_levels_of_factual": l1_levels(factual, self.video),
             "truth/mask_iou": mask_iou(mask, factual, self.video),
         }
+
+
+@lru_cache(maxsize=2)  # the methods of one clip and intervention are compared with the same truth
+def _rendered(factors: FaceFactors, times: tuple[float, ...], size: int) -> Frames:
+    return to_frames(to_clip(through_codec(render(factors, np.array(times))), size))
 
 
 def read_factors(root: Path) -> dict[str, FaceFactors]:

@@ -7,6 +7,7 @@ combination of the four attributes is painted again, and the one that differs le
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -99,7 +100,7 @@ def measure_attributes(frames: Frames, factors: FaceFactors, times: Array) -> Re
     grey the hair is, no word says: it is fitted, within what the mechanism gives at the painted age.
     """
     seen = [_soft(frames, blur) for blur in _BLURS]
-    errors = [_error(seen, set_values(factors, values), times) for values in combinations()]
+    errors = [_error(seen, painted) for painted in _painted(factors, tuple(times.tolist()))]
     best = combinations()[int(np.argmin(errors))]
     margins = {}
     for name in ATTRIBUTES:
@@ -108,16 +109,22 @@ def measure_attributes(frames: Frames, factors: FaceFactors, times: Array) -> Re
     return Reading(best, margins)
 
 
-def _error(seen: list[Array], factors: FaceFactors, times: Array) -> float:
-    """Least mean squared error of a face with any grey that its age has, under any blurs."""
+@lru_cache(maxsize=1)  # the edits of one clip are measured one after the other
+def _painted(factors: FaceFactors, times: tuple[float, ...]) -> list[list[tuple[Array, Array]]]:
+    """Of every combination under every blur: the face with the least grey of its age, and what the most grey adds."""
+    return [_shades(set_values(factors, values), np.array(times)) for values in combinations()]
+
+
+def _shades(factors: FaceFactors, times: Array) -> list[tuple[Array, Array]]:
     ends = [factors.do(grey_noise=noise).grey for noise in (0.0, 1.0)]
     painted = {grey: render(factors.do(grey=grey), times) for grey in set(ends)}  # once where nobody is grey yet
-    least, most = (painted[grey] for grey in ends)
-    errors = []
-    for blur in _BLURS:
-        start, end = _soft(least, blur), _soft(most, blur)
-        errors += [_distance(frames - start, end - start) for frames in seen]
-    return min(errors)
+    softened = [[_soft(painted[grey], blur) for grey in ends] for blur in _BLURS]
+    return [(least, most - least) for least, most in softened]
+
+
+def _error(seen: list[Array], painted: list[tuple[Array, Array]]) -> float:
+    """Least mean squared error of a face with any grey that its age has, under any blurs."""
+    return min(_distance(frames - least, grey) for least, grey in painted for frames in seen)
 
 
 def _distance(point: Array, segment: Array) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
 
@@ -20,11 +20,19 @@ from lvcf.tasks.counterfactual import Decode
 
 @dataclass(frozen=True)
 class LatentState:
-    """The clip's latent ``(1, C, F, h, w)``, what is given back to an edit ``(3, T, H, W)``, the source prompt."""
+    """A prepared clip.
+
+    Attributes:
+        latent: ``(1, C, F, h, w)``.
+        lost: what is given back to an edit, ``(3, T, H, W)``.
+        source_prompt: what the clip shows.
+        missed: by seed, what the denoiser misses at every step of the clip's own path; no prompt changes it.
+    """
 
     latent: Tensor
     lost: Tensor
     source_prompt: str
+    missed: dict[int, list[Tensor]] = field(default_factory=dict)
 
 
 class LatentVideoEditor(Editor):
@@ -87,19 +95,27 @@ class LatentVideoEditor(Editor):
         away = negative or state.source_prompt
         prompts = self.backbone.embed([prompt] if self.guidance_scale == 1.0 else [prompt, away])
         grid = self.backbone.time_grid(self.steps, self.strength, state.latent).to(state.latent)
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(state.latent.shape, generator=generator).to(state.latent)
-        z = noised(state.latent, noise, self.backbone.alpha_sigma(grid[:1]))
-        source = self.backbone.embed([state.source_prompt]) if self.inversion == "fresh" else None
-        for now, following in pairwise(grid[:, None]):
+        z = noised(state.latent, _noise(_generator(seed), state), self.backbone.alpha_sigma(grid[:1]))
+        fresh = self.inversion == "fresh"
+        if fresh and seed not in state.missed:
+            state.missed[seed] = self._missed(state, grid, seed)
+        for step, (now, following) in enumerate(pairwise(grid[:, None])):
             z = self._step(z, now, following, prompts)
-            if source is not None:
-                recorded = noised(state.latent, noise, self.backbone.alpha_sigma(now))
-                noise = torch.randn(noise.shape, generator=generator).to(noise)
-                stepped = self._step(recorded, now, following, source)
-                z = z + recorded_residual(stepped, state.latent, noise, self.backbone.alpha_sigma(following))
+            if fresh:
+                z = z + state.missed[seed][step]
         video = self.backbone.decode(z, state.lost.shape[1])[0].float()
         return round_to_8_bits(video + state.lost).cpu()
+
+    def _missed(self, state: LatentState, grid: Tensor, seed: int) -> list[Tensor]:
+        """Of every step, z_s^rec - step(z_t^rec) under the source prompt, with noise drawn anew after each."""
+        source, generator = self.backbone.embed([state.source_prompt]), _generator(seed)
+        noise, missed = _noise(generator, state), []
+        for now, following in pairwise(grid[:, None]):
+            recorded = noised(state.latent, noise, self.backbone.alpha_sigma(now))
+            noise = _noise(generator, state)
+            stepped = self._step(recorded, now, following, source)
+            missed.append(recorded_residual(stepped, state.latent, noise, self.backbone.alpha_sigma(following)))
+        return missed
 
     def _step(self, z: Tensor, now: Tensor, following: Tensor, prompts: Embedding) -> Tensor:
         """DDIM from one time ``(1,)`` to the next under the prompts."""
@@ -114,3 +130,12 @@ class LatentVideoEditor(Editor):
             return estimates
         towards, away = estimates.chunk(2)
         return away + self.guidance_scale * (towards - away)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _noise(generator: torch.Generator, state: LatentState) -> Tensor:
+    """Of the latent's shape, drawn on the CPU: every machine edits alike."""
+    return torch.randn(state.latent.shape, generator=generator).to(state.latent)
