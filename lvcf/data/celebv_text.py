@@ -123,10 +123,20 @@ class CelebVTextDataset(SampledDataset):
 
     def asked(self, name: str, do: Mapping[str, str]) -> dict[str, tuple[str, str]]:
         """The benchmark's own questions and right answers about ``do``; none if it is not one of its edits."""
+        edited, entry = self._edit_of(name, do), self.entries[name]
+        about = entry.questions[edited] if edited else {}
+        return {variable: (asked.question, asked.right) for variable, asked in about.items()}
+
+    def given(self, name: str, do: Mapping[str, str]) -> str:
+        """The benchmark's own prompt for ``do``; empty if it is not one of its edits."""
+        edited = self._edit_of(name, do)
+        return self.entries[name].prompts.get(edited, "") if edited else ""
+
+    def _edit_of(self, name: str, do: Mapping[str, str]) -> str | None:
+        """The benchmark's edit that sets just this, by the graph's variable."""
         (edited, *more), questions = list(do), self.entries[name].questions
-        if more or edited not in questions or questions[edited][edited].right != do[edited]:
-            return {}
-        return {variable: (asked.question, asked.right) for variable, asked in questions[edited].items()}
+        known = not more and edited in questions and questions[edited][edited].right == do[edited]
+        return edited if known else None
 
     def _decode(self, name: str) -> torch.Tensor:
         videos = [path for suffix in SUFFIXES if (path := self.root / f"{name}{suffix}").is_file()]

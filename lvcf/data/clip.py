@@ -67,6 +67,10 @@ class ClipDataset(Dataset[Clip]):
         """A benchmark's own question and right answer for each variable under an intervention; none by default."""
         return {}
 
+    def given(self, name: str, do: Mapping[str, str]) -> str:
+        """A benchmark's own prompt for an intervention; empty where it has none, as by default."""
+        return ""
+
 
 class Batch(TypedDict):
     """A collated list of :class:`Clip`: ``video`` is ``(B, 3, T, H, W)``."""

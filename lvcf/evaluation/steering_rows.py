@@ -22,7 +22,7 @@ TEXTS = ("id", "clip", "method", "do", "intervention", "status", "hint", "stoppe
 """Columns that are no figures."""
 SHARES = ("joint", "effectiveness", "minimality", "right[")
 """Beginnings of the columns in 0-1 that may be all alike."""
-OURS, BASELINES = "steered", ("initial", "graph", "best_of_n")
+OURS, BASELINES = "steered", ("initial", "given", "graph", "best_of_n")
 """What is compared with what."""
 OF_OTHERS = ("_of_truth", "_of_factual", "_is_true")
 """Endings of figures that no method has a part in."""

@@ -26,6 +26,7 @@ class Case:
         factual: what the clip shows.
         interventions: what is set.
         noise: exogenous choices that are known.
+        given: the data set's own prompt of the intervention, where it has one.
 
     Raises:
         UserError: from :attr:`target`, on what the graph does not know.
@@ -37,6 +38,7 @@ class Case:
     factual: Values
     interventions: Values
     noise: Mapping[str, float] | None = None
+    given: str = ""
 
     @property
     def name(self) -> str:

@@ -123,8 +123,8 @@ class Steering:
             request = {"prompt": self.case.initial_prompt}
             who = self.rewriter.identity
             return self.transcript.ask("paraphrase", who, request, Rewrite, lambda: self.rewriter.paraphrase(self.case))
-        prompt = self.case.initial_prompt if method == "initial" else self.case.target_prompt
-        return Rewrite(prompt=prompt, negative="")
+        prompts = {"initial": self.case.initial_prompt, "given": self.case.given, "graph": self.case.target_prompt}
+        return Rewrite(prompt=prompts[method], negative="")
 
     def _loop(self, outcome: Outcome, feedback: bool) -> None:
         rewrite, unwritten = Rewrite(prompt=self.case.target_prompt, negative=""), 0

@@ -74,9 +74,8 @@ def _same(prediction: Prediction, manifest: dict[str, Any]) -> bool:
     result = prediction.result
     frames = prediction.factual()
     graph = CausalGraph.model_validate(manifest["graph"])
-    case = Case(
-        result["clip"], result["words"], graph, result["factual"], result["intervention"], result["noise"] or None
-    )
+    noise, given = result["noise"] or None, result.get("given", "")  # runs of before have none
+    case = Case(result["clip"], result["words"], graph, result["factual"], result["intervention"], noise, given)
     editor, judge, rewriter = (Absent(manifest[role]) for role in ("editor", "judge", "rewriter"))
     record = Transcript(prediction.folder, float(result["fps"]), live=False)
     clip = to_clip(frames, frames.shape[1])

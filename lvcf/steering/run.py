@@ -19,10 +19,10 @@ from lvcf.run_folder import Json, read_json, read_optional
 from lvcf.steering.answers import NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
-from lvcf.steering.graph import hint, read_graph, text
+from lvcf.steering.graph import hint, read_graph, said, text
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
-from lvcf.steering.methods import COLUMNS, METHODS
+from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
 from lvcf.steering.results import head, measured, write_result
 from lvcf.steering.shared import Shared
 from lvcf.steering.transcript import Transcript
@@ -45,7 +45,7 @@ class SteeringRun:
         interventions: what is set, one mapping of variables to values per counterfactual; ``other`` is another value
             than the clip's.
         output: the run's folder.
-        methods: of :data:`lvcf.steering.methods.METHODS`.
+        methods: of :data:`lvcf.steering.methods.METHODS`; all that every data set can have by default.
         evaluation_graph: the graph whose values are right, if not the assumed one: control graphs are judged by it.
         factual: where a clip's values come from: ``data`` (a simulated set, or CelebV-Text's benchmark), ``judge`` (the
             steering judge looks at the clip), or a JSON file ``{clip: {variable: value}}``.
@@ -81,7 +81,7 @@ class SteeringRun:
         self.editor, self.judge, self.rewriter, self.evaluator = Remembering(editor), judge, rewriter, evaluator
         self.data, self.output, self.factual = data, Path(output), factual
         self.interventions = [{name: text(value) for name, value in do.items()} for do in interventions]
-        self.methods, self.budget = methods or list(METHODS), budget or Budget()
+        self.methods, self.budget = methods or list(DEFAULT), budget or Budget()
         self.clips, self.seed = clips, seed
         self.configuration = ""  # the command line's whole configuration, for the run's folder
         self._check(same_judge)
@@ -154,7 +154,10 @@ class SteeringRun:
         """Steer, evaluate and write; why that failed, if it did."""
         values, noise = known
         do = resolve(self.graph, facts["intervention"], values)
-        case = Case(clip["id"], clip["neutral_prompt"], self.graph, values, do, noise or None)
+        given = self.dataset.given(clip["id"], do)
+        if facts["method"] == "given" and not given:
+            return f"the data set has no prompt of its own for do({said(do)}); leave given out of methods"
+        case = Case(clip["id"], clip["neutral_prompt"], self.graph, values, do, noise or None, given)
         transcript = Transcript(folder, float(clip["fps"]), made=self.shared.edits)
         video = round_to_8_bits(clip["video"])
         seed = first_seed(self.seed, clip["id"])
@@ -164,7 +167,7 @@ class SteeringRun:
             return "; ".join(outcome.problems) + "; the same command tries again"
         cost = transcript.cost()
         facts |= {"intervention": do, "factual": dict(values), "noise": noise, "words": case.words, "seed": seed}
-        facts |= {"source_prompt": case.source_prompt, "target": case.target, "cost": cost}
+        facts |= {"source_prompt": case.source_prompt, "given": given, "target": case.target, "cost": cost}
         final = Shown(clip["id"], video, outcome.attempts[outcome.best].edited, clip["fps"])
         facts |= self._evaluated(case, final, outcome, transcript)
         twin = self.shared.results.get(final.hashes["edited"])

@@ -17,7 +17,7 @@ from lvcf.report.page import write_report
 from lvcf.report.steering_page import STOPPED, steering_context
 from lvcf.run_folder import read_predictions
 from lvcf.steering.graph import read_graph
-from lvcf.steering.methods import COLUMNS, METHODS
+from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
 from tests.report.conftest import steer
 
 NASTY = "</script><script>alert('p')</script>"
@@ -47,7 +47,7 @@ def test_what_was_asked_is_told(steering: Path) -> None:
     assert asked["causal graph"] == "celebv_text"
     assert (asked["steering judge"], asked["evaluating judge"]) == ("bands", "other eyes")
     assert asked["budget of a loop"] == "3 edits, 9 calls, patience 3"
-    joint = {m: sum(p.result["measured"]["joint"] for p in _of(steering, m)) for m in METHODS}
+    joint = {m: sum(p.result["measured"]["joint"] for p in _of(steering, m)) for m in DEFAULT}
     assert shown["score"] == [f"{method} {hits:.0f} of 4" for method, hits in joint.items()]
     assert shown["evaluated"]
     assert (shown["pending"], shown["failures"]) == (0, {})
@@ -62,10 +62,10 @@ def _of(run: Path, method: str) -> list[Any]:
 def test_methods_stand_side_by_side_with_intervals_and_what_is_missing_with_its_reason(steering: Path) -> None:
     shown = steering_context(steering)
     metrics = json.loads((steering / "metrics.json").read_text())
-    assert [row["name"] for row in shown["table"]["rows"]] == list(METHODS)
+    assert [row["name"] for row in shown["table"]["rows"]] == DEFAULT
     assert list(shown["table"]["figures"])[:6] == [*COLUMNS, "edits", "calls"]
     numbers = _numbers(shown["table"])
-    for method in METHODS:
+    for method in DEFAULT:
         for key in ("joint", "seconds", "right[beard]", "fidelity/ssim"):
             assert numbers[method][key] == metrics[f"{method}/{key}"]
         assert numbers[method]["peak_memory_bytes"] == metrics[f"{method}/peak_memory_bytes"] / 2**20
@@ -79,7 +79,7 @@ def test_methods_stand_side_by_side_with_intervals_and_what_is_missing_with_its_
     page = _page(steering)
     assert "caption similarity (name two networks, --captioner and --embedder)" in page
     assert "not evaluated yet" not in page
-    assert page.count('data-title="right, beard"') == 3 * len(METHODS)  # the name on paper, in three tables
+    assert page.count('data-title="right, beard"') == 3 * len(DEFAULT)  # the name on paper, in three tables
 
 
 def test_interventions_have_tables_of_their_own_and_the_graphs_that_they_cut(steering: Path) -> None:
@@ -125,7 +125,7 @@ def test_clips_tell_what_was_asked_said_and_seen_of_every_method(steering: Path)
     ]
     results = {(p.result["clip"], *p.result["intervention"], p.result["method"]): p for p in read_predictions(steering)}
     for clip in data["clips"]:
-        for method, told in zip(METHODS, clip["methods"], strict=True):
+        for method, told in zip(DEFAULT, clip["methods"], strict=True):
             prediction = results[clip["id"].partition(",")[0], clip["group"][3:-1], method]
             result = prediction.result
             assert told["folder"] == prediction.id
@@ -143,7 +143,7 @@ def test_clips_tell_what_was_asked_said_and_seen_of_every_method(steering: Path)
     assert beard["source"] == "a video of a young woman"
     assert beard["asked"][2] == {"name": "beard", "role": "is set", "before": "no", "after": "yes"}
     assert [one["role"] for one in data["clips"][1]["asked"]] == ["stays", "is set", "follows", "follows"]
-    first = beard["methods"][list(METHODS).index("steered")]["attempts"][0]
+    first = beard["methods"][DEFAULT.index("steered")]["attempts"][0]
     assert first == {
         "prompt": "a video of a young person with a beard",
         "negative": "",

@@ -95,7 +95,9 @@ def test_clips_values_and_questions(folder) -> None:
             asked = clips.asked(name, {edited: other(edited, value)})
             right = GRAPH.counterfactual(shown, {edited: other(edited, value)})
             assert asked == {variable: (TEXTS[variable], right[variable]) for variable in TEXTS}
+            assert clips.given(name, {edited: other(edited, value)}) == f"This {right['gender']} is {right['age']}."
             assert clips.asked(name, {edited: value}) == {}  # no edit of the benchmark
+            assert clips.given(name, {edited: value}) == ""
         assert clips.asked(name, {"age": "old", "gender": "man"}) == {}
 
 
@@ -115,7 +117,7 @@ def test_the_benchmarks_own_answers_evaluate_a_steering_run(folder, capfd) -> No
     content = {
         "graph": "steering/graphs/celebv_text.yaml",
         "interventions": [{"gender": "other"}],
-        "methods": ["graph"],
+        "methods": ["graph", "given"],
         "factual": "data",
         "output": str(folder / "run"),
         "threads": 1,
@@ -137,7 +139,9 @@ def test_the_benchmarks_own_answers_evaluate_a_steering_run(folder, capfd) -> No
     }
     (folder / "mine.yaml").write_text(yaml.safe_dump({"steer": content}))
     assert main(["steer", "--config", str(folder / "mine.yaml")]) == 0
-    woman, man = (p.result for p in read_predictions(folder / "run"))
+    woman, given_woman, man, given_man = (p.result for p in read_predictions(folder / "run"))
+    assert (given_woman["prompt"], given_man["prompt"]) == ("This man is young.", "This woman is old.")
+    assert main(["steer", "--replay", str(folder / "run")]) == 0
     assert (woman["factual"], woman["intervention"]) == (YOUNG_WOMAN, {"gender": "man"})
     assert woman["prompt"] == "a young man with a beard"
     assert woman["measured"]["joint"] == 1.0

@@ -135,6 +135,15 @@ def test_an_unreadable_clip_fails_alone_and_is_tried_again(section, tmp_path, ca
     assert results(tmp_path / "run")["two.age_other.initial"]["status"] != "failed"
 
 
+def test_a_data_set_without_prompts_of_its_own(section, tmp_path, capfd) -> None:
+    assert main(steer(section | {"methods": ["given", "graph"]}, tmp_path)) == 1
+    assert "no prompt of its own for do(beard=yes); leave given out of methods" in capfd.readouterr().out
+    assert {result["method"]: result["status"] == "failed" for result in results(tmp_path / "run").values()} == {
+        "given": True,
+        "graph": False,
+    }
+
+
 def test_values_from_a_file(section, tmp_path) -> None:
     wished = {name: {**values, "beard": True} for name, values in CLIPS.items()}
     (tmp_path / "known.json").write_text(json.dumps(wished))
