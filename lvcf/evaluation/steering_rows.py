@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lvcf.metrics.statistics import FEWEST, Values, clustered, compare, holm
+from lvcf.metrics.statistics import FEWEST, Values, clustered, holm, sign_permutation
 from lvcf.metrics.unavailable import unavailable
 from lvcf.run_folder import Json
 from lvcf.steering.methods import COLUMNS, METHODS
@@ -112,7 +112,7 @@ def _test(rows: list[Row], name: str, other: str) -> Row | None:
     if ends:
         test |= {"ci_low": ends.low, "ci_high": ends.high}
     if len(set(clips)) >= FEWEST:
-        test["p_permutation"] = compare(_by_clip(one, clips), _by_clip(two, clips)).permutation
+        test["p_permutation"] = sign_permutation(_by_clip(one - two, clips))
     return test
 
 

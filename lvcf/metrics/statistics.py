@@ -134,7 +134,14 @@ def compare(ours: Values, theirs: Values) -> Comparison:
     difference = ours[both] - theirs[both]
     if len(difference) < FEWEST:
         raise ValueError("fewer than two clips have a value with both methods")
-    signs = stats.permutation_test(
+    ranks = stats.wilcoxon(difference, zero_method="pratt").pvalue if difference.any() else 1.0
+    mean, spread = float(difference.mean()), mean_interval(difference)
+    return Comparison(len(difference), mean, spread, sign_permutation(difference), float(ranks))
+
+
+def sign_permutation(difference: Values) -> float:
+    """Two-sided p of paired differences' ``(n,)`` mean, their signs drawn anew; of few pairs all signs are taken."""
+    found = stats.permutation_test(
         (difference,),
         np.mean,
         permutation_type="samples",
@@ -142,9 +149,7 @@ def compare(ours: Values, theirs: Values) -> Comparison:
         n_resamples=RESAMPLES,
         rng=np.random.default_rng(SEED),
     )
-    ranks = stats.wilcoxon(difference, zero_method="pratt").pvalue if difference.any() else 1.0
-    mean, spread = float(difference.mean()), mean_interval(difference)
-    return Comparison(len(difference), mean, spread, float(signs.pvalue), float(ranks))
+    return float(found.pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
