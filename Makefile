@@ -29,11 +29,10 @@ demo: $(VENV)/.installed  ## simulate 8 clips, make counterfactuals, measure the
 steer-demo: $(VENV)/.installed  ## steer an editor of simulated faces by three causal graphs, measure, write the report
 	$(LVCF) simulate face --out runs/data/face_demo --n 20 --seed 100
 	$(LVCF) steer --config steering/face.yaml
-	$(LVCF) evaluate runs/face_steer
 	for graph in none inverse; do \
 	  $(LVCF) steer --config steering/face.yaml --graph steering/graphs/face_$$graph.yaml --methods '[steered]' --clips 4 --output runs/face_steer_$$graph || exit 1; \
-	  $(LVCF) evaluate runs/face_steer_$$graph || exit 1; \
 	done
+	$(LVCF) evaluate runs/face_steer runs/face_steer_none runs/face_steer_inverse
 	$(LVCF) report runs/face_steer
 	$(PY) benchmarks/steering.py
 	@echo "report: $(CURDIR)/runs/face_steer/report.html"

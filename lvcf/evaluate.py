@@ -42,9 +42,9 @@ PREDICT_ONLY, STEERING_ONLY = ("oracle", "with_model", "against", "logger"), ("c
 
 
 def main(args: list[str]) -> int:
-    """Parse the command line, evaluate, print the table; returns 1 if a clip failed."""
+    """Parse the command line, evaluate every run, print the tables; returns 1 if a clip failed."""
     parser = argparse.ArgumentParser(prog="lvcf evaluate", description=__doc__)
-    parser.add_argument("run", type=Path, help="folder of an lvcf predict or lvcf steer run")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of an lvcf predict or lvcf steer run")
     parser.add_argument("--oracle", help="weights of the model that guidance never saw, instead of the phantom's own")
     parser.add_argument(
         "--features",
@@ -64,19 +64,21 @@ def main(args: list[str]) -> int:
     parser.add_argument("--log-ids", action="store_true", help="log the clips' names instead of hashes of them")
     _add_steering_options(parser)
     options = parser.parse_args(args)
-    steered = is_steering(read_manifest(options.run))
+    return max([_evaluate_one(run, options) for run in options.runs])
+
+
+def _evaluate_one(run: Path, options: argparse.Namespace) -> int:
+    steered = is_steering(read_manifest(run))
     for name in PREDICT_ONLY if steered else STEERING_ONLY:
         if getattr(options, name):
             verb = "predict" if steered else "steer"
-            raise UserError(
-                f"--{name.replace('_', '-')}: only of an lvcf {verb} run; {options.run} is another; leave it out"
-            )
+            raise UserError(f"--{name.replace('_', '-')}: only of an lvcf {verb} run; {run} is another; leave it out")
     if steered:
-        return _evaluate_steering(options)
-    metrics, rows = evaluate(options.run, options)
-    print_metrics(metrics, options.run)
+        return _evaluate_steering(run, options)
+    metrics, rows = evaluate(run, options)
+    print_metrics(metrics, run)
     if options.logger:
-        log_evaluation(options.run, metrics, rows, hash_ids=not options.log_ids)
+        log_evaluation(run, metrics, rows, hash_ids=not options.log_ids)
     return int(any(row["status"] == "failed" for row in rows))
 
 
@@ -88,13 +90,13 @@ def _add_steering_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dover", type=Path, metavar="FILE", help="DOVER as ONNX: video quality")
 
 
-def _evaluate_steering(options: argparse.Namespace) -> int:
+def _evaluate_steering(run: Path, options: argparse.Namespace) -> int:
     """The same of a steering run."""
     from lvcf.evaluation.steering import evaluate_steering  # transformers takes seconds to load
     from lvcf.evaluation.steering_tables import print_details, print_methods
 
-    metrics, rows = evaluate_steering(options.run, options)
-    print_methods(options.run, metrics, rows)
+    metrics, rows = evaluate_steering(run, options)
+    print_methods(run, metrics, rows)
     print_details(metrics, rows)
     return int(any(row["status"] == "failed" for row in rows))
 

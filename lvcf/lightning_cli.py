@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from jsonargparse.typing import PositiveInt
 from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.memory import is_oom_error
@@ -44,7 +45,7 @@ class LvcfCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--threads``: results are bit-identical at one thread count only, so it is part of the configuration."""
-        parser.add_argument("--threads", type=int | None, default=None, help="CPU threads of one process")
+        parser.add_argument("--threads", type=PositiveInt | None, default=None, help="CPU threads of one process")
 
     def before_instantiate_classes(self) -> None:
         """Set the threads before any model runs; complete W&B loggers."""

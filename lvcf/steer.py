@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 
 from lvcf.errors import UserError, cause_of
 from lvcf.evaluation.steering import tabulate
@@ -43,7 +44,7 @@ def make_parser() -> ArgumentParser:
     about = f"{__doc__}  lvcf steer --replay RUN runs a record again, offline."
     parser = ArgumentParser(prog="lvcf steer", description=about, exit_on_error=False, print_config=None)
     parser.add_argument("--config", action="config", help="a configuration, e.g. steering/face.yaml")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--threads", type=PositiveInt, default=torch.get_num_threads(), help="CPU threads")
     parser.add_class_arguments(SteeringRun)
     return parser
 

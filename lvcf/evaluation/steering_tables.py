@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lvcf.evaluation.rows import Row
-from lvcf.evaluation.steering_rows import COSTS, OURS, comparisons, methods_of
+from lvcf.evaluation.steering_rows import COSTS, OURS, Row, comparisons, methods_of
 from lvcf.metrics.statistics import LEVEL
 from lvcf.run_folder import SUFFIXES
 from lvcf.steering.methods import COLUMNS

@@ -36,15 +36,15 @@ def panel_frames(factual: Frames, counterfactual: Frames, mask: NDArray[np.float
     scale = difference_scale(factual, counterfactual)
     before = upscale(factual.astype(np.float32), factor)
     after = upscale(counterfactual.astype(np.float32), factor)
-    change = upscale(_difference(factual, counterfactual), factor)
-    coloured = difference_colours(change, scale).astype(np.float32)
-    tiles: tuple[Array, ...] = (before, after, coloured, _overlay(before, upscale(mask, factor)))
+    coloured = difference_colours(upscale(_difference(factual, counterfactual), factor), scale)
+    marked = _overlay(before, upscale(mask, factor))
+    tiles = (_levels(before), _levels(after), coloured, _levels(marked))
     tall, wide = before.shape[1:3]
     ground = _surround(tall, wide, scale)
     panel = np.repeat(ground[None], len(factual), axis=0)
     for index, tile in enumerate(tiles):
         left = index * (wide + GAP)
-        panel[:, HEADER : HEADER + tall, left : left + wide] = np.clip(np.round(tile), 0, 255)
+        panel[:, HEADER : HEADER + tall, left : left + wide] = tile
     return panel
 
 
@@ -77,6 +77,10 @@ def _cubic(size: int, factor: int) -> Array:
         weight = np.where(d < 1, 1.5 * d**3 - 2.5 * d**2 + 1, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2)
         np.add.at(matrix, (target, np.clip(first + tap, 0, size - 1)), weight)
     return matrix
+
+
+def _levels(frames: Array) -> Frames:
+    return np.clip(np.rint(frames), 0, 255).astype(np.uint8)
 
 
 def _difference(factual: Frames, counterfactual: Frames) -> Array:

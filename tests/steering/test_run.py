@@ -13,6 +13,7 @@ import yaml
 from lvcf.cli import main
 from lvcf.configuration import config_folder
 from lvcf.data.video import read_video
+from lvcf.report.ablation import read_lines
 from lvcf.run_folder import read_predictions
 from tests.helpers import fails
 from tests.steering import bands
@@ -90,6 +91,12 @@ def test_methods_that_end_with_the_same_video_leave_what_each_leaves_alone(secti
         for name in names:
             assert (one.folder / name).read_bytes() == (other.folder / name).read_bytes()
     assert any(shared)
+    assert main(["evaluate", *(str(tmp_path / output) for output in ("together", "alone"))]) == 0
+    rows, ours = (read_lines(tmp_path / output / "predictions.csv") for output in ("together", "alone"))
+    assert all(float(row["fidelity/ssim"]) < 1.0 for row in rows)
+    costs = ("seconds", "peak_memory_bytes")
+    for row, other in zip([row for row in rows if row["method"] == "steered"], ours, strict=True):
+        assert {k: v for k, v in row.items() if k not in costs} == {k: v for k, v in other.items() if k not in costs}
 
 
 def test_a_control_graph_is_judged_by_the_graph_that_counts(section, tmp_path) -> None:
@@ -156,6 +163,7 @@ def test_values_from_a_file(section, tmp_path) -> None:
 
 BAD = {
     "one judge": (lambda s: s.update(evaluator=s["judge"]), ["steers and evaluates", "same_judge: true"]),
+    "no threads": (lambda s: s.update(threads=0), ["threads", "PositiveInt"]),
     "unknown method": (lambda s: s.update(methods=["stered"]), ["'stered'", "did you mean steered"]),
     "unknown variable": (lambda s: s.update(interventions=[{"aeg": "old"}]), ["'aeg'", "did you mean age"]),
     "impossible value": (lambda s: s.update(interventions=[{"age": "olde"}]), ["'olde'", "did you mean old"]),
