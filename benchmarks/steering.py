@@ -10,10 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lvcf.evaluation.steering_rows import TEXTS, summarise
+from lvcf.evaluation.steering_rows import facts, summarise
 from lvcf.evaluation.steering_tables import cell
-from lvcf.report.ablation import read_lines
-from lvcf.run_folder import read_json
+from lvcf.report.steering import SteeringFolder, read_steering
 from lvcf.steering.methods import COLUMNS, METHODS
 
 OURS = "the phantom's"
@@ -43,17 +42,16 @@ def rows(graph: str, metrics: dict[str, Any]) -> list[str]:
     ]
 
 
-def of_clips(run: Path, clips: set[str]) -> dict[str, Any]:
+def of_clips(run: SteeringFolder, clips: set[str]) -> dict[str, Any]:
     """The steered row of a run on some of its clips, as ``metrics.json`` has it."""
-    chosen = [line for line in read_lines(run / "predictions.csv") if line["clip"] in clips]
-    numbers = [{k: v if k in TEXTS or not v else float(v) for k, v in line.items()} for line in chosen]
-    return summarise([line for line in numbers if line["method"] == "steered"])
+    results = [case.results["steered"] for case in run.cases if case.clip in clips]
+    return summarise([facts(result.result) | run.figures[result.id] for result in results])
 
 
-def tests(run: Path) -> list[str]:
+def tests(run: SteeringFolder) -> list[str]:
     """Steered minus each baseline, paired."""
     lines = ["| figure | steered minus | pairs | difference | p (Holm) |", "|---|---|---|---|---|"]
-    for test in read_lines(run / "comparisons.csv"):
+    for test in run.tests:
         if test["metric"] in TESTED:
             names = ("difference", "ci_low", "ci_high", "p_holm")
             difference, low, high, p = (f"{float(test[name]):.2f}" for name in names)
@@ -66,14 +64,14 @@ def tests(run: Path) -> list[str]:
 
 def main() -> None:
     """Write the table."""
-    ours, *others = (Path("runs") / name for name in RUNS.values())
-    manifest = read_json(ours / "manifest.json")
-    metrics = {graph: read_json(Path("runs") / name / "metrics.json") for graph, name in RUNS.items()}
-    shared = {line["clip"] for line in read_lines(others[0] / "predictions.csv")}
-    metrics = {OURS: metrics.pop(OURS), f"{OURS}, {len(shared)} clips": of_clips(ours, shared), **metrics}
+    runs = {graph: read_steering(Path("runs") / name) for graph, name in RUNS.items()}
+    ours = runs.pop(OURS)
+    shared = {case.clip for run in runs.values() for case in run.cases}
+    metrics = {OURS: ours.metrics, f"{OURS}, {len(shared)} clips": of_clips(ours, shared)}
+    metrics |= {graph: run.metrics for graph, run in runs.items()}
     lines = [
         "Simulated faces; made by `make steer-demo`.  Mean over clips and interventions, 95 % interval by clip.",
-        f"Editor: {manifest['editor']}.",
+        f"Editor: {ours.manifest['editor']}.",
         "",
         *(f"- **{FIGURES[name]}**: {meaning}" for name, meaning in COLUMNS.items()),
         "",

@@ -105,6 +105,12 @@ def read_optional(path: Path) -> Json | None:
     return read_json(path) if path.is_file() else None
 
 
+def finished_result(folder: Path) -> Json | None:
+    """A prediction's ``result.json``, or None if it is not there yet or tells of a failure."""
+    result = read_optional(folder / "result.json")
+    return None if result is None or result["status"] == "failed" else result
+
+
 def off_target(reading: float, low: float, high: float) -> float:
     """How far a regressor's reading is from its target [low, high]; 0 inside."""
     return max(low - reading, reading - high, 0.0)

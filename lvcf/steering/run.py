@@ -15,7 +15,7 @@ from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
 from lvcf.files import write_json
-from lvcf.run_folder import Json, read_json, read_optional
+from lvcf.run_folder import Json, finished_result, read_json
 from lvcf.steering.answers import NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
@@ -107,11 +107,11 @@ class SteeringRun:
         names = [name for clip in clips.ids[:number] for name, _, _ in self._plan(clip)]
         check_names(self.output, names)
         self._write_manifest(clips, names)
-        missing = [name for name in names if not self._done(name)]
+        missing = {name for name in names if not self._done(name)}
         with tqdm(total=len(missing), desc="steer", unit="counterfactual") as bar:
             return sum(self._of_clip(clips, i, missing, bar) for i in range(number))
 
-    def _of_clip(self, clips: ClipDataset, index: int, missing: list[str], bar: tqdm[NoReturn]) -> int:
+    def _of_clip(self, clips: ClipDataset, index: int, missing: set[str], bar: tqdm[NoReturn]) -> int:
         """Make a clip's missing counterfactuals; returns how many failed."""
         plan = self._plan(clips.ids[index])
         if not any(name in missing for name, _, _ in plan):
@@ -134,8 +134,7 @@ class SteeringRun:
         ]
 
     def _done(self, name: str) -> bool:
-        result = read_optional(self.output / "predictions" / name / "result.json")
-        return result is not None and result["status"] != "failed"
+        return finished_result(self.output / "predictions" / name) is not None
 
     def _one(self, name: str, clip: Clip, known: Known | str, do: Mapping[str, str], method: str) -> bool:
         """Make one counterfactual; whether it did not fail."""

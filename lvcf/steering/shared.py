@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from lvcf.run_folder import read_optional
+from lvcf.run_folder import finished_result
 from lvcf.steering.transcript import Made
 
 
@@ -27,6 +27,5 @@ class Shared:
         rows = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         edits = [line for line in map(json.loads, rows) if line["kind"] == "edit"]
         self.edits |= {line["key"]: (folder / line["answer"]["video"], line) for line in edits}
-        result = read_optional(folder / "result.json")
-        if result is not None and result["status"] != "failed":
+        if result := finished_result(folder):
             self.results[edits[result["best"]]["answer"]["sha256"]] = folder

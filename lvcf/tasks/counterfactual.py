@@ -22,7 +22,7 @@ from lvcf.errors import UserError
 from lvcf.guidance.goal import Goal, make_goal, parse_target
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
-from lvcf.run_folder import read_optional
+from lvcf.run_folder import finished_result
 
 Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]
 ON_THE_CLIP = ("fresh", "recorded")
@@ -150,8 +150,7 @@ class CounterfactualTask(LightningModule):
 
     def is_done(self, name: str) -> bool:
         """Whether a clip's folder stands and did not fail; a batch is computed unless all of its clips are done."""
-        result = read_optional(self.output / "predictions" / safe_name(name) / "result.json")
-        return result is not None and result["status"] != "failed"
+        return finished_result(self.output / "predictions" / safe_name(name)) is not None
 
     def settings(self) -> dict[str, Any]:
         """What decides the result beside data, models and callbacks; kept in the run's manifest."""

@@ -26,7 +26,8 @@ class LatentState:
         latent: ``(1, C, F, h, w)``.
         lost: what is given back to an edit, ``(3, T, H, W)``.
         source_prompt: what the clip shows.
-        missed: by seed, what the denoiser misses at every step of the clip's own path; no prompt changes it.
+        missed: by seed, what the denoiser misses at every step of the clip's own path; no prompt changes it, so the
+            first edit of a seed leaves it here for the others.
     """
 
     latent: Tensor
