@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lvcf.ablation.cells import Cell, Plan, expand, reference, refuse_unknown, shard, slug, writer
+from lvcf.ablation.cells import WRITER, Cell, Plan, expand, reference, refuse_unknown, shard, slug
 from lvcf.ablation.columns import COLUMNS, shown
 from lvcf.ablation.plan import read_plan
 from lvcf.ablation.run import commands, locked, run_cell
 from lvcf.errors import UserError
 from lvcf.wandb_runs.verbs import evaluate_options, log_comparison, with_logger
 
-__all__ = ["COLUMNS", "Cell", "expand", "main", "read_plan", "shown", "slug", "write_results", "writer"]
+__all__ = ["COLUMNS", "WRITER", "Cell", "expand", "main", "read_plan", "shown", "slug", "write_results"]
 
 
 def main(args: list[str]) -> int:

@@ -23,3 +23,9 @@ def cause_of(error: Exception) -> Exception:
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__
     return cause or error
+
+
+def told(error: BaseException) -> str:
+    """Any exception in one line: its class and its text, shortened."""
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -9,9 +9,9 @@ from typing import Any
 
 
 def write_json(path: Path, content: dict[str, Any] | list[dict[str, Any]]) -> None:
-    """Write an indented JSON file."""
+    """Write an indented JSON file; a number that is not finite is no JSON, and a defect of the caller's."""
     temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     temporary.replace(path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import sys
 from pathlib import Path
@@ -24,10 +23,13 @@ def peak_memory(device: torch.device) -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 
 
-def forget_peak(device: torch.device) -> None:
-    """Begin to measure anew; where the system forbids it (no Linux, some sandboxes), the process's own peak stays."""
+def forget_peak(device: torch.device) -> bool:
+    """Begin to measure anew; False where the system forbids it (no Linux, some sandboxes): the old peak stays."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return
-    with contextlib.suppress(OSError):
+        return True
+    try:
         (_PROC / "clear_refs").write_text("5")  # proc(5): resets VmHWM to the present size
+    except OSError:
+        return False
+    return True

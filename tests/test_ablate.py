@@ -66,8 +66,8 @@ def test_a_cell_is_the_base_with_the_plans_and_then_the_cases_changes() -> None:
     assert guided["model"]["init_args"]["steps"] == base["model"]["init_args"]["steps"]
     assert {section["model"]["init_args"]["seed"] for section in (nothing, guided)} == {5}
     assert guided["data"] == base["data"]
-    assert nothing["trainer"]["callbacks"] == [ablate.writer("do nothing")]
-    assert guided["trainer"]["callbacks"] == [RG, ablate.writer("RG")]
+    assert nothing["trainer"]["callbacks"] == [{"class_path": ablate.WRITER}]
+    assert guided["trainer"]["callbacks"] == [RG, {"class_path": ablate.WRITER}]
     assert {k: v for k, v in guided["trainer"].items() if k != "callbacks"} == {
         k: v for k, v in base["trainer"].items() if k != "callbacks"
     }

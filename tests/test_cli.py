@@ -195,7 +195,7 @@ def test_without_callbacks_and_with_residual_decoding_the_clip_comes_back(
 ) -> None:
     """Composition through the command line, at the clips' own size and resized."""
     data = subset(echo_root, tmp_path / "data", 2)
-    writer = '[{"class_path": "lvcf.callbacks.writer.PredictionWriter", "init_args": {"method": "off"}}]'
+    writer = '[{"class_path": "lvcf.callbacks.writer.PredictionWriter"}]'
     off = [f"--trainer.callbacks={writer}", "--model.prompt=neutral", "--model.decode=residual", f"--data.size={size}"]
     assert main(predict_arguments(data, backbone_folder, target_folder, tmp_path / "run", *off)) == 0
     for name, result in results(tmp_path / "run").items():

@@ -83,7 +83,7 @@ def distinct_parts() -> list[Any]:
         for name, section in ablate.expand(ablate.read_plan(str(path)), Path("runs/x"), 4):
             section["model"]["init_args"]["output"] = "runs/x"
             *callbacks, _ = section["trainer"].pop("callbacks")  # the writer's method is any text
-            callbacks.append(ablate.writer("method"))
+            callbacks.append({"class_path": ablate.WRITER})
             new = {json.dumps(callback): callback for callback in callbacks if json.dumps(callback) not in seen}
             if new or json.dumps(section) not in seen:
                 seen |= {json.dumps(section), *new}
@@ -136,7 +136,7 @@ def test_table_1_has_all_six_rows_and_r23_asks_no_target_model(name) -> None:
     cells = dict(ablate.expand(plan, Path("runs/x"), None))
     for source in sources(plan, "R23"):
         section = cells[source]
-        assert section["trainer"]["callbacks"] == [ablate.writer("prompt only")]
+        assert section["trainer"]["callbacks"] == [{"class_path": ablate.WRITER}]
         assert section["model"]["init_args"]["prompt"] == "target"
 
 

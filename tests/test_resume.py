@@ -146,7 +146,7 @@ def test_a_refused_run_leaves_the_configuration_of_the_first_one(settings, undis
 
 def test_other_guidance_settings_in_the_same_folder_are_refused(settings, undisturbed, capfd) -> None:
     """lambda is no argument of the task, but mixing two of them in one folder mixes two experiments."""
-    writer = '{"class_path": "lvcf.callbacks.writer.PredictionWriter", "init_args": {"method": "AGG + ADS + MSPR"}}'
+    writer = '{"class_path": "lvcf.callbacks.writer.PredictionWriter"}'
     fails(capfd, command(settings, undisturbed, f"--trainer.callbacks=[{writer}]"))
 
 

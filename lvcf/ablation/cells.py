@@ -156,7 +156,7 @@ def _section(base: dict[str, Any], plan: Plan, variant: Variant, output: Path, n
     model = {**base["model"]["init_args"], **plan.get("model", {}), **changes.get("model", {}), **noise}
     model |= {"prompt": variant.prompt, "output": str(output / slug(variant.name))}
     own = [callback for callback in base["trainer"]["callbacks"] if callback["class_path"] != WRITER]
-    trainer = {**base["trainer"], "callbacks": [*changes.get("callbacks", own), writer(variant.case)]}
+    trainer = {**base["trainer"], "callbacks": [*changes.get("callbacks", own), {"class_path": WRITER}]}
     data = changes.get("data", plan.get("data", base["data"]))
     if n is not None:
         trainer["limit_predict_batches"] = -(-n // data["init_args"]["batch_size"])
@@ -165,11 +165,6 @@ def _section(base: dict[str, Any], plan: Plan, variant: Variant, output: Path, n
     for key, value in variant.point.items():
         put(copied, key, value)
     return copied
-
-
-def writer(method: str) -> dict[str, Any]:
-    """The prediction writer's entry."""
-    return {"class_path": WRITER, "init_args": {"method": method}}
 
 
 def slug(name: str) -> str:

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from lvcf.callbacks.sampling import Read, SamplingCallback, SamplingState
+from lvcf.checks import check_number
 from lvcf.diffusion.parameterization import expand
 from lvcf.errors import UserError
 from lvcf.guidance.gradient import attention_mask, normalised, smooth_gradient
-from lvcf.guidance.weight import GuidanceWeight
+from lvcf.guidance.weight import AdaptiveWeight, GuidanceWeight
 from lvcf.models.backbones.tiny_decoder import load_tiny_decoder
 
 
@@ -34,6 +35,9 @@ class GradientGuidance(SamplingCallback):
             is differentiated through it instead of the VAE's decoder.  What is saved and scored never passes it.
         true_steps: last places of the time grid at which M still reads through the VAE's decoder.  There both
             gradients are taken, and ``gradient_cosine`` in ``result.json`` lists the cosine between them.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class GradientGuidance(SamplingCallback):
         tiny_decoder: str | None = None,
         true_steps: int = 2,
     ) -> None:
+        check_number("GradientGuidance.samples", samples, 1)
+        check_number("GradientGuidance.noise", noise, 0.0)
         if true_steps < 1:
             raise UserError(f"true_steps {true_steps}: at least the last step needs the VAE's own decoder")
         self.weight, self.samples, self.noise = weight, samples, noise
@@ -54,6 +60,14 @@ class GradientGuidance(SamplingCallback):
         self.true_steps = true_steps
         self.tiny_read: Read | None = None
         self.at_once = samples
+
+    def label(self) -> str:
+        """RG, SG, SGA or AGG, and what else differs from the papers' forms of them."""
+        plain = ("SGA" if self.samples > 1 else "RGA") if self.attention else "SG" if self.samples > 1 else "RG"
+        adaptive = f"AGG{' with attention' if self.attention else ''}"
+        name = adaptive if isinstance(self.weight, AdaptiveWeight) else plain
+        through = " through the denoiser" if self.through_denoiser else ""
+        return name + through + (" by a tiny decoder" if self.tiny is not None else "")
 
     def on_sampling_start(self, state: SamplingState) -> None:
         """Decode the clips' own latents with the tiny decoder: what residual decoding compares with."""
@@ -102,6 +116,7 @@ class GradientGuidance(SamplingCallback):
             cosines = functional.cosine_similarity(gradient.flatten(1), other.flatten(1))
             for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                 state.notes[row].setdefault("gradient_cosine", []).append(cosine)
+                state.gradient_evaluations[row] += self.samples
         if self.through_denoiser:
             gradient = state.pull_back(state, todo, gradient)
         if self.attention:

@@ -39,6 +39,10 @@ class MultiScalePerceptualRefinement(SamplingCallback):
         self.reference, self.shares, self.block_weights = reference, shares, block_weights
         self.radius, self.feather = radius, feather
 
+    def label(self) -> str:
+        """See the base class."""
+        return "MSPR"
+
     @torch.no_grad()
     def on_sampling_end(self, state: SamplingState) -> None:
         """Make the masks, and let M read through the largest."""

@@ -74,6 +74,7 @@ class SamplingState:
         masks: refinement's nested masks, smallest first.
         mask: where refinement lets the edit through ``(B, 1, T, H, W)``; None without refinement.
         notes: extra facts for ``result.json``, per sample.
+        problems: why a sample failed, empty of the others; a failed one goes on as the untouched clip.
         ledger: what gradients by queries have cost and found.
     """
 
@@ -103,6 +104,7 @@ class SamplingState:
     steps: list[int]
     gradient_evaluations: list[int]
     notes: list[dict[str, Any]]
+    problems: list[str]
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     t: Tensor = field(default_factory=lambda: torch.zeros(0))
     clean: Tensor = field(default_factory=lambda: torch.zeros(0))
@@ -123,6 +125,24 @@ class SamplingState:
             return queried(through, z, copies, self.model.plan, self.draw, self.ledger)
 
         return ask
+
+    def keep_finite(self, values: Tensor, instead: Tensor, what: str, rows: Tensor | None = None) -> None:
+        """Samples whose ``values`` are not all finite fail, and get finite ones, so that nothing spreads.
+
+        Args:
+            values: of some samples, edited in place.
+            instead: what to put there, of the same samples.
+            what: for the message.
+            rows: the active rows that they are of, at a denoising step; None for all samples, before or after.
+        """
+        for place in (~finite(values)).nonzero()[:, 0].tolist():
+            values[place] = instead[place]
+            row, when = place, ""
+            if rows is not None:
+                row = int(rows[place])
+                when = f" at denoising step {self.steps[row] + 1} (t = {float(self.t[place]):.3g})"
+            fix = "check its weights and trainer.precision"
+            self.problems[row] = self.problems[row] or f"{what} is not finite{when}; {fix}"
 
     def draw(self, rows: Tensor, shape: torch.Size) -> Tensor:
         """Guidance's Gaussian noise ``(len(rows), *shape)``, each sample's from its own generator."""
@@ -147,6 +167,10 @@ class SamplingState:
 class SamplingCallback(Callback):
     """A Lightning callback that takes part in sampling; taking it out of the YAML is the ablation."""
 
+    def label(self) -> str:
+        """What a method that it takes part in is called after it."""
+        return type(self).__name__
+
     def on_sampling_start(self, state: SamplingState) -> None:
         """Before the first step."""
 
@@ -161,6 +185,11 @@ class SamplingCallback(Callback):
 
     def on_decoded(self, state: SamplingState) -> None:
         """Refinement edits ``state.decoded`` here."""
+
+
+def finite(values: Tensor) -> Tensor:
+    """Per sample ``(B,)`` bool: whether every number of ``(B, ...)`` is finite."""
+    return values.reshape(len(values), -1).isfinite().all(1)
 
 
 def full_precision(device: torch.device) -> torch.autocast:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState
+from lvcf.checks import check_number
 
 
 class AdaptiveDenoisingSchedule(SamplingCallback):
@@ -14,10 +15,18 @@ class AdaptiveDenoisingSchedule(SamplingCallback):
 
     Args:
         stride: grid places that one step takes within tolerance.
+
+    Raises:
+        UserError: the stride is below 1.
     """
 
     def __init__(self, stride: int = 3) -> None:
+        check_number("AdaptiveDenoisingSchedule.stride", stride, 1)
         self.stride = stride
+
+    def label(self) -> str:
+        """See the base class."""
+        return "ADS"
 
     def on_step_end(self, state: SamplingState) -> None:
         """Set every sample's next stride."""

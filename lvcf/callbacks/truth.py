@@ -22,6 +22,10 @@ class TrueCounterfactual(SamplingCallback):
     def __init__(self, root: Path, fps: float = 8.0) -> None:
         self.truths, self.fps = read_truths(root), fps
 
+    def label(self) -> str:
+        """See the base class."""
+        return "ceiling"
+
     def on_sampling_end(self, state: SamplingState) -> None:
         """Replace every latent."""
         clips = []

@@ -17,17 +17,19 @@ import torch
 import yaml
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from torch import distributed
+from torch import Tensor, distributed
 
+from lvcf.callbacks.sampling import finite
 from lvcf.data.clip import Batch, safe_name, to_clip, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
-from lvcf.errors import UserError
+from lvcf.errors import UserError, told
 from lvcf.files import write_json
-from lvcf.memory import peak_memory
+from lvcf.methods import method_label
 from lvcf.models.targets.base import TargetModel
 from lvcf.ranks import orphaned
 from lvcf.report.panel import panel_frames
-from lvcf.tasks.counterfactual import CounterfactualTask, Edit
+from lvcf.tasks.counterfactual import CounterfactualTask
+from lvcf.tasks.edits import Edit
 
 SCHEMA_VERSION = 2
 VERSIONED = ("lvcf", "torch", "lightning", "diffusers", "transformers")
@@ -38,14 +40,10 @@ SLOWEST = timedelta(days=365)
 
 
 class PredictionWriter(Callback):
-    """Writes every clip's ``predictions/<id>/`` and the run's ``manifest.json``.
+    """Writes every clip's ``predictions/<id>/`` and the run's ``manifest.json``."""
 
-    Args:
-        method: what the run's callbacks amount to, for tables and the report.
-    """
-
-    def __init__(self, method: str) -> None:
-        self.method = method
+    def __init__(self) -> None:
+        self.method = ""  # after the callbacks that take part in sampling, for tables and the report
         self._ranks: Any = None  # the process group they meet in at the end
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -59,6 +57,7 @@ class PredictionWriter(Callback):
         Raises:
             UserError: the folder holds another run, or cannot be written.
         """
+        self.method = method_label(trainer.callbacks, _task(pl_module).prompt)  # type: ignore[attr-defined]
         problem = self._open(trainer, _task(pl_module)) if trainer.is_global_zero else ""
         problem = trainer.strategy.broadcast(problem)  # the others wait for the folder here
         if problem:
@@ -146,17 +145,21 @@ class PredictionWriter(Callback):
             if not task.is_done(edit.id):
                 row = batch["id"].index(edit.id)
                 known = {"fps": float(batch["fps"][row]), "label": _label(task, float(batch["label"][row]))}
-                self._write(task, folder, edit, to_frames(batch["video"][row]), known)
+                problem = self._write(task, folder, edit, to_frames(batch["video"][row]), known)
+                if problem:
+                    self._write_failed(task, edit.id, problem)
 
     def _write_failed(self, task: CounterfactualTask, name: str, problem: str) -> None:
         folder = task.output / "predictions" / safe_name(name)
         folder.mkdir(parents=True, exist_ok=True)
         facts = {"schema_version": SCHEMA_VERSION, "id": safe_name(name), "status": "failed", "hint": problem}
-        write_json(folder / "result.json", {**facts, "seed": task.seed})
+        trace = {"traceback": task.tracebacks[name]} if name in task.tracebacks else {}
+        write_json(folder / "result.json", {**facts, "seed": task.seed, **trace})
 
     def _write(
         self, task: CounterfactualTask, folder: Path, edit: Edit, factual: Frames, known: dict[str, Any]
-    ) -> None:
+    ) -> str:
+        """Write the clip's folder; returns why M has no verdict on it, and then nothing is left, or nothing."""
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -165,19 +168,20 @@ class PredictionWriter(Callback):
         fps = known["fps"]
         write_lossless(partial / "factual.mkv", factual, fps)
         write_lossless(partial / "counterfactual.mkv", counterfactual, fps)
+        output, problem = _reading(task, edit, partial)
+        if problem:
+            shutil.rmtree(partial)
+            return problem
         np.savez_compressed(partial / "mask.npz", mask=mask)
         write_preview(partial / "panel.mp4", panel_frames(factual, counterfactual, mask / 255.0), fps)
-        write_json(
-            partial / "result.json",
-            self._facts(task, edit, partial, {**known, "mask_share": float((mask > 127).mean())}),
-        )
+        known |= {"mask_share": float((mask > 127).mean())}
+        write_json(partial / "result.json", self._facts(task, edit, output, known))
         shutil.rmtree(folder, ignore_errors=True)  # a failed attempt's
         partial.replace(folder)
+        return ""
 
-    def _facts(self, task: CounterfactualTask, edit: Edit, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
-        """``result.json``; M reads the saved file."""
-        saved = to_clip(read_video(folder / "counterfactual.mkv").frames, edit.video.shape[-1])
-        output = task.judge(saved[None].to(task.device))
+    def _facts(self, task: CounterfactualTask, edit: Edit, output: Tensor, known: dict[str, Any]) -> dict[str, Any]:
+        """``result.json``, given M's output on the saved file."""
         after = float(edit.goal.reading(output)[0])
         reached = bool(edit.goal.reached(output)[0])
         model = task.target_model
@@ -191,13 +195,26 @@ class PredictionWriter(Callback):
             **edit.facts,
             "prediction_after": after,
             "class_after": model.class_of(output[0]),
-            "peak_memory_bytes": peak_memory(task.device),
             "seed": task.seed,
             "method": self.method,
             **known,
             "frames": edit.video.shape[1],
             "versions": {name: version(name) for name in VERSIONED},
         }
+
+
+def _reading(task: CounterfactualTask, edit: Edit, folder: Path) -> tuple[Tensor, str]:
+    """M's output ``(1, ...)`` on the saved counterfactual, and why that is no verdict, or nothing."""
+    saved = to_clip(read_video(folder / "counterfactual.mkv").frames, edit.video.shape[-1])
+    try:
+        output = task.judge(saved[None].to(task.device))
+    except UserError:
+        raise
+    except Exception as error:  # M may be anybody's
+        return torch.zeros(0), f"the target model fails on the saved counterfactual: {told(error)}"
+    if not finite(output).all():
+        return output, "the target model's output is not a finite number on the saved counterfactual"
+    return output, ""
 
 
 def fingerprint(configuration: str) -> str:

@@ -128,7 +128,13 @@ def check_names(source: Path, ids: list[str], shown: list[str] | None = None) ->
 
 
 def to_frames(video: Tensor) -> Frames:
-    """The inverse on ``(3, T, H, W)``: clamped, rounded to 8 bits, ``(T, H, W, 3)``."""
+    """The inverse on ``(3, T, H, W)``: clamped, rounded to 8 bits, ``(T, H, W, 3)``.
+
+    Raises:
+        ValueError: a voxel is not finite; 8 bits would make it black.
+    """
+    if not video.isfinite().all():
+        raise ValueError("a clip with voxels that are not finite cannot be written")
     levels = ((video.detach().float().cpu().clamp(-1, 1) + 1.0) * 127.5).round().to(torch.uint8)
     return rearrange(levels, "c t h w -> t h w c").contiguous().numpy()
 

@@ -23,7 +23,7 @@ from lvcf.metrics.robustness import perturbed, reencoded
 from lvcf.metrics.transition import Read, area, cout, follow, progress
 from lvcf.models.targets.base import TargetModel
 from lvcf.run_folder import Json, Prediction
-from lvcf.tasks.counterfactual import sample_generator
+from lvcf.tasks.edits import sample_generator
 
 
 def load_target_model(run: Path) -> TargetModel:

@@ -61,11 +61,40 @@ class Goal:
             return (output.argmax(-1) == self.low.long()) & (chosen >= MIN_CONFIDENCE)
         return self._distance(output) <= self.tolerance
 
+    def settled(self, output: Tensor, aim: float) -> Tensor:
+        """Per sample ``(B,)`` bool: reached with room to spare.
+
+        Args:
+            output: M's.
+            aim: the share of the tolerance a value has to be within; the log-odds of a target class, of all others
+                together, that a classifier has to give it at least (0 is a probability of one half).
+        """
+        if self.classification:
+            return self._log_odds(output) >= aim
+        return self._distance(output) <= aim * self.tolerance
+
+    def newton(self, output: Tensor, aim: float) -> Tensor:
+        """What a Newton step is long, per sample ``(B,)``: the step is this times g / |g|^2, with g the loss's gradient.
+
+        It would put a linear value on the target's nearest edge, and linear log-odds on ``aim``: of a distance d, the
+        loss d^2 has g = 2 d d', so the step d d' / |d'|^2 is 2 L g / |g|^2; of log-odds l, the cross-entropy
+        log(1 + exp(-l)) has g = -(1 - p) l', so (aim - l) l' / |l'|^2 is -(aim - l) (1 - p) g / |g|^2.
+        """
+        if self.classification:
+            odds = self._log_odds(output)
+            return (aim - odds) * torch.sigmoid(-odds)
+        return 2.0 * self.loss(output)
+
     def reading(self, output: Tensor) -> Tensor:
         """What is reported ``(B,)``: the value, or the target class's probability."""
         if self.classification:
             return output.softmax(-1).gather(1, self.low.long()[:, None])[:, 0]
         return output
+
+    def _log_odds(self, output: Tensor) -> Tensor:
+        chosen = self.low.long()[:, None]
+        others = output.scatter(1, chosen, float("-inf")).logsumexp(-1)
+        return output.gather(1, chosen)[:, 0] - others
 
     def _distance(self, value: Tensor) -> Tensor:
         return functional.relu(self.low - value) + functional.relu(value - self.high)
@@ -79,17 +108,34 @@ class TargetRequest:
         text: as written.
         kind: value, delta, range, label, uniform, class or other.
         numbers: its numbers, in the order written; of ``other`` the number of classes.
+        bounds: the values that M can be asked for; what a clip's reading or label leads outside is asked for as the
+            nearest bound.
     """
 
     text: str
     kind: str
     numbers: tuple[float, ...]
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def edges(self, before: float, label: float, draw: float) -> tuple[float, float]:
-        """Lower and upper edge for a clip that M reads as ``before``; ``draw`` in [0, 1) serves what is drawn.
+        """Lower and upper edge for a clip that M reads as ``before``, within the bounds.
 
         A class is its index; ``other`` is each class but M's own with the same probability.
+
+        Args:
+            before: M's reading.
+            label: the clip's own.
+            draw: in [0, 1), for what is drawn.
         """
+        low, high = self._asked(before, label, draw)
+        least, most = self.bounds
+        return min(max(low, least), most), min(max(high, least), most)
+
+    def clipped(self, before: float, label: float, draw: float) -> bool:
+        """Whether the bounds changed what was asked."""
+        return self.edges(before, label, draw) != self._asked(before, label, draw)
+
+    def _asked(self, before: float, label: float, draw: float) -> tuple[float, float]:
         if self.kind == "label":
             return label, label
         if self.kind == "delta":
@@ -132,7 +178,7 @@ def parse_target(text: str, model: TargetModel) -> TargetRequest:
         return TargetRequest(text, "class", (float(model.labels.index(text)),))
     for kind, form in _FORMS.items():
         if match := re.fullmatch(form, text):
-            request = TargetRequest(text, kind, tuple(float(g) for g in match.groups()))
+            request = TargetRequest(text, kind, tuple(float(g) for g in match.groups()), model.bounds)
             _check_bounds(request, model)
             return request
     raise UserError(f"target '{text}': write 30, delta:-10, 20..30, label or uniform:15..80:10")
@@ -154,6 +200,8 @@ def _check_bounds(request: TargetRequest, model: TargetModel) -> None:
         )
     if len(values) == 2 and values[0] > values[1]:
         raise UserError(f"target '{request.text}': the lower edge is above the upper one; swap them")
+    if request.kind == "uniform" and request.numbers[2] < 0.0:
+        raise UserError(f"target '{request.text}': the distance kept from M's reading cannot be negative")
 
 
 def _uniform_away(before: float, low: float, high: float, away: float, draw: float) -> float:

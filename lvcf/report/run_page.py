@@ -130,7 +130,7 @@ def _cost(result: Json) -> list[tuple[str, str]]:
         ("gradient evaluations", str(result["gradient_evaluations"])),
         *([("queries", f"{result['queries']:.0f}")] if "queries" in result else []),
         ("time", f"{result['seconds']:.1f} s"),
-        ("peak memory", f"{result['peak_memory_bytes'] / 2**20:,.0f} MiB"),
+        *([("peak memory", f"{memory / 2**20:,.0f} MiB")] if (memory := result.get("peak_memory_bytes")) else []),
     ]
 
 

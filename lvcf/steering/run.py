@@ -26,7 +26,7 @@ from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
 from lvcf.steering.results import head, measured, write_result
 from lvcf.steering.shared import Shared
 from lvcf.steering.transcript import Transcript
-from lvcf.tasks.counterfactual import sample_generator
+from lvcf.tasks.edits import sample_generator
 
 Known = tuple[dict[str, str], dict[str, float]]
 """A clip's factual values, and the exogenous choices that are known."""

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import time
-from dataclasses import dataclass
+import traceback
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities.memory import is_oom_error
 from torch import Tensor
 
-from lvcf.callbacks.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, full_precision
+from lvcf.callbacks.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, finite, full_precision
+from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import Batch, round_to_8_bits, safe_name
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
-from lvcf.errors import UserError
+from lvcf.errors import UserError, told
 from lvcf.guidance.goal import Goal, make_goal, parse_target
+from lvcf.memory import forget_peak, peak_memory
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.run_folder import finished_result
+from lvcf.tasks.edits import Edit, check_labels, draws, readable, sample_generator, select
+from lvcf.tasks.wording import Wording
 
 Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]
 ON_THE_CLIP = ("fresh", "recorded")
@@ -31,25 +34,15 @@ Solver = Literal["ddim", "dpmpp_2m"]
 Decode = Literal["plain", "residual"]
 Prompt = Literal["neutral", "target"]
 InversionPrompt = Literal["neutral", "factual"]
-
-
-@dataclass
-class Edit:
-    """What came out for one clip.
-
-    Attributes:
-        id: the clip's name.
-        video: the counterfactual ``(3, T, H, W)`` on 8-bit levels in [-1, 1].
-        mask: ``(1, T, H, W)`` in [0, 1], where the edit was let through.
-        goal: what M should say, a batch of one.
-        facts: the entries of ``result.json`` that only sampling knows.
-    """
-
-    id: str
-    video: Tensor
-    mask: Tensor
-    goal: Goal
-    facts: dict[str, Any]
+CHOICES = {
+    "prompt": get_args(Prompt),
+    "inversion_prompt": get_args(InversionPrompt),
+    "decode": get_args(Decode),
+    "inversion": get_args(Inversion),
+    "solver": get_args(Solver),
+}
+MOST_STEPS = 10_000
+"""No schedule has more places than that."""
 
 
 class CounterfactualTask(LightningModule):
@@ -75,6 +68,9 @@ class CounterfactualTask(LightningModule):
         tolerance: how far from the target counts as reached, in M's unit.
         seed: of the clips' own noise, together with their ids.
         noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
+
+    Raises:
+        UserError: an argument is out of range, or the target is none that M can say.
     """
 
     def __init__(
@@ -97,41 +93,87 @@ class CounterfactualTask(LightningModule):
         noise_seed: int | None = None,
     ) -> None:
         super().__init__()
-        if steps < 1:
-            raise UserError(f"model.steps {steps}: at least one step is needed")
-        if not 0.0 < strength <= 1.0:
-            raise UserError(f"model.strength {strength}: choose a number above 0 and up to 1")
+        check_number("model.steps", steps, 1, MOST_STEPS)
+        check_number("model.strength", strength, 0.0, 1.0, above=True)
+        check_number("model.guidance_scale", guidance_scale)
+        check_number("model.tolerance", tolerance, 0.0)
+        given = {"prompt": prompt, "inversion_prompt": inversion_prompt, "decode": decode}
+        given |= {"inversion": inversion, "solver": solver}
+        for name, value in given.items():
+            check_choice(f"model.{name}", value, CHOICES[name])
         self.backbone = backbone.eval().requires_grad_(False)
         self.target_model = target_model.freeze()
         self.request = parse_target(target, target_model)
+        self.wording = Wording(prompt_template, target_model)
         self.output, self.prompt, self.prompt_template = output, prompt, prompt_template
         self.inversion_prompt = inversion_prompt
         self.guidance_scale, self.steps, self.strength = guidance_scale, steps, strength
         self.inversion, self.solver, self.decode = inversion, solver, decode
         self.tolerance, self.seed, self.noise_seed = tolerance, seed, noise_seed
         self.configuration = ""  # the command line's whole configuration, for the run's folder
+        self.tracebacks: dict[str, str] = {}  # of clips on which M or a part of the backbone raised
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Edit]:
-        """Edit a batch; an unreadable clip is not among the results."""
+        """Edit a batch; a clip that fails is not among the results and says why in ``batch["error"]``.
+
+        M and the backbone may be anybody's: what they raise fails the clip, not the run.  The others of its batch are
+        made again one by one.
+
+        Raises:
+            UserError: the setup is wrong, whatever the clip.
+        """
         if all(error or self.is_done(name) for name, error in zip(batch["id"], batch["error"], strict=True)):
             return []
-        started, asked = time.perf_counter(), self.target_model.queries
-        with torch.no_grad():
-            before = self.judge(batch["video"])
-            self._check_labels(batch)
-            good = _readable(batch, before)
-            if not good:
+        try:
+            with torch.no_grad():
+                return self._explain(batch)
+        except UserError:
+            raise
+        except Exception as error:
+            if is_oom_error(error):
+                raise
+            if len(batch["id"]) == 1:
+                batch["error"][0] = told(error)
+                self.tracebacks[batch["id"][0]] = traceback.format_exc()
                 return []
-            state = self._start(_select(batch, good), before[good])
-            self._notify("on_sampling_start", state)
-            self._sample(state)
-            self._notify("on_sampling_end", state)
-            state.decoded = self._decoded(state)
-            self._notify("on_decoded", state)
-        seconds = (time.perf_counter() - started) / len(good)
-        for note in () if self.target_model.differentiable else state.notes:
-            note["queries"] = (self.target_model.queries - asked) / len(good)
-        return [self._edit(state, row, seconds) for row in range(len(good))]
+        edits = []
+        for row in range(len(batch["id"])):
+            alone = select(batch, [row])
+            edits += self.predict_step(alone, batch_idx)
+            batch["error"][row] = alone["error"][0]
+        return edits
+
+    def _explain(self, batch: Batch) -> list[Edit]:
+        """Edit the clips that can be read, all at once."""
+        measured = forget_peak(self.device)
+        started, asked = self._now(), self.target_model.queries
+        before = self.judge(batch["video"])
+        check_labels(batch, self.request, self.target_model)
+        good = readable(batch, before)
+        if not good:
+            return []
+        state = self._start(select(batch, good), before[good])
+        self._notify("on_sampling_start", state)
+        self._sample(state)
+        self._notify("on_sampling_end", state)
+        state.keep_finite(state.z, state.z_ref, "the latent at the end of sampling")
+        state.decoded = self._decoded(state)
+        self._notify("on_decoded", state)
+        state.keep_finite(state.decoded, state.video, "the decoded counterfactual")
+        costs: dict[str, Any] = {"seconds": (self._now() - started) / len(good)}
+        if measured:
+            costs["peak_memory_bytes"] = peak_memory(self.device)
+        if not self.target_model.differentiable:
+            costs["queries"] = (self.target_model.queries - asked) / len(good)
+        for row, problem in zip(good, state.problems, strict=True):
+            batch["error"][row] = problem
+        return [self._edit(state, row, costs) for row, problem in enumerate(state.problems) if not problem]
+
+    def _now(self) -> float:
+        """Seconds, once the device has done what it was asked."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
 
     def make_output(self) -> None:
         """Make the run's folder.
@@ -182,7 +224,10 @@ class CounterfactualTask(LightningModule):
         """Set the goals, given what M says of the clips; encode, invert."""
         video, ids = batch["video"], batch["id"]
         generators = [sample_generator(self.seed, name) for name in ids]
-        goal, edges = self._goal(before, batch["label"], generators)
+        known = list(zip(self._said(before), batch["label"].tolist(), draws(generators), strict=True))
+        edges = [self.request.edges(*clip) for clip in known]
+        outside = [self.request.clipped(*clip) for clip in known]
+        goal = make_goal(edges, self.target_model, self.tolerance).to(before.device)
         noise_seed = self.seed
         if self.noise_seed is not None:
             noise_seed = self.noise_seed
@@ -221,57 +266,33 @@ class CounterfactualTask(LightningModule):
                 {"prediction_before": value, "said_before": said, "class_before": self.target_model.class_of(output)}
                 for value, said, output in zip(goal.reading(before).tolist(), self._said(before), before, strict=True)
             ],
+            problems=[""] * len(ids),
         )
-        for note, value in zip(
-            state.notes, goal.reading(self.judge(reconstruction.clamp(-1, 1))).tolist(), strict=True
-        ):
-            note["prediction_reference"] = value
+        state.keep_finite(z_ref, torch.zeros_like(z_ref), "the latent of the clip")
+        state.keep_finite(reconstruction, video, "the clip's reconstruction")
+        reference = self.judge(reconstruction.clamp(-1, 1))
+        state.keep_finite(reference, before, "the target model's output on the clip's reconstruction")
+        for note, value, clipped in zip(state.notes, goal.reading(reference).tolist(), outside, strict=True):
+            note |= {"prediction_reference": value, "target_clipped": clipped}
         state.z = self._inverted(state)
+        state.keep_finite(state.z, z_ref, "the inverted latent")
         return state
-
-    def _goal(
-        self, before: Tensor, labels: Tensor, generators: list[torch.Generator]
-    ) -> tuple[Goal, list[tuple[float, float]]]:
-        """What M should say of each clip; ``uniform`` takes the clip's own first random number."""
-        readings = self._said(before)
-        draws = [float(torch.rand((), generator=g)) for g in generators]
-        known = zip(readings, labels.tolist(), draws, strict=True)
-        edges = [self.request.edges(value, label, draw) for value, label, draw in known]
-        return make_goal(edges, self.target_model, self.tolerance).to(before.device), edges
 
     def _prompts(self, metadata: list[str], edges: list[tuple[float, float]], before: Tensor) -> Prompts:
         """Embeddings of what sampling is told and of what the inversion is told."""
         neutral = self.backbone.embed(metadata)
         if self.prompt == "neutral":
             return Prompts(neutral, neutral)
-        target = self.backbone.embed(self._filled(metadata, [self._say(low, high) for low, high in edges]))
+        target = self.backbone.embed(self.wording.prompts(metadata, edges))
         if self.inversion_prompt == "neutral":
             return Prompts(target, neutral)
-        said = [self._say(value, value) for value in self._said(before)]
-        return Prompts(target, self.backbone.embed(self._filled(metadata, said)))
-
-    def _check_labels(self, batch: Batch) -> None:
-        """A clip without a label M knows cannot be asked for its own label: that is its error."""
-        model = self.target_model
-        known = range(len(model.labels)) if model.task == "classification" else None
-        for i, label in enumerate(batch["label"].tolist() if self.request.kind == "label" else []):
-            if not batch["error"][i] and (math.isnan(label) or (known is not None and label not in known)):
-                batch["error"][i] = f"model.target label: the clip's label is {label:g}; ask for a class or a value"
+        said = [(value, value) for value in self._said(before)]
+        return Prompts(target, self.backbone.embed(self.wording.prompts(metadata, said)))
 
     def _said(self, output: Tensor) -> list[float]:
         """M's values, or the indices of its classes."""
         values: list[float] = (output if self.target_model.task == "regression" else output.argmax(-1)).tolist()
         return values
-
-    def _filled(self, metadata: list[str], words: list[str]) -> list[str]:
-        pairs = zip(metadata, words, strict=True)
-        return [self.prompt_template.format(metadata=known, target=word) for known, word in pairs]
-
-    def _say(self, low: float, high: float) -> str:
-        """A class's name, or the middle of a range as a whole number."""
-        if self.target_model.task == "classification":
-            return self.target_model.labels[int(low)]
-        return str(round((low + high) / 2.0))
 
     def _inverted(self, state: SamplingState) -> Tensor:
         """Where sampling starts."""
@@ -294,8 +315,11 @@ class CounterfactualTask(LightningModule):
             state.rows = (state.index < last).nonzero()[:, 0]
             state.t = state.grid[state.index[state.rows]]
             following = torch.clamp(state.index + state.stride, max=last)[state.rows]
+            untouched = state.z_ref[state.rows]
             self._estimate(state)
+            state.keep_finite(state.clean, untouched, "the denoiser's estimate", state.rows)
             self._notify("on_clean_estimate", state)
+            state.keep_finite(state.clean, untouched, "the target model's gradient", state.rows)
             self._advance(state, following)
             state.index[state.rows] = following
             for row in state.rows.tolist():
@@ -379,7 +403,7 @@ class CounterfactualTask(LightningModule):
             decoded = self.backbone.decode(state.z, state.video.shape[2])
             return self._clip(decoded, state.video, state.reconstruction)
 
-    def _edit(self, state: SamplingState, row: int, seconds: float) -> Edit:
+    def _edit(self, state: SamplingState, row: int, costs: dict[str, Any]) -> Edit:
         low, high = float(state.goal.low[row]), float(state.goal.high[row])
         return Edit(
             id=state.ids[row],
@@ -388,35 +412,10 @@ class CounterfactualTask(LightningModule):
             goal=state.goal[torch.tensor([row])],
             facts={
                 **state.notes[row],
-                "target": {"low": low, "high": high, "text": self._text(low, high)},
+                "target": {"low": low, "high": high, "text": self.wording.text(low, high)},
                 "trajectory": state.trajectory[row],
                 "steps": state.steps[row],
                 "gradient_evaluations": state.gradient_evaluations[row],
-                "seconds": seconds,
+                **costs,
             },
         )
-
-    def _text(self, low: float, high: float) -> str:
-        if self.target_model.task == "classification":
-            return self.target_model.labels[int(low)]
-        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
-def sample_generator(seed: int, name: str) -> torch.Generator:
-    """A CPU generator seeded by sha256(seed, id): a clip's noise depends on nothing else."""
-    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def _readable(batch: Batch, output: Tensor) -> list[int]:
-    """The samples that can be explained; one on which M says no number gets that for its error."""
-    finite = output.reshape(len(batch["id"]), -1).isfinite().all(1).tolist()
-    for i, fine in enumerate(finite):
-        if not (fine or batch["error"][i]):
-            batch["error"][i] = "the target model's output is not a finite number on this clip; check its weights"
-    return [i for i, error in enumerate(batch["error"]) if not error]
-
-
-def _select(batch: Batch, rows: list[int]) -> Batch:
-    """Some samples of a batch."""
-    return {k: v[rows] if isinstance(v, Tensor) else [v[i] for i in rows] for k, v in batch.items()}  # type: ignore[return-value,index]  # keys are Batch's

@@ -17,7 +17,8 @@ from lvcf.data.clip import to_frames
 from lvcf.guidance.goal import Goal
 from lvcf.guidance.weight import AdaptiveWeight, ConstantWeight
 from lvcf.models.targets.ejection_fraction import EchoResNet3D
-from lvcf.tasks.counterfactual import CounterfactualTask, sample_generator
+from lvcf.tasks.counterfactual import CounterfactualTask
+from lvcf.tasks.edits import sample_generator
 from tests.toys import (
     PRIOR_MEAN,
     PRIOR_STD,
