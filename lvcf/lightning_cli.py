@@ -9,6 +9,7 @@ import warnings
 from argparse import ArgumentError
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -70,6 +71,10 @@ class LvcfCLI(LightningCLI):
         """Hand the whole configuration to the task, whose writer keeps it with the run."""
         if isinstance(self.model, CounterfactualTask):
             self.model.configuration = self._written()
+
+    def predict(self, **options: Any) -> None:
+        """Predict without keeping the edits in memory: they are written."""
+        self.trainer.predict(**{**options, "return_predictions": False})
 
     def _written(self) -> str:
         """The verb's whole configuration as YAML."""

@@ -68,7 +68,7 @@ def prediction(folder: Path, factual: np.ndarray, final: np.ndarray, mask: float
     write_lossless(folder / "factual.mkv", factual, 8.0)
     write_lossless(folder / "counterfactual.mkv", final, 8.0)
     np.savez(folder / "mask.npz", mask=np.full(factual.shape[:3], round(mask * 255), dtype=np.uint8))
-    return Prediction(folder, {"id": "clip"})
+    return Prediction(folder, {"id": "clip", "status": "reached", "target_clipped": False})
 
 
 class Dimming(GaussianBackbone):
@@ -100,7 +100,16 @@ def test_two_explanations_are_compared_by_clip(tmp_path) -> None:
     assert [same.clips[0], same.edits[0]] == pytest.approx([1.0, 1.0])
     opposite = compare([one], [other], backbone)
     assert [opposite.clips[0], opposite.edits[0]] == pytest.approx([-1.0, -1.0])  # one half against the other
-    assert len(compare([one], [Prediction(tmp_path, {"id": "another"})], backbone).clips) == 0
+    another = Prediction(tmp_path, {"id": "another", "status": "reached", "target_clipped": False})
+    assert len(compare([one], [another], backbone).clips) == 0
+
+
+@pytest.mark.parametrize("facts", [{"status": "reached", "target_clipped": True}, {"status": "failed"}])
+def test_a_clip_that_one_of_the_runs_was_asked_something_else_about_is_left_out(tmp_path, facts) -> None:
+    factual = np.full((4, 32, 32, 3), 128, dtype=np.uint8)
+    one, other = (prediction(tmp_path / name, factual, factual - 60, 1.0) for name in ("one", "other"))
+    other = Prediction(other.folder, {"id": "clip", **facts})
+    assert len(compare([one], [other], Dimming()).clips) == len(compare([other], [one], Dimming()).clips) == 0
 
 
 def test_what_it_runs_is_understood_and_the_model_alone_guides(tmp_path) -> None:

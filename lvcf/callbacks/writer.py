@@ -156,9 +156,7 @@ class PredictionWriter(Callback):
         trace = {"traceback": task.tracebacks[name]} if name in task.tracebacks else {}
         write_json(folder / "result.json", {**facts, "seed": task.seed, **trace})
 
-    def _write(
-        self, task: CounterfactualTask, folder: Path, edit: Edit, factual: Frames, known: dict[str, Any]
-    ) -> str:
+    def _write(self, task: CounterfactualTask, folder: Path, edit: Edit, factual: Frames, known: dict[str, Any]) -> str:
         """Write the clip's folder; returns why M has no verdict on it, and then nothing is left, or nothing."""
         partial = folder.with_name(f".{folder.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)

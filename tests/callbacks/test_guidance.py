@@ -225,6 +225,7 @@ def test_the_cosine_of_both_gradients_is_told(tmp_path, tiny_folder) -> None:
     told = torch.tensor([edit.facts["gradient_cosine"] for edit in edits])
     torch.testing.assert_close(told, torch.stack(wanted, dim=1), atol=1e-4, rtol=1e-3)
     assert told.abs().max() < 0.99
+    assert [edit.facts["gradient_evaluations"] for edit in edits] == [STEPS + 2] * 3  # both decoders' are paid for
 
 
 def test_samples_at_other_places_of_the_grid_take_their_own_decoder(tmp_path, tiny_folder) -> None:
@@ -321,6 +322,8 @@ def test_one_perturbation_that_does_not_fit_names_the_setting(tmp_path) -> None:
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path) -> None:
+    """It fails the clips, and says so."""
+
     class Broken(LinearTarget):
         def forward(self, video: Tensor) -> Tensor:
             if torch.is_grad_enabled():
@@ -328,5 +331,6 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path) -> None:
             return super().forward(video)
 
     task = CounterfactualTask(GaussianBackbone(), Broken(), "80", tmp_path, steps=3, strength=0.9)
-    with pytest.raises(RuntimeError, match="a defect of the model"):
-        predict(task, make_clips(3, size=SIZE), [GradientGuidance(ConstantWeight(0.05))])
+    assert predict(task, make_clips(3, size=SIZE), [GradientGuidance(ConstantWeight(0.05))]) == []
+    assert list(task.tracebacks) == ["clip0", "clip1", "clip2"]
+    assert all("a defect of the model" in text for text in task.tracebacks.values())

@@ -86,7 +86,12 @@ CASES = {
     "encoder": (LinearTarget(), NanBackbone("encode"), [GUIDANCE], "the latent of the clip is not finite"),
     "decoder": (LinearTarget(), NanBackbone("decode"), [GUIDANCE, MSPR], "reconstruction is not finite"),
     "denoiser": (LinearTarget(), NanBackbone("predict"), [], "estimate is not finite at denoising step 1"),
-    "denoiser, later": (LinearTarget(), NanBackbone("predict", 0.4), [MSPR], "not finite at denoising step 3 (t = 0.3)"),
+    "denoiser, later": (
+        LinearTarget(),
+        NanBackbone("predict", 0.4),
+        [MSPR],
+        "not finite at denoising step 3 (t = 0.3)",
+    ),
     "denoiser, infinite": (LinearTarget(), NanBackbone("predict", value=math.inf), [], "at denoising step 1"),
 }
 
