@@ -127,8 +127,8 @@ def shown(values: Values) -> str:
 def table(found: dict[str, Alike], reached: dict[str, str], n: int) -> str:
     """Markdown."""
     lines = [
-        f"Simulated clips; made by `python benchmarks/sanity.py --n {n}`.  Neutral prompt, target `{TARGET}`; n are the",
-        f"clips of {n} whose target lies within what the model can say, in both runs compared.",
+        f"Simulated clips; made by `python benchmarks/sanity.py --n {n}`.  Neutral prompt, target `{TARGET}`; n counts",
+        f"the clips of {n} whose target lies within what the model can say, in both runs compared.",
         "",
         "Correlation of an explanation with that of M itself: mean over the clips and its 95 % interval.",
         "",

@@ -74,7 +74,7 @@ class Goal:
         return self._distance(output) <= aim * self.tolerance
 
     def newton(self, output: Tensor, aim: float) -> Tensor:
-        """What a Newton step is long, per sample ``(B,)``: the step is this times g / |g|^2, with g the loss's gradient.
+        """How long a Newton step is, ``(B,)``: the step is this times g / |g|^2, g being the loss's gradient.
 
         It would put a linear value on the target's nearest edge, and linear log-odds on ``aim``: of a distance d, the
         loss d^2 has g = 2 d d', so the step d d' / |d'|^2 is 2 L g / |g|^2; of log-odds l, the cross-entropy

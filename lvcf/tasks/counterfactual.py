@@ -12,14 +12,14 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.memory import is_oom_error
 from torch import Tensor
 
-from lvcf.callbacks.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, finite, full_precision
+from lvcf.callbacks.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, full_precision
 from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import Batch, round_to_8_bits, safe_name
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
 from lvcf.errors import UserError, told
-from lvcf.guidance.goal import Goal, make_goal, parse_target
+from lvcf.guidance.goal import make_goal, parse_target
 from lvcf.memory import forget_peak, peak_memory
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
@@ -97,10 +97,9 @@ class CounterfactualTask(LightningModule):
         check_number("model.strength", strength, 0.0, 1.0, above=True)
         check_number("model.guidance_scale", guidance_scale)
         check_number("model.tolerance", tolerance, 0.0)
-        given = {"prompt": prompt, "inversion_prompt": inversion_prompt, "decode": decode}
-        given |= {"inversion": inversion, "solver": solver}
-        for name, value in given.items():
-            check_choice(f"model.{name}", value, CHOICES[name])
+        words: dict[str, str] = {"prompt": prompt, "inversion_prompt": inversion_prompt, "decode": decode}
+        for name, word in {**words, "inversion": inversion, "solver": solver}.items():
+            check_choice(f"model.{name}", word, CHOICES[name])
         self.backbone = backbone.eval().requires_grad_(False)
         self.target_model = target_model.freeze()
         self.request = parse_target(target, target_model)

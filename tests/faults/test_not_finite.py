@@ -1,4 +1,4 @@
-"""A number that is not finite is never a counterfactual: the clip fails, says where, and the others are as they were."""
+"""A number that is not finite is never a counterfactual: the clip fails and says where; the others stay."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ CASES = {
         LinearTarget(),
         NanBackbone("predict", 0.4),
         [MSPR],
-        "not finite at denoising step 3 (t = 0.3)",
+        "at denoising step 3 (t = 0.3)",
     ),
     "denoiser, infinite": (LinearTarget(), NanBackbone("predict", value=math.inf), [], "at denoising step 1"),
 }
