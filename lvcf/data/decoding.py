@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -20,7 +21,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from lvcf.data.orientation import UPRIGHT, Picture, signs, square_pixels, told, turn
+from lvcf.data.orientation import UPRIGHT, Picture, Signs, in_words, quarter_turn, signs, square_pixels, turn
 from lvcf.errors import UserError
 
 Frames = NDArray[np.uint8]
@@ -109,7 +110,7 @@ def decode(name: Path, source: Source, choose: Choose, whole: bool = False) -> V
         with _watched(name):
             survey = _survey(name, source)
             video = _pick(name, source, survey, choose, whole) if survey.is_told else None
-            if video is None:  # packets without times, or that show nothing: the decoder knows better
+            if video is None and not survey.independent:  # packets without times, or that show nothing: decode twice
                 stamps = [frame.pts for _, frame in _frames(name, source, None)]
                 video = _pick(name, source, replace(survey, stamps=stamps, independent=False), choose, whole)
     except (av.error.FFmpegError, OSError) as error:
@@ -138,8 +139,9 @@ def _watched(name: Path) -> Iterator[None]:
     finally:
         av.logging.set_level(level)
         av.logging.set_skip_repeated(skip)
-    if logs:
-        raise _damaged(name, " ".join(logs[0][2].split()))
+    problems = [" ".join(message.split()) for _, _, message in logs if "EXIF" not in message]  # pictures are whole then
+    if problems:
+        raise _damaged(name, problems[0])
 
 
 def _damaged(name: Path, what: str) -> UserError:
@@ -178,8 +180,9 @@ def _survey(name: Path, source: Source) -> _Survey:
             raise UserError(f"{name}: truncated, {len(packets)} of {promised} frames are there; copy it again")
         stamps = [pts for pts, discarded in packets if not discarded]
         independent = stream.codec_context.codec.intra_only
-        if not independent and None not in stamps:
-            stamps = sorted(stamps)
+        told = [stamp for stamp in stamps if stamp is not None]
+        if not independent and len(told) == len(stamps):
+            stamps = [*sorted(told)]
         width = stream.sample_aspect_ratio or Fraction(1)
         survey = _Survey(stamps, stream.time_base, stream.average_rate, width, independent)
         _check_whole(name, container, survey)
@@ -206,17 +209,18 @@ def _pick(name: Path, source: Source, survey: _Survey, choose: Choose, whole: bo
     wanted = choose(times)
     chosen, last = set(wanted.tolist()), len(times) - 1 if whole else int(wanted.max())
     needed = (chosen if not whole else set(range(len(times)))) if survey.independent else None
-    kept, done, number = dict[int, Picture](), tuple[str, ...](), -1
+    kept, done, sizes, number = dict[int, Picture](), tuple[str, ...](), dict[str, None](), -1
     for number, frame in _frames(name, source, needed):
         if number > last or frame.pts != survey.stamps[number]:
             return None
+        if whole or number in chosen:
+            sizes[f"{frame.width}x{frame.height}"] = None
         if number in chosen:
             kept[number], done = _shown(frame, survey.pixel_width)
         if number == last and not whole:
             break
     if number != last or len(kept) < len(chosen):
         return None
-    sizes = {f"{picture.shape[1]}x{picture.shape[0]}": None for picture in kept.values()}
     if len(sizes) > 1:
         raise ValueError(f"its frames are of sizes {' and '.join(sizes)}; cut it where the size changes")
     return Video(np.stack([kept[i] for i in wanted.tolist()]), times[wanted] - times[wanted][0], done)
@@ -244,7 +248,17 @@ def _frames(name: Path, source: Source, needed: set[int] | None) -> Iterator[tup
 
 def _shown(frame: VideoFrame, pixel_width: Fraction) -> tuple[Picture, tuple[str, ...]]:
     """A frame as it is to be seen, in RGB, and what was done for that."""
-    matrices = [bytes(item) for item in frame.side_data if item.type == SideData.DISPLAYMATRIX]
-    turned = signs(struct.unpack("=9i", matrices[0])) if matrices else UPRIGHT
-    picture = turn(square_pixels(frame.to_ndarray(format="rgb24"), pixel_width), turned)
-    return picture, told(pixel_width, turned)
+    turned = _turned(frame)
+    # one thread: those of more would keep a forked process from freeing a frame that it inherited
+    picture: Any = frame.to_ndarray(format="rgb24", threads=1)
+    return turn(square_pixels(picture, pixel_width), turned), in_words(pixel_width, turned)
+
+
+def _turned(frame: VideoFrame) -> Signs:
+    """How a frame is turned and mirrored; mirrored is not told of a frame that has EXIF, which PyAV cannot name."""
+    try:
+        items: list[Any] = list(frame.side_data)  # typed as texts, as a mapping's keys are
+    except ValueError:
+        return quarter_turn(frame.rotation)
+    matrices = [bytes(item) for item in items if item.type == SideData.DISPLAYMATRIX]
+    return signs(struct.unpack("=9i", matrices[0])) if matrices else UPRIGHT

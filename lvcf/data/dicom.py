@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_fragments
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import MPEGTransferSyntaxes
 
 from lvcf.data.decoding import decode
 from lvcf.data.dicom_pixels import to_8_bits
 from lvcf.data.dicom_times import frame_times
-from lvcf.data.orientation import UPRIGHT, Picture, square_pixels, told
+from lvcf.data.orientation import UPRIGHT, Picture, in_words, square_pixels
 from lvcf.data.video import Choose, Frames, Video
 from lvcf.errors import UserError
 
@@ -30,13 +30,20 @@ PICTURES_2D = 1
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM: by its ending, or, since archives name files by numbers, by its first bytes."""
+    """Whether a file is DICOM: by its ending, or, since archives name files by numbers, by its first bytes.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     if path.suffix.lower() in SUFFIXES:
         return True
     if path.name.upper() == "DICOMDIR" or not os.path.isfile(path):  # a disc's table of contents; a pipe would wait
         return False
-    with path.open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); correct its permissions or move it out") from error
 
 
 def read_dicom(path: Path, choose: Choose | None = None) -> Video:
@@ -72,7 +79,7 @@ def _moving_picture(path: Path, dataset: Dataset, choose: Choose) -> Video:
     width = _pixel_width(dataset)
     if width != 1:
         frames = np.stack([square_pixels(picture, width) for picture in frames])
-    return Video(frames, times[wanted] - times[wanted][0], told(width, UPRIGHT))
+    return Video(frames, times[wanted] - times[wanted][0], in_words(width, UPRIGHT))
 
 
 def _pictures(path: Path, dataset: Dataset, count: int, wanted: NDArray[np.int64]) -> list[Picture]:

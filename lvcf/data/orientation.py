@@ -11,6 +11,8 @@ from PIL import Image
 
 Picture = NDArray[np.uint8]
 """One frame ``(H, W, 3)`` RGB."""
+Signs = tuple[int, int, int, int]
+"""a, b, c, d of a display matrix."""
 
 TURNS = {
     (1, 0, 0, 1): "",
@@ -23,12 +25,24 @@ TURNS = {
     (0, -1, -1, 0): "mirrored and turned by 90 degrees",
 }
 """What the signs a, b, c, d of a display matrix (x' = a x + c y, y' = b x + d y) do to a picture, clockwise."""
-UPRIGHT = (1, 0, 0, 1)
+UPRIGHT: Signs = (1, 0, 0, 1)
+SLANTED = "its frames are turned by no multiple of 90 degrees; turn them and encode it again"
 WIDEST = 10
 """Pixels more than so many times as wide as high, or as high as wide, are a damaged header."""
 
 
-def signs(matrix: Sequence[int]) -> tuple[int, int, int, int]:
+def quarter_turn(angle: int) -> Signs:
+    """The signs of a turn by ``angle`` degrees anticlockwise.
+
+    Raises:
+        ValueError: it is no multiple of 90.
+    """
+    if angle % 90:
+        raise ValueError(SLANTED)
+    return ((1, 0, 0, 1), (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))[angle // 90 % 4]
+
+
+def signs(matrix: Sequence[int]) -> Signs:
     """The signs a, b, c, d of a display matrix of nine numbers; a matrix of zeros says nothing.
 
     Raises:
@@ -40,11 +54,11 @@ def signs(matrix: Sequence[int]) -> tuple[int, int, int, int]:
         return UPRIGHT
     a, b, c, d = (int(np.sign(value)) if abs(value) > 0.01 * size else 0 for value in rotation)
     if (a, b, c, d) not in TURNS:
-        raise ValueError("its frames are turned by no multiple of 90 degrees; turn them and encode it again")
+        raise ValueError(SLANTED)
     return a, b, c, d
 
 
-def turn(picture: Picture, turned: tuple[int, int, int, int]) -> Picture:
+def turn(picture: Picture, turned: Signs) -> Picture:
     """A picture as :func:`signs` say."""
     a, b, c, d = turned
     if b:
@@ -67,7 +81,7 @@ def square_pixels(picture: Picture, width: Fraction) -> Picture:
     return np.array(resized)
 
 
-def told(width: Fraction, turned: tuple[int, int, int, int]) -> tuple[str, ...]:
+def in_words(width: Fraction, turned: Signs) -> tuple[str, ...]:
     """What was done, in words; empty for square pixels as they are stored."""
     words = [f"width times {float(width):.3g}"] if width != 1 else []
     return tuple(filter(None, (*words, TURNS[turned])))

@@ -13,7 +13,20 @@ from numpy.typing import NDArray
 from lvcf.data.decoding import Choose, Frames, Video, decode
 from lvcf.errors import UserError
 
-__all__ = ["Choose", "Frames", "Video", "read_video"]
+__all__ = [
+    "SUFFIXES",
+    "Choose",
+    "Frames",
+    "Video",
+    "clip_indices",
+    "nearest_frames",
+    "read_video",
+    "spare_seconds",
+    "write_lossless",
+    "write_mjpeg",
+    "write_preview",
+    "write_webm",
+]
 
 SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 MOST_COPIES = 4
