@@ -12,6 +12,7 @@ from lvcf.data.clip import Batch, ClipDataset
 from lvcf.datamodules.sharding import WholeBatches, check_enough, share
 from lvcf.errors import UserError
 
+MOST_WORKERS = 256
 Stage = Literal["train", "val", "test", "predict"]
 
 
@@ -24,12 +25,17 @@ class ClipDataModule(LightningDataModule):
 
     Attributes:
         is_finished: whether a clip of this name is predicted already; the prediction writer sets it.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(self, batch_size: int, num_workers: int) -> None:
         super().__init__()
         if batch_size < 1:
             raise UserError(f"data.batch_size {batch_size}: at least 1 is needed")
+        if not 0 <= num_workers <= MOST_WORKERS:
+            raise UserError(f"data.num_workers {num_workers}: choose 0 (no process of its own) to {MOST_WORKERS}")
         self.batch_size, self.num_workers = batch_size, num_workers
         self.is_finished: Callable[[str], bool] = lambda name: False
 

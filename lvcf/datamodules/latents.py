@@ -73,10 +73,16 @@ class LatentDataModule(LightningDataModule):
         cache: where the latents go, in a folder for every set of clips; a killed encoding goes on where it stopped.
         windows: random windows per training clip.
         batch_size: latents per training batch.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(self, clips: ClipDataModule, vae: str, cache: Path, windows: int = 3, batch_size: int = 16) -> None:
         super().__init__()
+        for name, value in (("windows", windows), ("batch_size", batch_size)):
+            if value < 1:
+                raise UserError(f"data.{name} {value}: at least 1 is needed")
         self.prepare_data_per_node = False  # all machines read one cache, which rank 0 writes
         self.clips, self.weights, self.cache = clips, vae, cache
         self.windows, self.batch_size = windows, batch_size
