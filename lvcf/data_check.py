@@ -147,15 +147,12 @@ def read_ssv2(root: Path) -> Contents:
 def read_folder(root: Path) -> Contents:
     """Every video file, DICOM file or folder of numbered pictures below a folder, and how many files are no clips."""
     clips = find_clips(root)
-    folders = {path for path in clips if path.is_dir()}
-    others = [path for path in _files(root) if path not in clips and path.parent not in folders]
+    known, folders = set(clips), {path for path in clips if path.is_dir()}
+    files = [path for _, paths in walk(root) for path in paths] if root.is_dir() else []
+    others = [path for path in files if path not in known and path.parent not in folders]
     endings = Counter(f"left out: {path.suffix.lower() or 'no ending'}" for path in others)
     counts = {"files": len(clips) - len(folders), "frame folders": len(folders), **endings}
     return Contents(counts, clips, [], read=read_any)
-
-
-def _files(root: Path) -> list[Path]:
-    return [path for _, paths in walk(root) for path in paths]
 
 
 READERS: dict[str, Callable[[Path], Contents]] = {

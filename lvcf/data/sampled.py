@@ -18,7 +18,7 @@ from lvcf.errors import UserError
 def failure(path: Path, error: Exception) -> str:
     """Why ``path`` could not be read, in one line that can be written anywhere: a name may be no UTF-8."""
     text = str(error) if isinstance(error, UserError) else f"{path}: {type(error).__name__}: {error}"
-    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().splitlines())
 
 
 class SampledDataset(ClipDataset):

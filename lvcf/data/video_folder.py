@@ -206,7 +206,7 @@ def walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def is_clip(path: Path) -> bool:
-    """Whether a file is a video or DICOM; pictures and files of other known kinds are not opened for that."""
+    """Whether a file is a video or DICOM: by its ending or, of all but pictures, by its first bytes."""
     ending = path.suffix.lower()
     return ending in CLIP_SUFFIXES or (ending not in PICTURE_SUFFIXES and is_dicom(path))
 

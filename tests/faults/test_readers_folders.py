@@ -263,6 +263,12 @@ def test_data_check_tells_what_was_done_to_the_pixels_and_what_was_left_out(tmp_
     assert "size 256x96 1" in rows
 
 
+def test_data_check_of_one_file(tmp_path, capsys) -> None:
+    write(tmp_path / "a b.mp4", corners())
+    assert main(["data", "check", str(tmp_path / "a b.mp4"), "--as", "folder"]) == 0
+    assert "problems" in capsys.readouterr().out
+
+
 def test_data_check_tells_any_exception_as_that_files_problem(tmp_path, capsys) -> None:
     write_pictures(tmp_path / "bad", list(range(48)))
     huge_png(tmp_path / "bad" / "frame_003.png")
