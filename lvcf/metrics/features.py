@@ -17,7 +17,7 @@ from lvcf.errors import UserError
 from lvcf.metrics.unavailable import UnavailableError
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.checkpoint import read_weights
-from lvcf.models.targets.exported import load_graph
+from lvcf.models.targets.graphs import load_graph
 from lvcf.models.targets.video_classifier import preprocessing_of
 
 FORMS = "inception:FILE, i3d:FILE, videomae:FOLDER, module:PACKAGE.CLASS, oracle or oracle-frames"

@@ -1,0 +1,161 @@
+"""One check for every target model, before any clip is edited.
+
+M is asked about plausible clips, with gradient where it has one: one clip and three, the same clip alone, beside
+others and twice.  Whatever depends on chance or on company (dropout, batch statistics) says nothing about a clip.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lvcf.errors import UserError
+
+if TYPE_CHECKING:
+    from lvcf.models.targets.base import TargetModel
+
+SAME = 1e-3
+"""How far two answers about one clip may be apart, in the value's scale or the spread of all logits."""
+ROUNDING = 1e-5
+"""The same, as a share of the answer; four units in the last place of networks in half precision."""
+SUM = 1e-3
+"""How near to 1 the rows of a softmax sum."""
+BRIGHTNESS = (-0.4, 0.0, 0.35)
+
+
+class MisfitError(UserError):
+    """M does not run on such a batch of clips, or answers in another shape; smaller batches may help."""
+
+
+def check_target(model: TargetModel, frames: int, height: int, width: int, device: torch.device | str = "cpu") -> None:
+    """Ask about made-up clips of a size; the global random numbers stay as they are.
+
+    Raises:
+        UserError: M does not run, answers in another shape or kind than it declares, says no finite number, has no
+            gradient though it should, or says another thing of the same clip beside others or a second time.
+    """
+    clips, asked = plausible_clips(frames, height, width).to(device), model.queries
+    gpus = [clips.device] if clips.device.type == "cuda" else []
+    model.remembers = False
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            _check(model, clips)
+    finally:
+        model.remembers, model.queries = True, asked
+    model.checked = True
+
+
+def plausible_clips(frames: int, height: int, width: int) -> Tensor:
+    """Three clips ``(3, 3, T, H, W)`` in (-1, 1): smooth moving patches with grain, darker and brighter."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(3, 3, 3, 5, 5, generator=generator)
+    smooth = functional.interpolate(coarse, size=(frames, height, width), mode="trilinear", align_corners=True)
+    grain = torch.randn(smooth.shape, generator=generator)
+    return (torch.tensor(BRIGHTNESS).view(3, 1, 1, 1, 1) + 0.2 * smooth + 0.03 * grain).clamp(-0.95, 0.9)
+
+
+def _check(model: TargetModel, clips: Tensor) -> None:
+    who = model.source or type(model).__name__
+    clips.requires_grad_(model.differentiable)
+    with torch.no_grad():
+        pair = _ask(model, clips[1:], who)
+    with torch.set_grad_enabled(model.differentiable):
+        three = _ask(model, clips, who)
+        alone = _ask(model, clips[:1], who)
+    with torch.no_grad():
+        twice = _ask(model, clips[:1], who)
+    _check_kind(model, three.detach(), who)
+    near = _tolerance(model, three.detach())
+    if _apart(twice, alone, near):
+        raise UserError(
+            f"{who}: gives the same clip two answers, {_told(alone[0])} and {_told(twice[0])}; take the chance out: call "
+            "eval() before it is exported or served (dropout)"
+        )
+    for beside, by_itself, how in ((three[:1], alone, "alone"), (three[1:], pair, "in another batch")):
+        if _apart(beside, by_itself, near):
+            raise UserError(
+                f"{who}: gives a clip another answer beside other clips, {_told(beside[0])}, than {how}, "
+                f"{_told(by_itself[0])}: it mixes the clips of a batch; call eval() before it is exported or served "
+                "(batch norm), and keep the clips apart"
+            )
+    if model.differentiable:
+        _check_gradient(alone, three, clips, who)
+
+
+def _ask(model: TargetModel, clips: Tensor, who: str) -> Tensor:
+    """M's output, which must be what it declares."""
+    try:
+        output = model(clips)
+    except MisfitError as error:
+        raise MisfitError(f"{who}: {error}") from error
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(who) else f"{who}: {error}") from error
+    except Exception as error:  # a foreign network may raise anything
+        given, fix = model.described(clips)
+        raise MisfitError(f"{who}: does not run on {given} ({_line(error)}); correct {fix}") from error
+    wanted = (len(clips), len(model.labels)) if model.task == "classification" else (len(clips),)
+    if not isinstance(output, Tensor) or not output.is_floating_point() or output.shape != wanted:
+        said = f"{output.dtype} {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise MisfitError(f"{who}: forward returns {said}; a {model.task} model returns floats of shape {wanted}")
+    if not bool(output.isfinite().all()):
+        raise UserError(f"{who}: its answer to a plausible clip is not a finite number ({_told(output[0])}); check it")
+    return output
+
+
+def _check_kind(model: TargetModel, outputs: Tensor, who: str) -> None:
+    """Probabilities are no logits, whatever was declared."""
+    if model.task == "regression" or float(outputs.min()) < 0.0:
+        return
+    if model.multi_label and float(outputs.max()) <= 1.0:
+        raise UserError(
+            f"{who}: declared multi-label, but all its numbers lie in 0..1 ({_told(outputs[0])}), as behind a sigmoid; "
+            "return the logits before it"
+        )
+    if not model.multi_label and bool(((outputs.sum(1) - 1.0).abs() <= SUM).all()):
+        raise UserError(
+            f"{who}: its rows are probabilities ({_told(outputs[0])} sums to 1), not logits; declare answer.gives: "
+            "probabilities, or return the logits before the softmax"
+        )
+
+
+def _check_gradient(alone: Tensor, three: Tensor, clips: Tensor, who: str) -> None:
+    """A gradient that is 0 on one clip is tried on all three: M may be saturated there."""
+    problem = "does not depend on the clip"
+    for output in (alone, three):
+        weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output)
+        try:
+            (gradient,) = torch.autograd.grad(output, clips, weights, allow_unused=True)
+        except Exception as error:  # so may its backward pass
+            problem, gradient = _line(error), None
+        if gradient is not None and not bool(gradient.isfinite().all()):
+            raise UserError(f"{who}: its gradient on a plausible clip is not finite; correct its forward (sqrt, log at 0)")
+        if gradient is not None and bool(gradient.any()):
+            return
+    raise UserError(
+        f"{who}: has no gradient ({problem}); take detach(), no_grad(), numpy and rounding out of it, or explain it as a "
+        "black box (OnnxTarget, HttpTarget)"
+    )
+
+
+def _tolerance(model: TargetModel, outputs: Tensor) -> float:
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    rounding = max([ROUNDING, *(4.0 * torch.finfo(kind).eps for kind in kinds)])
+    scale = model.scale if model.task == "regression" else float(outputs.max() - outputs.min())
+    return SAME * scale + rounding * float(outputs.abs().max())
+
+
+def _apart(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    return float((a.detach() - b.detach()).abs().max()) > tolerance
+
+
+def _told(output: Tensor) -> str:
+    """One clip's answer, its first numbers."""
+    numbers = [f"{value:.4g}" for value in output.detach().flatten()[:4].tolist()]
+    return numbers[0] if output.dim() == 0 else f"[{', '.join(numbers)}{', ...' if output.numel() > 4 else ''}]"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:240] or type(error).__name__
