@@ -67,9 +67,9 @@ class LvcfCLI(LightningCLI):
         check_precision(str(self.trainer.precision), self.trainer.strategy.root_device)
 
     def before_predict(self) -> None:
-        """Hand the whole configuration to the task, whose writer keeps it with the run."""
+        """Hand the whole configuration to the task, whose writer keeps it with the run; have M tried."""
         if isinstance(self.model, CounterfactualTask):
-            self.model.configuration = self._written()
+            self.model.configuration, self.model.check_model = self._written(), True
 
     def _written(self) -> str:
         """The verb's whole configuration as YAML."""

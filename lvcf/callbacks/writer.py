@@ -190,7 +190,7 @@ class PredictionWriter(Callback):
             "unit": model.unit if model.task == "regression" else "probability",
             **edit.facts,
             "prediction_after": after,
-            "class_after": model.class_of(output[0]),
+            "class_after": model.class_of(output[0], float(edit.goal.low)),
             "peak_memory_bytes": peak_memory(task.device),
             "seed": task.seed,
             "method": self.method,

@@ -91,7 +91,7 @@ def reader(model: TargetModel, goal: Goal, result: Json, before: float) -> Read:
     """
 
     def of_class(video: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities = model(video).softmax(-1)
+        probabilities = goal.probabilities(model(video))
         places = int(goal.low), model.labels.index(result["class_before"])
         return probabilities[:, places[0]], probabilities[:, places[1]]
 

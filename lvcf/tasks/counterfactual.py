@@ -22,6 +22,7 @@ from lvcf.errors import UserError
 from lvcf.guidance.goal import Goal, make_goal, parse_target
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.check import check_target
 from lvcf.run_folder import finished_result
 
 Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]
@@ -109,12 +110,15 @@ class CounterfactualTask(LightningModule):
         self.guidance_scale, self.steps, self.strength = guidance_scale, steps, strength
         self.inversion, self.solver, self.decode = inversion, solver, decode
         self.tolerance, self.seed, self.noise_seed = tolerance, seed, noise_seed
+        self.check_model = False  # lvcf predict sets it: whether M is tried before the first batch
         self.configuration = ""  # the command line's whole configuration, for the run's folder
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Edit]:
         """Edit a batch; an unreadable clip is not among the results."""
         if all(error or self.is_done(name) for name, error in zip(batch["id"], batch["error"], strict=True)):
             return []
+        if self.check_model:
+            self._check_target_model(batch["video"])
         started, asked = time.perf_counter(), self.target_model.queries
         with torch.no_grad():
             before = self.judge(batch["video"])
@@ -173,6 +177,12 @@ class CounterfactualTask(LightningModule):
             output: Tensor = self.target_model(video.float())
             return output
 
+    def _check_target_model(self, video: Tensor) -> None:
+        """Once, on made-up clips like these; wrapped models were checked when they were made."""
+        if not self.target_model.checked:
+            with full_precision(video.device):
+                check_target(self.target_model, video.shape[2:], video.device)
+
     def _notify(self, hook: str, state: SamplingState) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, SamplingCallback):
@@ -218,8 +228,14 @@ class CounterfactualTask(LightningModule):
             steps=[0] * len(ids),
             gradient_evaluations=[0] * len(ids),
             notes=[
-                {"prediction_before": value, "said_before": said, "class_before": self.target_model.class_of(output)}
-                for value, said, output in zip(goal.reading(before).tolist(), self._said(before), before, strict=True)
+                {
+                    "prediction_before": value,
+                    "said_before": said,
+                    "class_before": self.target_model.class_of(output, asked),
+                }
+                for value, said, output, asked in zip(
+                    goal.reading(before).tolist(), self._said(before), before, goal.low.tolist(), strict=True
+                )
             ],
         )
         for note, value in zip(

@@ -84,17 +84,17 @@ class TargetModel(nn.Module, ABC):
     def forward(self, video: Tensor) -> Tensor:
         """Clips ``(B, 3, T, H, W)`` in [-1, 1] to values ``(B,)`` or logits ``(B, K)``."""
 
-    def class_of(self, output: Tensor, asked: int | None = None) -> str:
+    def class_of(self, output: Tensor, asked: float | None = None) -> str:
         """The class that one clip's logits ``(K,)`` say: the likeliest; empty of a regressor.
 
-        A multi-label model may say several.  Given the label it was asked for, that one counts if it is there
+        A multi-label model may say several.  Given the index of the label asked for, that one counts if it is there
         (p >= 0.5), and else the likeliest of the others.
         """
         if self.task == "regression":
             return ""
         if self.multi_label and asked is not None:
-            if float(output[asked]) >= 0.0:
-                return self.labels[asked]
+            if float(output[int(asked)]) >= 0.0:
+                return self.labels[int(asked)]
             output = output.index_fill(0, output.new_tensor([asked]).long(), float("-inf"))
         return self.labels[int(output.argmax())]
 

@@ -41,7 +41,7 @@ SECRET = re.compile(
 """How names of parameters end that hold keys."""
 TOKEN = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=.-]{24,}")
 """Values that look like one."""
-INPUT_TYPES: dict[str, type[np.generic]] = {
+INPUT_TYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
     "tensor(double)": np.float64,
@@ -185,7 +185,8 @@ class HttpTarget(BlackBox):
         super().__init__(shown_address(url), takes, answer, plan or QueryPlan())
         if not (0.0 < timeout < float("inf") and retries >= 0 and 0.0 <= back_off < float("inf")):
             raise UserError(
-                f"{self.source}: timeout {timeout:g} must be above 0, retries {retries}, back_off {back_off:g} not below"
+                f"{self.source}: timeout {timeout:g} must be above 0, retries {retries}, back_off {back_off:g} not "
+                "below"
             )
         if body not in ("json", "npy"):
             raise UserError(f"{self.source}: body {body}: choose json or npy")

@@ -6,9 +6,11 @@ others and twice.  Whatever depends on chance or on company (dropout, batch stat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from lightning.pytorch.utilities.memory import is_oom_error
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,14 +32,19 @@ class MisfitError(UserError):
     """M does not run on such a batch of clips, or answers in another shape; smaller batches may help."""
 
 
-def check_target(model: TargetModel, frames: int, height: int, width: int, device: torch.device | str = "cpu") -> None:
-    """Ask about made-up clips of a size; the global random numbers stay as they are.
+def check_target(model: TargetModel, size: Sequence[int], device: torch.device | str = "cpu") -> None:
+    """Ask about made-up clips; the global random numbers stay as they are.
+
+    Args:
+        model: M, in eval mode.
+        size: frames, height and width of the clips.
+        device: where M is.
 
     Raises:
         UserError: M does not run, answers in another shape or kind than it declares, says no finite number, has no
             gradient though it should, or says another thing of the same clip beside others or a second time.
     """
-    clips, asked = plausible_clips(frames, height, width).to(device), model.queries
+    clips, asked = plausible_clips(size).to(device), model.queries
     gpus = [clips.device] if clips.device.type == "cuda" else []
     model.remembers = False
     try:
@@ -48,31 +55,26 @@ def check_target(model: TargetModel, frames: int, height: int, width: int, devic
     model.checked = True
 
 
-def plausible_clips(frames: int, height: int, width: int) -> Tensor:
+def plausible_clips(size: Sequence[int]) -> Tensor:
     """Three clips ``(3, 3, T, H, W)`` in (-1, 1): smooth moving patches with grain, darker and brighter."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randn(3, 3, 3, 5, 5, generator=generator)
-    smooth = functional.interpolate(coarse, size=(frames, height, width), mode="trilinear", align_corners=True)
+    smooth = functional.interpolate(coarse, size=tuple(size), mode="trilinear", align_corners=True)
     grain = torch.randn(smooth.shape, generator=generator)
     return (torch.tensor(BRIGHTNESS).view(3, 1, 1, 1, 1) + 0.2 * smooth + 0.03 * grain).clamp(-0.95, 0.9)
 
 
 def _check(model: TargetModel, clips: Tensor) -> None:
     who = model.source or type(model).__name__
-    clips.requires_grad_(model.differentiable)
     with torch.no_grad():
-        pair = _ask(model, clips[1:], who)
-    with torch.set_grad_enabled(model.differentiable):
-        three = _ask(model, clips, who)
-        alone = _ask(model, clips[:1], who)
-    with torch.no_grad():
-        twice = _ask(model, clips[:1], who)
-    _check_kind(model, three.detach(), who)
-    near = _tolerance(model, three.detach())
+        pair, three = _ask(model, clips[1:], who), _ask(model, clips, who)
+        alone, twice = _ask(model, clips[:1], who), _ask(model, clips[:1], who)
+    _check_kind(model, three, who)
+    near = _tolerance(model, three)
     if _apart(twice, alone, near):
         raise UserError(
-            f"{who}: gives the same clip two answers, {_told(alone[0])} and {_told(twice[0])}; take the chance out: call "
-            "eval() before it is exported or served (dropout)"
+            f"{who}: gives the same clip two answers, {_told(alone[0])} and {_told(twice[0])}; take the chance out of "
+            "it: call eval() before it is exported or served (dropout)"
         )
     for beside, by_itself, how in ((three[:1], alone, "alone"), (three[1:], pair, "in another batch")):
         if _apart(beside, by_itself, near):
@@ -82,7 +84,7 @@ def _check(model: TargetModel, clips: Tensor) -> None:
                 "(batch norm), and keep the clips apart"
             )
     if model.differentiable:
-        _check_gradient(alone, three, clips, who)
+        _check_gradient(model, clips, who)
 
 
 def _ask(model: TargetModel, clips: Tensor, who: str) -> Tensor:
@@ -94,6 +96,8 @@ def _ask(model: TargetModel, clips: Tensor, who: str) -> Tensor:
     except UserError as error:
         raise UserError(str(error) if str(error).startswith(who) else f"{who}: {error}") from error
     except Exception as error:  # a foreign network may raise anything
+        if is_oom_error(error):
+            raise
         given, fix = model.described(clips)
         raise MisfitError(f"{who}: does not run on {given} ({_line(error)}); correct {fix}") from error
     wanted = (len(clips), len(model.labels)) if model.task == "classification" else (len(clips),)
@@ -121,22 +125,27 @@ def _check_kind(model: TargetModel, outputs: Tensor, who: str) -> None:
         )
 
 
-def _check_gradient(alone: Tensor, three: Tensor, clips: Tensor, who: str) -> None:
-    """A gradient that is 0 on one clip is tried on all three: M may be saturated there."""
-    problem = "does not depend on the clip"
-    for output in (alone, three):
+def _check_gradient(model: TargetModel, clips: Tensor, who: str) -> None:
+    """Of one clip; where it is 0, M may be saturated, and all three are tried."""
+    problem = "it does not depend on the clip"
+    for some in (clips[:1], clips):
+        point = some.clone().requires_grad_(True)
+        with torch.enable_grad():
+            output = _ask(model, point, who)
         weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output)
         try:
-            (gradient,) = torch.autograd.grad(output, clips, weights, allow_unused=True)
-        except Exception as error:  # so may its backward pass
+            (gradient,) = torch.autograd.grad(output, point, weights, allow_unused=True)
+        except Exception as error:  # a foreign network's backward pass may raise anything, too
             problem, gradient = _line(error), None
         if gradient is not None and not bool(gradient.isfinite().all()):
-            raise UserError(f"{who}: its gradient on a plausible clip is not finite; correct its forward (sqrt, log at 0)")
+            raise UserError(
+                f"{who}: its gradient on a plausible clip is not finite; correct its forward (sqrt, log, division by 0)"
+            )
         if gradient is not None and bool(gradient.any()):
             return
     raise UserError(
-        f"{who}: has no gradient ({problem}); take detach(), no_grad(), numpy and rounding out of it, or explain it as a "
-        "black box (OnnxTarget, HttpTarget)"
+        f"{who}: has no gradient ({problem}); take detach(), no_grad(), numpy and rounding out of it, or explain it as "
+        "a black box (OnnxTarget, HttpTarget)"
     )
 
 

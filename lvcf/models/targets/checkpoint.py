@@ -97,7 +97,8 @@ def _usual(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
             rivals = [k for k, v in content.items() if k != container and names and _names(v) == names]
             if rivals:
                 raise UserError(
-                    f"{path}: holds weights under {container} and {rivals[0]}; choose by checkpoint_key, or save one alone"
+                    f"{path}: holds weights under {container} and {rivals[0]}; choose by checkpoint_key, or save one "
+                    "alone"
                 )
             content = chosen
     return _tensors(content)

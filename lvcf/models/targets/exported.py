@@ -12,9 +12,14 @@ from typing import TypeGuard
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from lvcf.errors import UserError
 from lvcf.models.targets.checkpoint import load_weights
 from lvcf.models.targets.graphs import load_graph
 from lvcf.models.targets.wrapping import ANY, ONE, Answer, Batch, ClipInput, WrappedTarget
+
+
+NORM = "batch_norm"
+"""In the names of all operators of batch norm, which take their arguments in one order."""
 
 
 class ExportedTarget(WrappedTarget):
@@ -29,11 +34,17 @@ class ExportedTarget(WrappedTarget):
         answer: what it says.
 
     Raises:
-        UserError: the file does not load, could do harm, or does not pass :func:`~lvcf.models.targets.check.check_target`.
+        UserError: the file does not load, could do harm, or does not pass
+            :func:`~lvcf.models.targets.check.check_target`.
     """
 
     def __init__(self, path: Path, takes: ClipInput, answer: Answer) -> None:
         graph = load_graph(path)
+        if trains(graph):
+            raise UserError(
+                f"{path}: exported in training mode: batch norm takes each batch's own statistics; call eval() before "
+                "torch.export.export"
+            )
         super().__init__(str(path), takes, answer, exported_batches(graph))
         self.graph = graph
         self.check()
@@ -91,11 +102,21 @@ def exported_batches(graph: nn.Module) -> tuple[Batch, ...]:
     size = inputs[0].shape[0]
     if isinstance(size, int):
         return ((size, size),)
-    known = graph.range_constraints.get(size.node.expr)  # type: ignore[union-attr,operator]
+    known = graph.range_constraints.get(size.node.expr)
     if known is None:
         return ANY, ONE
     least, most = (int(end) if end.is_Integer else sys.maxsize for end in (known.lower, known.upper))
     return tuple(dict.fromkeys([(1, most), (max(least, 1), most), ONE]))  # it says 2 where 1 works as well
+
+
+def trains(graph: nn.Module) -> bool:
+    """Whether batch norm in an exported program has running statistics and does not use them.
+
+    Of one clip at a time nothing else tells.
+    """
+    calls = [node for node in graph.graph.nodes if node.op == "call_function"] if _is_program(graph) else []
+    norms = [node.args for node in calls if NORM in str(node.target)]
+    return any(args[3] is not None and args[5] is True for args in norms)  # the running mean, and training
 
 
 def _is_program(graph: nn.Module) -> TypeGuard[GraphModule]:

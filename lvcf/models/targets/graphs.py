@@ -64,7 +64,8 @@ def load_graph(path: Path) -> nn.Module:
         raise UserError(f"{path}: {refused} ({_line(error)}); write it again with {saver}") from error
     if odd:
         raise UserError(
-            f"{path}: refused: it holds {odd[:80]!r}, which could run code or touch files; export tensors and graph alone"
+            f"{path}: refused: it holds {odd[:80]!r}, which could run code or touch files; export tensors and graph "
+            "alone"
         )
     try:
         with _tensors_only(), warnings.catch_warnings():
@@ -113,14 +114,16 @@ def _odd_names(code: ast.Module) -> Iterator[str]:
     nodes = list(ast.walk(code))
     spaces = {node.value: node.attr for node in nodes if isinstance(node, ast.Attribute)}
     for node in nodes:
-        name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "value", None)  # of getattr(torch, "save")
+        if isinstance(node, ast.Attribute):
+            name: object = node.attr
+            if name == "classes" and getattr(node.value, "attr", "") == "torch" and spaces.get(node) not in CLASSES:
+                yield f"torch.classes.{spaces.get(node, '')}"
+        else:
+            name = getattr(node, "value", None)  # such as in getattr(torch, "save")
         if name in touching_files():
             yield str(name)
         if isinstance(node, ast.Name) and node.id == "ops" and spaces.get(node) not in COMPUTING:
             yield f"ops.{spaces.get(node, '')}"
-        of_torch = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute) and node.value.attr == "torch"
-        if of_torch and name == "classes" and spaces.get(node) not in CLASSES:
-            yield f"torch.classes.{spaces.get(node, '')}"
 
 
 def _computes(target: str) -> bool:

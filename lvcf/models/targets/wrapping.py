@@ -137,7 +137,7 @@ class Answer:
             UserError: the network's output is of another kind or has another shape.
         """
         if not isinstance(output, Tensor):
-            raise MisfitError(f"returns a {type(output).__name__}, not one tensor; return the logits or the value alone")
+            raise MisfitError(f"returns a {type(output).__name__}, not one tensor; return the logits or the value")
         if self.task == "regression" and output.shape in ((clips,), (clips, 1)):
             return output.reshape(clips).float()
         if self.task == "classification" and output.shape == (clips, len(self.labels)):
@@ -156,8 +156,8 @@ class Answer:
         off = torch.maximum((rows.sum(1) - 1.0).abs(), -rows.amin(1)).max()
         if float(off) > OFF_ONE:
             raise UserError(
-                f"declared probabilities, but a row sums to {float(rows.sum(1)[0]):.4g} or has a number below 0; declare "
-                "answer.gives: logits or multi-label"
+                f"declared probabilities, but a row sums to {float(rows.sum(1)[0]):.4g} or has a number below 0; "
+                "declare answer.gives: logits or multi-label"
             )
         return rows.clamp(min=torch.finfo(rows.dtype).tiny).log()
 
@@ -190,7 +190,7 @@ class WrappedTarget(TargetModel):
         """The answers to inputs, asked for in batches that the network takes; a small one is filled up with copies."""
         least, most = self.batch
         answers = []
-        for part in prepared.split(most):
+        for part in torch.split(prepared, most):
             lack = max(least - len(part), 0)
             filled = torch.cat([part, part[-1:].expand(lack, *part.shape[1:])]) if lack else part
             answers.append(self.answer.read(self.run(filled), len(filled))[: len(part)])
@@ -211,7 +211,7 @@ class WrappedTarget(TargetModel):
         for batch in self.batches:
             self.batch = batch
             try:
-                return check_target(self.eval(), self.takes.frames, self.takes.size, self.takes.size)
+                return check_target(self.eval(), (self.takes.frames, self.takes.size, self.takes.size))
             except MisfitError as error:
                 problem = problem or error
         if problem is not None:
