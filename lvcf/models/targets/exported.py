@@ -115,8 +115,9 @@ def trains(graph: nn.Module) -> bool:
     Of one clip at a time nothing else tells.
     """
     calls = [node for node in graph.graph.nodes if node.op == "call_function"] if _is_program(graph) else []
-    norms = [node.args for node in calls if NORM in str(node.target)]
-    return any(args[3] is not None and args[5] is True for args in norms)  # the running mean, and training
+    norms = [(str(node.target), node.args) for node in calls if NORM in str(node.target)]
+    # the fourth is the running mean, the sixth says training
+    return any("with_update" in name or (args[3] is not None and args[5] is True) for name, args in norms)
 
 
 def _is_program(graph: nn.Module) -> TypeGuard[GraphModule]:
