@@ -68,7 +68,8 @@ def _check(model: TargetModel, clips: Tensor) -> None:
     who = model.source or type(model).__name__
     with torch.no_grad():
         pair, three = _ask(model, clips[1:], who), _ask(model, clips, who)
-        alone, twice = _ask(model, clips[:1], who), _ask(model, clips[:1], who)
+        alone = _ask(model, clips[:1], who)
+    twice = _check_gradient(model, clips, who) if model.differentiable else _ask(model, clips[:1], who)
     _check_kind(model, three, who)
     near = _tolerance(model, three)
     if _apart(twice, alone, near):
@@ -83,8 +84,6 @@ def _check(model: TargetModel, clips: Tensor) -> None:
                 f"{_told(by_itself[0])}: it mixes the clips of a batch; call eval() before it is exported or served "
                 "(batch norm), and keep the clips apart"
             )
-    if model.differentiable:
-        _check_gradient(model, clips, who)
 
 
 def _ask(model: TargetModel, clips: Tensor, who: str) -> Tensor:
@@ -125,16 +124,16 @@ def _check_kind(model: TargetModel, outputs: Tensor, who: str) -> None:
         )
 
 
-def _check_gradient(model: TargetModel, clips: Tensor, who: str) -> None:
-    """Of one clip; where it is 0, M may be saturated, and all three are tried."""
-    problem = "it does not depend on the clip"
+def _check_gradient(model: TargetModel, clips: Tensor, who: str) -> Tensor:
+    """Of one clip, whose answer is returned; where it is 0, M may be saturated, and all three are tried."""
+    problem, outputs = "it does not depend on the clip", []
     for some in (clips[:1], clips):
         point = some.clone().requires_grad_(True)
         with torch.enable_grad():
-            output = _ask(model, point, who)
-        weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output)
+            outputs.append(_ask(model, point, who))
+        weights = torch.randn(outputs[-1].shape, generator=torch.Generator().manual_seed(1))
         try:
-            (gradient,) = torch.autograd.grad(output, point, weights, allow_unused=True)
+            (gradient,) = torch.autograd.grad(outputs[-1], point, weights.to(outputs[-1]), allow_unused=True)
         except Exception as error:  # a foreign network's backward pass may raise anything, too
             problem, gradient = _line(error), None
         if gradient is not None and not bool(gradient.isfinite().all()):
@@ -142,7 +141,7 @@ def _check_gradient(model: TargetModel, clips: Tensor, who: str) -> None:
                 f"{who}: its gradient on a plausible clip is not finite; correct its forward (sqrt, log, division by 0)"
             )
         if gradient is not None and bool(gradient.any()):
-            return
+            return outputs[0].detach()
     raise UserError(
         f"{who}: has no gradient ({problem}); take detach(), no_grad(), numpy and rounding out of it, or explain it as "
         "a black box (OnnxTarget, HttpTarget)"
