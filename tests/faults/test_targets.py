@@ -59,7 +59,7 @@ class Mean(nn.Module):
         return x.mean((1, 2, 3, 4))
 
 
-# --- probabilities, logits, labels that do not exclude each other ------------------------------------------------------
+# --- probabilities, logits, labels that do not exclude each other ----------------------------------------------------
 
 
 def pt2(network: nn.Module, path: Path, shapes: object = None, example: Tensor | None = None) -> Path:
@@ -193,7 +193,7 @@ def test_a_multi_label_model_is_explained_from_end_to_end(echo_root, backbone_fo
         assert math.isnan(row[TRANSITION[0]]) == asked_already
 
 
-# --- chance and company ------------------------------------------------------------------------------------------------
+# --- chance and company ----------------------------------------------------------------------------------------------
 
 
 class InTraining(nn.Module):
@@ -262,7 +262,7 @@ MIXING = {
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 @pytest.mark.parametrize("case", MIXING)
 def test_what_depends_on_chance_or_on_other_clips_is_refused(case, tmp_path) -> None:
-    with pytest.raises(UserError, match="two answers|mixes the clips|training mode") as caught:
+    with pytest.raises(UserError, match=r"two answers|mixes the clips|training mode") as caught:
         MIXING[case](tmp_path)
     assert "eval()" in str(caught.value)
 
@@ -282,7 +282,7 @@ def test_what_the_check_asks_is_neither_counted_nor_remembered() -> None:
     assert model.queries == 3
 
 
-# --- batches -------------------------------------------------------------------------------------------------------------
+# --- batches ---------------------------------------------------------------------------------------------------------
 
 BATCHES = {
     "at most four clips": (2, ({0: torch.export.Dim("b", max=4)},)),
@@ -326,7 +326,7 @@ def test_a_module_for_two_clips_is_refused_before_the_first_clip() -> None:
         ModuleTarget(Pairs(), TAKES, VALUE)
 
 
-# --- gradients, kinds of output ------------------------------------------------------------------------------------------
+# --- gradients, kinds of output --------------------------------------------------------------------------------------
 
 
 class Changed(Mean):
@@ -339,9 +339,9 @@ class Changed(Mean):
     def forward(self, x: Tensor) -> Tensor:
         mean = super().forward(x)
         ways = {
-            "detached": lambda: mean.detach(),
+            "detached": mean.detach,
             "numpy": lambda: torch.from_numpy(mean.detach().numpy()),
-            "rounded": lambda: (20.0 * mean).round(),
+            "rounded": (20.0 * mean).round,
             "constant": lambda: 0.0 * mean.detach() + 3.0,
             "no dependence": lambda: 0.0 * mean + 3.0,
             "not a number": lambda: mean / 0.0 - mean / 0.0,
@@ -417,7 +417,7 @@ def test_a_model_that_works_in_place_does_not_change_the_clip() -> None:
     assert torch.equal(video, clips())
 
 
-# --- layouts, arguments --------------------------------------------------------------------------------------------------
+# --- layouts, arguments ----------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()

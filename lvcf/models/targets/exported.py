@@ -17,7 +17,6 @@ from lvcf.models.targets.checkpoint import load_weights
 from lvcf.models.targets.graphs import load_graph
 from lvcf.models.targets.wrapping import ANY, ONE, Answer, Batch, ClipInput, WrappedTarget
 
-
 NORM = "batch_norm"
 """In the names of all operators of batch norm, which take their arguments in one order."""
 

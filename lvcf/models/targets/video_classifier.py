@@ -191,7 +191,7 @@ def _answer(
         )
     try:
         if value:
-            return Answer("regression", unit=unit, scale=scale or 1.0, bounds=bounds)
+            return Answer("regression", unit=unit, scale=1.0 if scale is None else scale, bounds=bounds)
         if sorted(names) != list(range(len(names))):
             raise UserError(f"id2label numbers its classes {sorted(names)[:3]}, not 0, 1, 2 as the logits; correct it")
         gives: Gives = "multi-label" if problem == "multi_label_classification" else "logits"

@@ -156,8 +156,8 @@ class Answer:
         off = torch.maximum((rows.sum(1) - 1.0).abs(), -rows.amin(1)).max().detach()
         if float(off) > OFF_ONE:
             raise UserError(
-                f"declared probabilities, but a row sums to {float(rows.detach().sum(1)[0]):.4g} or has a number below 0; "
-                "declare answer.gives: logits or multi-label"
+                f"declared probabilities, but a row sums to {float(rows.detach().sum(1)[0]):.4g} or has a number below "
+                "0; declare answer.gives: logits or multi-label"
             )
         return rows.clamp(min=torch.finfo(rows.dtype).tiny).log()
 
