@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 SAME = 1e-3
 """How far two answers about one clip may be apart, in the value's scale or the spread of all logits."""
 ROUNDING = 1e-5
-"""The same, as a share of the answer; four units in the last place of networks in half precision."""
+"""The same, as a share of the answer; of half precision and on GPUs (TF32), four units in the last place."""
+TF32 = 2.0**-10
 SUM = 1e-3
 """How near to 1 the rows of a softmax sum."""
 BRIGHTNESS = (-0.4, 0.0, 0.35)
@@ -149,8 +150,8 @@ def _check_gradient(model: TargetModel, clips: Tensor, who: str) -> Tensor:
 
 
 def _tolerance(model: TargetModel, outputs: Tensor) -> float:
-    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    rounding = max([ROUNDING, *(4.0 * torch.finfo(kind).eps for kind in kinds)])
+    units = [torch.finfo(p.dtype).eps for p in model.parameters() if p.is_floating_point()]
+    rounding = max([ROUNDING, *(4.0 * unit for unit in (*units, TF32 if outputs.is_cuda else 0.0))])
     scale = model.scale if model.task == "regression" else float(outputs.max() - outputs.min())
     return SAME * scale + rounding * float(outputs.abs().max())
 
