@@ -27,6 +27,7 @@ from tests.helpers import fails, predict_arguments, results, subset
 
 SIZE = (4, 8, 8)
 TAKES = ClipInput(range=(0.0, 1.0), size=8, frames=4)
+NAN, INF = float("nan"), float("inf")
 LABELS = ("dark", "mid", "bright")
 CLASSES = Answer("classification", LABELS)
 VALUE = Answer("regression", scale=0.2)
@@ -410,6 +411,17 @@ def test_wrong_number_of_classes() -> None:
         check_target(model, SIZE)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("labels", ("a", "a", "b")), ("labels", ()), ("scale", 0.0), ("scale", NAN)]
+)
+def test_a_subclass_that_declares_nothing_usable_is_told(name, value) -> None:
+    model = Own(lambda v: v.mean((2, 3, 4)) if name == "labels" else v.mean((1, 2, 3, 4)))
+    model.task = "classification" if name == "labels" else "regression"
+    setattr(model, name, value)
+    with pytest.raises(UserError, match=f"Own: {name}"):
+        check_target(model, SIZE)
+
+
 @torch.no_grad()
 def test_a_model_that_works_in_place_does_not_change_the_clip() -> None:
     video = clips()
@@ -431,7 +443,6 @@ def test_channels_last() -> None:
     torch.testing.assert_close(model(clips()), (clips()[:, 2, 1].mean((1, 2)) + 1.0) / 2.0)
 
 
-NAN, INF = float("nan"), float("inf")
 WRONG = {
     "plan.directions": lambda: QueryPlan(directions=0),
     "plan.grid": lambda: QueryPlan(grid=0),

@@ -181,13 +181,15 @@ def test_an_endpoint_for_one_clip_is_asked_one_by_one() -> None:
         def reply(self) -> None:
             asked = np.array(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"])
             sizes.append(len(asked))
-            body = json.dumps({"predictions": mean(asked).tolist()}).encode() if len(asked) == 1 else b""
+            body = json.dumps({"predictions": mean(asked).tolist()}).encode() if asked.shape[:3] == (1, 3, 4) else b""
             self.send_response(200 if body else 400)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
     server, address = serve(Handler)
+    refused = told(address, takes=ClipInput((-1.0, 1.0), size=8, frames=3))
+    assert refused.startswith(f"{address}: HTTP 400")
     model = HttpTarget(address, TAKES, VALUE, "json", **QUICK)
     sizes.clear()
     clips = 1.8 * torch.rand(3, 3, 4, 8, 8) - 0.9

@@ -7,6 +7,7 @@ others and twice.  Whatever depends on chance or on company (dropout, batch stat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,6 +32,10 @@ BRIGHTNESS = (-0.4, 0.0, 0.35)
 
 class MisfitError(UserError):
     """M does not run on such a batch of clips, or answers in another shape; smaller batches may help."""
+
+
+class NoNumberError(UserError):
+    """M says no finite number of a made-up clip."""
 
 
 def check_target(model: TargetModel, size: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -67,6 +72,10 @@ def plausible_clips(size: Sequence[int]) -> Tensor:
 
 def _check(model: TargetModel, clips: Tensor) -> None:
     who = model.source or type(model).__name__
+    if model.task == "classification" and len(set(model.labels)) < max(len(model.labels), 2):
+        raise UserError(f"{who}: labels {list(model.labels)}: a classifier needs two or more different names")
+    if not (isfinite(model.scale) and model.scale > 0.0):
+        raise UserError(f"{who}: scale {model.scale:g}: give the training standard deviation of its value")
     with torch.no_grad():
         pair, three = _ask(model, clips[1:], who), _ask(model, clips, who)
         alone = _ask(model, clips[:1], who)
@@ -91,10 +100,8 @@ def _ask(model: TargetModel, clips: Tensor, who: str) -> Tensor:
     """M's output, which must be what it declares."""
     try:
         output = model(clips)
-    except MisfitError as error:
-        raise MisfitError(f"{who}: {error}") from error
     except UserError as error:
-        raise UserError(str(error) if str(error).startswith(who) else f"{who}: {error}") from error
+        raise type(error)(str(error) if str(error).startswith(who) else f"{who}: {error}") from error
     except Exception as error:  # a foreign network may raise anything
         if is_oom_error(error):
             raise
@@ -105,7 +112,9 @@ def _ask(model: TargetModel, clips: Tensor, who: str) -> Tensor:
         said = f"{output.dtype} {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise MisfitError(f"{who}: forward returns {said}; a {model.task} model returns floats of shape {wanted}")
     if not bool(output.isfinite().all()):
-        raise UserError(f"{who}: its answer to a plausible clip is not a finite number ({_told(output[0])}); check it")
+        raise NoNumberError(
+            f"{who}: its answer to a plausible clip is not a finite number ({_told(output[0])}); check it"
+        )
     return output
 
 
