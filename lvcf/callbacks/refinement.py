@@ -76,7 +76,7 @@ class MultiScalePerceptualRefinement(SamplingCallback):
 
 
 def decode_with_features(backbone: Backbone, latent: Tensor, frames: int) -> tuple[Tensor, list[Tensor]]:
-    """Decode, and the activations after every decoder block."""
+    """Decode, and the activations after every decoder block, for each frame of the clip: ``(B, C, frames, H, W)``."""
     blocks = backbone.decoder_blocks()
     outputs: list[list[Any]] = [[] for _ in blocks]  # a decoder may call a block more than once
 
@@ -86,7 +86,8 @@ def decode_with_features(backbone: Backbone, latent: Tensor, frames: int) -> tup
     handles = [block.register_forward_hook(partial(keep, into)) for block, into in zip(blocks, outputs, strict=True)]
     try:
         video = backbone.decode(latent, frames)
-        return video, [backbone.features(of_block, len(latent)) for of_block in outputs]
+        features = [backbone.features(of_block, len(latent)) for of_block in outputs]
+        return video, [backbone.at_frames(feature, latent.shape[2], frames) for feature in features]
     finally:
         for handle in handles:
             handle.remove()

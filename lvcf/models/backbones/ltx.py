@@ -45,6 +45,11 @@ class LTXBackbone(PipelineBackbone):
         return int(self.vae.config.latent_channels)
 
     @property
+    def time_compression(self) -> int:
+        """See the base class."""
+        return int(self.vae.temporal_compression_ratio)
+
+    @property
     def patch_channels(self) -> int:
         """See the base class."""
         return self.patch**2

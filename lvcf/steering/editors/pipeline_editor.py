@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import diffusers
 import torch
+from diffusers import AutoencoderKLCogVideoX
 from einops import rearrange
 from PIL import Image
 from safetensors import SafetensorError
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from lvcf.data.clip import to_frames
 from lvcf.errors import UserError
+from lvcf.models.backbones.cogvideox import frame_multiple
 from lvcf.models.backbones.load import find_backbone
 from lvcf.models.backbones.ltx import encode_mode, pad_frames
 from lvcf.models.backbones.pipeline import read_index
@@ -153,11 +155,13 @@ class PipelineEditor(Editor):
         return {"prompt_embeds": words.tokens[:1], "negative_prompt_embeds": words.tokens[1:]}
 
     def _compression(self) -> tuple[int, int]:
-        """Frames per latent frame, and pixels each way per token of the denoiser."""
+        """What frames behind the first come in, and pixels each way per token of the denoiser."""
         patch = self.pipeline.transformer.config.patch_size
         across = patch if isinstance(patch, int) else patch[-1]
         if hasattr(self.pipeline, "vae_temporal_compression_ratio"):  # LTX-Video's names
             return self.pipeline.vae_temporal_compression_ratio, self.pipeline.vae_spatial_compression_ratio * across
+        if isinstance(self.pipeline.vae, AutoencoderKLCogVideoX):
+            return frame_multiple(self.pipeline.vae), self.pipeline.vae_scale_factor_spatial * across
         return self.pipeline.vae_scale_factor_temporal, self.pipeline.vae_scale_factor_spatial * across
 
 
