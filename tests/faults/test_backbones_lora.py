@@ -162,9 +162,7 @@ def test_pefts_own_files_with_the_settings_beside_them(config_beside, pipelines,
     if config_beside:
         config.save_pretrained(peft)
     saved(ours, twin, config.to_dict() if config_beside else None)
-    assert_same(
-        merged(pipe.transformer, peft), fused(pipe, ours), before=copy_of(pipe.transformer).state_dict()
-    )
+    assert_same(merged(pipe.transformer, peft), fused(pipe, ours), before=copy_of(pipe.transformer).state_dict())
 
 
 CHANGED = {

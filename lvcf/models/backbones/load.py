@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-import torch
 from diffusers import ModelMixin
 from huggingface_hub import snapshot_download
 
@@ -17,7 +15,8 @@ from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_lora
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.ltx_video import LTXVideoBackbone
-from lvcf.models.backbones.pipeline import PARTS, PipelineBackbone, TextDtype, read_index
+from lvcf.models.backbones.parts import PARTS, class_name, load_part, read_index
+from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype
 from lvcf.models.backbones.wan import WanBackbone
 
 Family = type[PipelineBackbone]
@@ -108,11 +107,8 @@ def load_vae(weights: str) -> tuple[Family, ModelMixin]:
     found = find_backbone(weights)
     folder = found / "vae" if (found / "model_index.json").is_file() else found
     families = {family.vae_class.__name__: family for family in FAMILIES.values()}
-    try:
-        name = json.loads((folder / "config.json").read_text()).get("_class_name")
-        if name not in families:
-            raise UserError(f"{folder}: holds a {name}; the known VAEs are {', '.join(families)}")
-        vae = families[name].vae_class.from_pretrained(folder, torch_dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder}: the VAE does not load ({' '.join(str(error).split())[:300]})") from error
-    return families[name], vae.eval().requires_grad_(False)
+    name = class_name(folder)
+    if name not in families:
+        raise UserError(f"{folder}: holds a {name}; the known VAEs are {', '.join(families)}")
+    vae = load_part(families[name].vae_class, folder)
+    return families[name], vae.requires_grad_(False)

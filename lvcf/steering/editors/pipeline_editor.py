@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import diffusers
 import torch
+import transformers
 from diffusers import AutoencoderKLCogVideoX
 from einops import rearrange
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 
 from lvcf.data.clip import to_frames
@@ -23,7 +23,7 @@ from lvcf.errors import UserError
 from lvcf.models.backbones.cogvideox import frame_multiple
 from lvcf.models.backbones.load import find_backbone
 from lvcf.models.backbones.ltx import encode_mode, pad_frames
-from lvcf.models.backbones.pipeline import read_index
+from lvcf.models.backbones.parts import cause, check_configurations, load_model, read_index
 from lvcf.models.backbones.wan import embed_wan_prompts
 from lvcf.steering.editors.base import Editor
 
@@ -179,14 +179,28 @@ def _loaded(folder: Path, dtype: torch.dtype) -> Any:
         raise UserError(f"{folder}: a small backbone of this project, no published one; use LatentVideoEditor")
     kind = getattr(diffusers, VIDEO_TO_VIDEO[name])  # by name: pipelines are heavy to import
     try:
-        pipeline = kind.from_pretrained(folder, dtype=dtype)
-    except (OSError, ValueError, RuntimeError, ImportError, TypeError, AttributeError, SafetensorError) as error:
-        raise UserError(
-            f"{folder}: a part of the pipeline does not load ({' '.join(str(error).split())[:300]})"
-        ) from error
+        check_configurations(folder, [part for part in index if not part.startswith("_")])
+        pipeline = kind.from_pretrained(folder, trust_remote_code=False, dtype=dtype, **_models(folder, index, dtype))
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error
+    except Exception as error:  # constructors of two libraries on a file's values: they share no base class
+        raise UserError(f"{folder}: a part of the pipeline does not load ({cause(error)})") from error
     if pipeline.transformer.config.get("patch_size_t") not in (None, 1):
         raise UserError(f"{folder}: CogVideoX 1.5 packs latent frames in pairs, which is not supported; use 1.0")
     if name == "LTXPipeline":  # the other pipeline gives its scheduler the times themselves, not to be shifted again
         settings = {"use_dynamic_shifting": False, "shift_terminal": None}
         pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **settings)
     return pipeline
+
+
+def _models(folder: Path, index: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """The VAE, denoiser and text encoder, whole: the pipeline itself would fill tensors that are missing with noise."""
+    models = {}
+    for part in ("vae", "transformer", "text_encoder"):
+        library, name = index.get(part) or (None, None)
+        kind = getattr({"diffusers": diffusers, "transformers": transformers}.get(str(library)), str(name), None)
+        if kind is None:
+            raise UserError(f"its {part} is {name}, which is no class of diffusers or transformers")
+        kind_of_dtype = {"dtype" if library == "transformers" else "torch_dtype": dtype}
+        models[part] = load_model(kind, folder, part, **kind_of_dtype)
+    return models
