@@ -81,7 +81,8 @@ class SteeringRun:
         self.editor, self.judge, self.rewriter, self.evaluator = Remembering(editor), judge, rewriter, evaluator
         self.data, self.output, self.factual = data, Path(output), factual
         self.interventions = [{name: text(value) for name, value in do.items()} for do in interventions]
-        self.methods, self.budget = methods or list(DEFAULT), budget or Budget()
+        possible = [method for method in DEFAULT if method != "best_of_n" or editor.draws]
+        self.methods, self.budget = methods or possible, budget or Budget()
         self.clips, self.seed = clips, seed
         self.configuration = ""  # the command line's whole configuration, for the run's folder
         self._check(same_judge)
@@ -94,6 +95,11 @@ class SteeringRun:
         for method in self.methods:
             if method not in METHODS:
                 raise UserError(f"methods: no '{method}'; {hint(method, list(METHODS))}")
+        if "best_of_n" in self.methods and not self.editor.draws:
+            raise UserError(
+                f"methods: best_of_n wants edits that differ by their seed, and this editor's are equal "
+                f"({self.editor.identity.split()[0]} draws nothing); leave best_of_n out"
+            )
         ours, theirs = ({n: list(v.values) for n, v in g.variables.items()} for g in (self.graph, self.truth))
         if ours != theirs:
             raise UserError(f"evaluation_graph: {self.truth.name} has other variables or values than {self.graph.name}")

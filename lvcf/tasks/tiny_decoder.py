@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from lvcf.datamodules.latents import LatentBatch
 from lvcf.diffusion.parameterization import expand
+from lvcf.errors import check_number
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.backbones.tiny_decoder import TinyDecoder
 from lvcf.tasks.optim import finite, one_cycle
@@ -35,6 +36,8 @@ class TinyDecoderTask(LightningModule):
         self, decoder: TinyDecoder, backbone: Backbone, output: Path, lr: float = 2e-3, latent_noise: float = 0.5
     ) -> None:
         super().__init__()
+        check_number("model.lr", lr, 0.0, above=True)
+        check_number("model.latent_noise", latent_noise, 0.0)
         self.decoder, self.backbone = decoder, backbone.eval().requires_grad_(False)
         self.output, self.lr, self.latent_noise = output, lr, latent_noise
 

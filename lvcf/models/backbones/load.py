@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from diffusers import ModelMixin
 from huggingface_hub import snapshot_download
 
 from lvcf.configuration import find_weights
-from lvcf.errors import UserError
+from lvcf.errors import UserError, check_number
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_lora
@@ -53,6 +54,9 @@ def load_backbone(
     Raises:
         UserError: nothing is there, it is of no known family, or a part of it does not load.
     """
+    check_number("model.backbone.frame_rate", frame_rate, 0.0, above=True)
+    if text_dtype not in get_args(TextDtype):
+        raise UserError(f"model.backbone.text_dtype {text_dtype}: choose one of {', '.join(get_args(TextDtype))}")
     folder = find_backbone(weights)
     backbone = family_of(folder).from_pretrained(folder, text_dtype)
     backbone.frame_rate = frame_rate

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import diffusers
 import torch
@@ -19,13 +19,13 @@ from PIL import Image
 from torch import Tensor
 
 from lvcf.data.clip import to_frames
-from lvcf.errors import UserError
+from lvcf.errors import UserError, check_number
 from lvcf.models.backbones.cogvideox import frame_multiple
 from lvcf.models.backbones.load import find_backbone
 from lvcf.models.backbones.ltx import encode_mode, pad_frames
 from lvcf.models.backbones.parts import cause, check_configurations, load_model, read_index
 from lvcf.models.backbones.wan import embed_wan_prompts
-from lvcf.steering.editors.base import Editor
+from lvcf.steering.editors.base import Editor, device_of, finite
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 VIDEO_TO_VIDEO = {
@@ -83,12 +83,17 @@ class PipelineEditor(Editor):
         dtype: Dtype = "bfloat16",
         device: str | None = None,
     ) -> None:
-        if steps < 1:
+        if not (isinstance(steps, int) and steps >= 1):
             raise UserError(f"editor.steps {steps}: at least one step is needed")
+        check_number("editor.strength", strength)
+        check_number("editor.guidance", guidance or 0.0, 0.0)
+        check_number("editor.frame_rate", frame_rate, 0.0, above=True)
+        if dtype not in get_args(Dtype):
+            raise UserError(f"editor.dtype {dtype}: choose one of {', '.join(get_args(Dtype))}")
         if not 1 <= int(steps * strength) <= steps:
             taken = int(steps * strength)
             raise UserError(f"editor.strength {strength:g}: of {steps} steps it takes {taken}; choose 1/{steps} to 1")
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device_of(device)
         self.pipeline = _loaded(find_backbone(weights), getattr(torch, dtype)).to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)
         self.takes = inspect.signature(type(self.pipeline).__call__).parameters
@@ -143,8 +148,10 @@ class PipelineEditor(Editor):
             **self._words(prompt, negative),
             "generator": torch.Generator().manual_seed(seed),  # the CPU's, so that any device draws the same noise
             "output_type": "pt",
+            "callback_on_step_end": _check_step,
         }
         made: Tensor = self.pipeline(**{k: v for k, v in offered.items() if k in self.takes}).frames[0]
+        finite(made, "edit", "its decoding")
         return rearrange(made[: state.frames].float().cpu() * 2.0 - 1.0, "t c h w -> c t h w").contiguous()
 
     def _words(self, prompt: str, negative: str) -> dict[str, Any]:
@@ -163,6 +170,16 @@ class PipelineEditor(Editor):
         if isinstance(self.pipeline.vae, AutoencoderKLCogVideoX):
             return frame_multiple(self.pipeline.vae), self.pipeline.vae_scale_factor_spatial * across
         return self.pipeline.vae_scale_factor_temporal, self.pipeline.vae_scale_factor_spatial * across
+
+
+def _check_step(pipeline: Any, step: int, timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Diffusers' callback after each step.
+
+    Raises:
+        UserError: the latents are not finite.
+    """
+    finite(arguments["latents"], "edit", step + 1)
+    return arguments
 
 
 def _loaded(folder: Path, dtype: torch.dtype) -> Any:

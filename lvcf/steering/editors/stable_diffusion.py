@@ -22,6 +22,7 @@ from lvcf.diffusion.steps import Scales
 from lvcf.errors import UserError
 from lvcf.models.backbones.parts import cause, check_configurations, load_model, load_tokenizer
 from lvcf.models.backbones.schedule import prediction_of
+from lvcf.steering.editors.base import finite
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
@@ -164,18 +165,25 @@ class StableDiffusion:
             levels: falling, to :data:`CLEAN`.
             keep: some of them.
             predict: the noise estimate of (latents, level).
+
+        Raises:
+            UserError: a step is not finite.
         """
         kept, z = {CLEAN: latents}, latents
-        for now, later in pairwise(reversed(levels)):
-            z = self.move(z, predict(z, later), now, later)
+        for step, (now, later) in enumerate(pairwise(reversed(levels)), start=1):
+            z = finite(self.move(z, predict(z, later), now, later), "inversion", step)
             if later in keep:
                 kept[later] = z
         return torch.stack([kept[level] for level in keep])
 
     def sample(self, z: Tensor, levels: list[int], predict: Callable[[Tensor, int, int], Tensor]) -> Tensor:
-        """DDIM downwards from ``z`` at ``levels[0]``; ``predict`` gives the noise estimate of (z, level, step)."""
+        """DDIM downwards from ``z`` at ``levels[0]``; ``predict`` gives the noise estimate of (z, level, step).
+
+        Raises:
+            UserError: a step is not finite.
+        """
         for step, (now, following) in enumerate(pairwise(levels)):
-            z = self.move(z, predict(z, now, step), now, following)
+            z = finite(self.move(z, predict(z, now, step), now, following), "edit", step + 1)
         return z
 
     def fingerprint(self) -> str:
