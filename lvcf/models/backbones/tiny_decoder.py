@@ -57,7 +57,13 @@ class TinyDecoder(nn.Module, PyTorchModelHubMixin, library_name="lvcf", license=
                 f"tiny decoder: channels {list(channels)}, time {list(time)}, space {list(space)}: give one growth in "
                 "time and one in space per stage, and one width more"
             )
-        sizes = {"latent_channels": [latent_channels], "channels": channels, "time": time, "space": space, "patch": [patch]}
+        sizes = {
+            "latent_channels": [latent_channels],
+            "channels": channels,
+            "time": time,
+            "space": space,
+            "patch": [patch],
+        }
         for name, values in sizes.items():
             if not all(isinstance(value, int) and value >= 1 for value in values):
                 raise UserError(f"tiny decoder: {name} {list(values)}: choose whole numbers from 1 on")

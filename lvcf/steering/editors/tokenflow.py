@@ -50,9 +50,9 @@ class TokenFlow(UNetEditor):
     inject_attention: float = 0.5
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not (isinstance(self.keyframe_every, int) and self.keyframe_every >= 1):
             raise UserError(f"keyframe_every {self.keyframe_every}: no whole number from 1 on; 8 is the paper's")
+        super().__post_init__()
         self.feature_steps = steps_of("inject_features", self.inject_features, self.steps)
         self.attention_steps = steps_of("inject_attention", self.inject_attention, self.steps)
         self.inversion_levels = self._inversion_levels()

@@ -43,10 +43,10 @@ class TuneAVideo(UNetEditor):
     learning_rate: float = 3e-5
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not (isinstance(self.tuning_steps, int) and self.tuning_steps >= 0):
             raise UserError(f"tuning_steps {self.tuning_steps}: less than 0 or no whole number; 0 tunes nothing")
         check_number("editor.learning_rate", self.learning_rate, 0.0, above=True)
+        super().__post_init__()
 
     def settings(self) -> dict[str, float | str]:
         """See the base class."""
