@@ -115,7 +115,7 @@ def test_a_value_that_makes_no_sense_is_refused_by_name(kind, name, value, folde
 
 
 def test_a_cache_that_is_a_file_is_refused_before_the_inversion(folders) -> None:
-    with pytest.raises(UserError, match="editor.cache .*file: is a file"):
+    with pytest.raises(UserError, match=r"editor.cache .*file: is a file"):
         TokenFlow(folders["sd"], inversion_steps=50, cache=folders["file"], device="cpu")
 
 

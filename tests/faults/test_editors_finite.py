@@ -79,7 +79,7 @@ def test_a_u_net_that_fails_while_preparing_leaves_no_cache(kind, sd, tmp_path) 
     editor = unet_editor(kind, sd)
     editor.cache = str(tmp_path / "cache")
     FailsAt(editor.model.unet.conv_out, 1)
-    with pytest.raises(UserError, match="the (inversion|tuning) is not finite from step 1 on"):
+    with pytest.raises(UserError, match=r"the (inversion|tuning) is not finite from step 1 on"):
         editor.prepare(moving_clip(4), "a young man")
     assert not list(tmp_path.rglob("*.safetensors"))
 
