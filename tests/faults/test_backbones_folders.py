@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from lvcf.errors import UserError
 from lvcf.models.backbones.load import load_backbone, load_vae
 from lvcf.models.backbones.ltx import ltx_backbone, ltx_vae
+from lvcf.models.backbones.tiny_decoder import TinyDecoder, load_tiny_decoder
 from lvcf.steering.editors.pipeline_editor import PipelineEditor
 from lvcf.steering.editors.stable_diffusion import StableDiffusion
 from tests.families import FAMILIES, save_family
@@ -102,6 +103,19 @@ def test_a_vae_alone_is_held_to_the_same(spoiled) -> None:
     save_file({**load_file(file), "deeper": torch.zeros(1)}, file, {"format": "pt"})
     for load in (load_vae, ltx_vae):
         assert "no place for, such as deeper" in refusal(load, vae)
+
+
+def test_a_tiny_decoder_is_held_to_the_same(tmp_path) -> None:
+    """A tensor that is missing was left at random, one too many was dropped."""
+    TinyDecoder(4, channels=(4, 4, 4, 4)).save_pretrained(tmp_path)
+    load_tiny_decoder(str(tmp_path))
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    key = min(tensors)
+    save_file({**tensors, "deeper": torch.zeros(1)}, file)
+    assert "deeper" in refusal(load_tiny_decoder, tmp_path)
+    save_file({name: tensor for name, tensor in tensors.items() if name != key}, file)
+    assert key in refusal(load_tiny_decoder, tmp_path)
 
 
 # --- variants ---------------------------------------------------------------------------------------------------------

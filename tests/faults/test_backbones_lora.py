@@ -158,11 +158,14 @@ def test_pefts_own_files_with_the_settings_beside_them(config_beside, pipelines,
     layers = get_peft_model_state_dict(twin)
     peft, ours = tmp_path / "peft", tmp_path / "ours"
     peft.mkdir()
-    save_file({f"base_model.model.{k}": v.contiguous() for k, v in layers.items()}, peft / "adapter_model.safetensors")
+    file = peft / "adapter_model.safetensors"
+    save_file({f"base_model.model.{k}": v.contiguous() for k, v in layers.items()}, file)
     if config_beside:
         config.save_pretrained(peft)
     saved(ours, twin, config.to_dict() if config_beside else None)
-    assert_same(merged(pipe.transformer, peft), fused(pipe, ours), before=copy_of(pipe.transformer).state_dict())
+    before, stock = copy_of(pipe.transformer).state_dict(), fused(pipe, ours)
+    assert_same(merged(pipe.transformer, peft), stock, before)
+    assert_same(merged(pipe.transformer, file.rename(peft / "another_name.safetensors")), stock, before)
 
 
 CHANGED = {

@@ -140,7 +140,7 @@ def _read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(file, framework="pt") as stored:
             tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118  # no mapping
             settings = _mapping((stored.metadata() or {}).get("lora_adapter_metadata", "{}"), "lora_adapter_metadata")
-        if file.name == PEFT_FILE and beside.is_file():
+        if any(name.startswith(PEFT_PREFIX) for name in tensors) and beside.is_file():
             return tensors, _mapping(beside.read_text(), PEFT_SETTINGS)
     except FileNotFoundError as error:
         raise UserError(f"{file}: no such LoRA weights; give the folder that lvcf fit saved with lora_rank") from error
