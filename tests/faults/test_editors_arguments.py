@@ -58,13 +58,13 @@ MAKE: dict[str, Callable[[dict[str, str]], Make]] = {
 }
 WRONG: dict[str, dict[str, list[Any]]] = {
     "TokenFlow": {
-        "steps": [0, -1, 1000, 2.5, NAN, INF],
+        "steps": [0, 1000, 2.5, NAN],
         "guidance": [-1.0, NAN, INF],
-        "inversion_steps": [0, -5, 60, 2000, 50.5, NAN],
+        "inversion_steps": [0, 60, 2000, NAN],
         "keyframe_every": [0, -1, 2.5, NAN, INF],
-        "inject_features": [-0.1, 1.5, NAN, INF],
-        "inject_attention": [-0.1, 1.5, NAN],
-        "device": ["gpu", "cuda:99", "meta:x"],
+        "inject_features": [-0.1, 1.5, NAN],
+        "inject_attention": [NAN],
+        "device": ["gpu", "cuda:99"],
     },
     "Flatten": {"steps": [0, NAN], "guidance": [NAN, -INF], "inject": [NAN, 2.0], "device": ["nothing"]},
     "TuneAVideo": {
