@@ -39,6 +39,12 @@ REFUSED: dict[str, tuple[str, dict[str, Any], list[str]]] = {
         {"trained_betas": [0.1] * 9 + [1.0], "num_train_timesteps": 10},
         ["epsilon", "v_prediction", "alpha"],
     ),
+    "betas that are none": ("DDPMScheduler", {"trained_betas": [0.1, float("nan"), 0.1]}, ["betas", "0..1"]),
+    "betas above 1": (
+        "DDIMScheduler",
+        {"beta_start": 1.5, "beta_end": 1.6, "num_train_timesteps": 3},
+        ["betas", "0..1"],
+    ),
     "Heun on a flow": ("FlowMatchHeunDiscreteScheduler", {}, ["FlowMatchHeun", "FlowMatchEulerDiscreteScheduler"]),
     "EDM": ("EDMEulerScheduler", {}, ["EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"]),
     "a flow on a diffusion's grid": (

@@ -46,12 +46,13 @@ def prediction_of(scheduler: SchedulerMixin) -> Prediction:
             f"scheduler {name}: its noise schedule is not known here; flows want FlowMatchEulerDiscreteScheduler or "
             "UniPCMultistepScheduler, diffusions one with betas such as DDIMScheduler"
         )
+    if not ((scheduler.alphas_cumprod >= 0.0) & (scheduler.alphas_cumprod <= 1.0)).all():
+        raise UserError(f"scheduler {name}: its betas leave no share of signal in 0..1; correct its file")
     silent = scheduler.config.get("rescale_betas_zero_snr", False) or float(scheduler.alphas_cumprod.min()) <= 0.0
     if kind == "epsilon" and silent:
         raise UserError(
             f"scheduler {name} with prediction_type 'epsilon' and zero signal at its end (rescale_betas_zero_snr): "
-            "the noise says nothing of the clip where alpha is 0; use weights that predict v (v_prediction), "
-            "or turn rescale_betas_zero_snr off"
+            "the noise says nothing of the clip where alpha is 0; use weights that predict v (v_prediction)"
         )
     return kind
 
