@@ -7,9 +7,10 @@ from argparse import ArgumentError
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
+from lvcf.addresses import shown_address
 from lvcf.errors import UserError, cause_of
 from lvcf.evaluation.steering import tabulate
 from lvcf.evaluation.steering_rows import facts
@@ -66,8 +67,17 @@ def _parse(args: list[str]) -> SteeringRun:
         raise cause_of(error) from error
     arguments = {name: value for name, value in vars(made).items() if name not in ("config", "threads")}
     run = SteeringRun(**arguments)
-    run.configuration = parser.dump(configuration)
+    run.configuration = parser.dump(_without_keys(configuration))
     return run
+
+
+def _without_keys(configuration: Namespace) -> Namespace:
+    """The configuration as the run's folder may keep it: addresses without what may hold a key."""
+    shown = configuration.clone()
+    for name, value in shown.items():
+        if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+            shown[name] = shown_address(value)
+    return shown
 
 
 def _print(output: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from lvcf.data.clip import round_to_8_bits, to_clip, to_frames
@@ -21,6 +21,7 @@ from lvcf.errors import UserError
 from lvcf.memory import forget_peak, peak_memory
 from lvcf.steering.answers import NoAnswerError, Reply
 from lvcf.steering.judges.base import frames_hash
+from lvcf.steering.reasons import line as one_line
 
 T = TypeVar("T", bound=BaseModel)
 Line = dict[str, Any]
@@ -28,6 +29,27 @@ Made = tuple[Path, Line]
 """An edited clip's video and the line of its record."""
 COUNTED = ("judge", "rewrite", "paraphrase")
 """Kinds of calls that the budget counts; evaluation is not steering."""
+
+
+class Recorded(BaseModel):
+    """What every line of a record has to hold."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    key: str
+    kind: str
+    answer: Line | None
+    problem: str
+    seconds: float
+    tokens: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+class Edited(BaseModel):
+    """The answer of an edit: its video, in the record's folder, and the hash of its frames."""
+
+    video: str = Field(pattern=r"^attempts/\d+\.mkv$")
+    sha256: str
 
 
 class Transcript:
@@ -67,11 +89,10 @@ class Transcript:
             answer = {"video": name, "sha256": frames_hash(to_frames(clip))}
             self._add({**_head("edit", who, request), "answer": answer, "problem": "", **spent})
             return clip
-        frames = read_video(self.folder / line["answer"]["video"]).frames
-        if frames_hash(frames) != line["answer"]["sha256"]:
-            raise UserError(
-                f"{self.folder / line['answer']['video']}: not the clip that was recorded; remove {self.folder}"
-            )
+        path = self.folder / line["answer"]["video"]
+        frames = read_video(path).frames if path.is_file() else None
+        if frames is None or frames_hash(frames) != line["answer"]["sha256"]:
+            raise UserError(f"{path}: not the clip that was recorded; remove {self.folder}")
         return to_clip(frames, frames.shape[1])
 
     def _copied(self, key: str) -> Line | None:
@@ -107,7 +128,10 @@ class Transcript:
             self._add(line)
         if line["problem"]:
             raise NoAnswerError(line["problem"])
-        return expected.model_validate(line["answer"])
+        try:
+            return expected.model_validate(line["answer"])
+        except ValidationError as error:
+            raise UserError(f"{self.path}, line {len(self.lines)}: no answer of a {kind}; remove the folder") from error
 
     def _ask(self, line: Line, run: Callable[[], Reply[T]]) -> Line:
         spent: Line = {}
@@ -115,7 +139,7 @@ class Transcript:
             with _spending() as spent:
                 reply = run()
         except NoAnswerError as problem:
-            return {**line, "answer": None, "problem": str(problem), **spent}
+            return {**line, "answer": None, "problem": one_line(str(problem)), **spent}
         facts = {"asked": reply.asked, "images": reply.images, "tokens": reply.tokens, "requests": reply.requests}
         answer = reply.answer.model_dump(mode="json")
         return {**line, **facts, "answer": answer, "problem": "", **spent}
@@ -170,19 +194,48 @@ class Transcript:
     def _read(self) -> list[Line]:
         if not self.path.is_file():
             return []
-        rows = self.path.read_text(encoding="utf-8").splitlines()
-        lines = []
-        for number, row in enumerate(rows, start=1):
-            try:
-                lines.append(json.loads(row))
-            except ValueError as error:
-                if self.live and number == len(rows):  # the run was killed while it wrote
-                    break
-                raise UserError(f"{self.path}, line {number}: no JSON ({error}); remove the folder") from error
+        lines = read_record(self.path, unfinished=self.live)
         if self.live:
             lines = lines[: next((i for i, line in enumerate(lines) if line["problem"]), len(lines))]
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            kept = self.path.with_name(f".{self.path.name}.partial")
+            kept.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            kept.replace(self.path)
         return lines
+
+
+def read_record(path: Path, unfinished: bool = False) -> list[Line]:
+    """The lines of a ``calls.jsonl``.
+
+    Args:
+        path: the file.
+        unfinished: leave out a last line that is no JSON: the run was killed while it wrote.
+
+    Raises:
+        UserError: a line is damaged.
+    """
+    rows, lines = path.read_bytes().splitlines(), []
+    for number, row in enumerate(rows, start=1):
+        try:
+            lines.append(_checked(json.loads(row)))
+        except ValidationError as error:
+            raise UserError(f"{path}, line {number}: no record of a call; remove the folder") from error
+        except (ValueError, RecursionError) as error:
+            if unfinished and number == len(rows):
+                break
+            raise UserError(f"{path}, line {number}: no JSON ({error}); remove the folder") from error
+    return lines
+
+
+def _checked(line: Any) -> Line:
+    """A line that holds what every line has to, and of an edit also where its video is.
+
+    Raises:
+        ValidationError: it does not.
+    """
+    kept = Recorded.model_validate(line)
+    if kept.kind == "edit":
+        Edited.model_validate(kept.answer)
+    return dict(line)
 
 
 def _head(kind: str, who: str, request: Line) -> Line:

@@ -21,7 +21,7 @@ from lvcf.errors import UserError
 from lvcf.steering.answers import NoAnswerError, Question, Reply, Rewrite, Verdict, judged
 from lvcf.steering.case import Case
 from lvcf.steering.judges import instructions
-from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown
+from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown, check_shown
 
 ASK = """The first {number} images are frames of a video before an edit, the last {number} the same moments after it.
 After the edit: {question}
@@ -38,7 +38,7 @@ class LocalModel:
         max_new_tokens: of a rewritten prompt.
 
     Raises:
-        UserError: it does not load, or has no chat template.
+        UserError: it does not load, has no chat template, or may write nothing.
     """
 
     def __init__(self, weights: str, max_new_tokens: int = 96) -> None:
@@ -46,13 +46,15 @@ class LocalModel:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         precision = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         try:
-            self.processor = AutoProcessor.from_pretrained(weights)
-            model = AutoModelForImageTextToText.from_pretrained(weights, dtype=precision)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            self.processor = AutoProcessor.from_pretrained(weights, trust_remote_code=False)
+            model = AutoModelForImageTextToText.from_pretrained(weights, dtype=precision, trust_remote_code=False)
+        except Exception as error:  # transformers, safetensors and tokenizers raise their own
             told = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{weights}: no image-text-to-text model loads ({told}); give its folder or hub id"
             ) from error
+        if max_new_tokens < 1:
+            raise UserError(f"max_new_tokens {max_new_tokens}: at least 1 is needed")
         if not getattr(self.processor, "chat_template", None):
             raise UserError(f"{weights}: its processor has no chat template; choose an instruction-tuned model")
         self.model = model.to(self.device).eval().requires_grad_(False)
@@ -97,10 +99,13 @@ class LocalJudge(Judge):
     Args:
         model: the model.
         frames: frames shown of each clip.
+
+    Raises:
+        UserError: no frame is shown.
     """
 
     def __init__(self, model: LocalModel, frames: int = 4) -> None:
-        self.model, self.frames = model, frames
+        self.model, self.frames = model, check_shown(frames)
 
     @property
     def identity(self) -> str:
