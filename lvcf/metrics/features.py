@@ -194,8 +194,9 @@ def _module(class_path: str) -> nn.Module:
     sys.path.append(str(Path.cwd()))  # a user's own module lies where the command is typed
     try:
         made = getattr(importlib.import_module(package), name)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"--features module:{class_path}: does not load ({error}); give PACKAGE.CLASS") from error
+    except Exception as error:  # a user's own code may raise anything
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"--features module:{class_path}: does not load ({told}); give PACKAGE.CLASS") from error
     if not isinstance(made, nn.Module):
         raise UserError(f"--features module:{class_path}: is no torch.nn.Module")
     extractor: Any = made

@@ -19,8 +19,8 @@ class NoAnswerError(Exception):
     """A judge or rewriter did not answer: refused, was not understood, or was away; the message says which."""
 
 
-class NoEditError(Exception):
-    """What an editor made is no edit of the clip; the message says why."""
+class CaseError(Exception):
+    """One case cannot be finished: its editor, judge or rewriter broke down; the message says who and why."""
 
 
 class Question(BaseModel):
@@ -148,7 +148,9 @@ def fitting(verdict: Verdict, questions: Sequence[Question]) -> Verdict:
     names = [question.attribute for question in questions]
     by_name = {_spelt(answer.attribute, names): answer for answer in verdict.answers}
     if set(by_name) != set(names) or len(by_name) != len(verdict.answers):
-        raise NoAnswerError(f"answers for {', '.join(a.attribute for a in verdict.answers)}, not for {', '.join(names)}")
+        raise NoAnswerError(
+            f"answers for {', '.join(a.attribute for a in verdict.answers)}, not for {', '.join(names)}"
+        )
     answers = []
     for question in questions:
         name, answer = question.attribute, by_name[question.attribute]

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from lvcf.errors import UserError
 from lvcf.steering.answers import (
+    CaseError,
     NoAnswerError,
-    NoEditError,
     Question,
     Reply,
     Rewrite,
@@ -112,7 +112,7 @@ class Steering:
 
         Raises:
             UserError: there is no such method.
-            NoEditError: the editor made no clip that can be shown.
+            CaseError: editor, judge or rewriter broke down, or the edit is no clip that can be shown.
         """
         if method not in METHODS:
             raise UserError(f"methods: no '{method}'; {hint(method, list(METHODS))}")
@@ -185,9 +185,11 @@ class Steering:
             self._state = self.editor.prepare(self.clip.clone(), self.case.source_prompt)
         edited = self.editor.edit(self._state, rewrite.prompt, rewrite.negative, seed)
         if edited.shape != self.clip.shape:
-            raise NoEditError(f"the edit has shape {(*edited.shape,)}, the clip {(*self.clip.shape,)}; correct the editor")
+            raise CaseError(
+                f"the edit has shape {(*edited.shape,)}, the clip {(*self.clip.shape,)}; correct the editor"
+            )
         if not torch.isfinite(edited).all():
-            raise NoEditError(
+            raise CaseError(
                 f"the edit of seed {seed} is not finite: {self.editor.identity} divides by 0 or overflows; check its "
                 "weights, scheduler and precision"
             )
@@ -214,7 +216,7 @@ def ask_judge(
 ) -> Verdict:
     """A judge's verdict on a clip, recorded; every question has exactly one answer.
 
-    What was recorded counts as it is: records of before may say what was not observed, and have to run again as they ran.
+    What was recorded counts as it is: records of before may contradict themselves, and have to run again as they ran.
 
     Raises:
         NoAnswerError: there is none.

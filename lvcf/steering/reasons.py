@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from lvcf.errors import UserError
-from lvcf.steering.answers import NoAnswerError, NoEditError
+from lvcf.steering.answers import CaseError, NoAnswerError
 
 LONGEST = 400
 """Characters of a reason."""
@@ -29,6 +29,6 @@ def reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in FULL:
         raise error
     told = line(str(error))
-    if isinstance(error, UserError | NoAnswerError | NoEditError):
+    if isinstance(error, UserError | NoAnswerError | CaseError):
         return told
     return f"{type(error).__name__}: {told}" if told else type(error).__name__

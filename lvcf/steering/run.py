@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -17,7 +16,7 @@ from lvcf.errors import UserError
 from lvcf.files import write_json
 from lvcf.lock import locked
 from lvcf.run_folder import Json, finished_result, read_json
-from lvcf.steering.answers import NoAnswerError, Verdict
+from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
 from lvcf.steering.graph import hint, read_graph, said, text
@@ -169,7 +168,9 @@ class SteeringRun:
         if not isinstance(clip, str) and not isinstance(known, str):
             try:
                 problem = self._steer(folder, clip, known, dict(facts))
-            except Exception as error:  # whatever an editor, a judge or a rewriter raises, the other cases go on
+            except UserError:  # a mistake in the configuration or the data's files
+                raise
+            except Exception as error:  # one odd case does not end a run
                 problem = reason(error)
         if problem:
             write_json(folder / "result.json", {**head(), **facts, "status": "failed", "hint": problem})
@@ -241,7 +242,10 @@ class SteeringRun:
         if self.factual == "judge":
             return self._observed(clip)
         if self.factual == "data":
-            return clips.known(clip["id"])
+            try:
+                return clips.known(clip["id"])
+            except LookupError as error:  # its tables lack this clip
+                return f"factual data: {reason(error)}"
         path = Path(self.factual)
         if not path.is_file():
             raise UserError(f"factual {self.factual}: no such file; write data, judge, or a JSON file of clips")
@@ -251,7 +255,12 @@ class SteeringRun:
         values = told.get(clip["id"])
         if not isinstance(values, dict):
             return f"{path}: has no values of clip {clip['id']}; add {{variable: value}}"
-        return {name: text(value) for name, value in values.items()}, {}
+        known = {name: text(value) for name, value in values.items()}
+        try:
+            self.graph.counterfactual(known, {})
+        except UserError as error:
+            return f"{path}, clip {clip['id']}: {error}"
+        return known, {}
 
     def _observed(self, clip: Clip) -> Known | str:
         """What the steering judge sees in the factual clip; recorded beside the clip's predictions."""
@@ -264,8 +273,8 @@ class SteeringRun:
             )
         except NoAnswerError as problem:
             return f"{self.judge.identity}: {problem}; the same command tries again"
-        except Exception as error:  # whatever a judge raises, the other clips go on
-            return f"{self.judge.identity}: {reason(error)}"
+        except CaseError as problem:
+            return str(problem)
         return verdict.values(), {}
 
     def _write_manifest(self, clips: ClipDataset, ids: list[str]) -> None:

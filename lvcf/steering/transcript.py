@@ -19,11 +19,13 @@ from lvcf.data.clip import round_to_8_bits, to_clip, to_frames
 from lvcf.data.video import read_video, write_lossless
 from lvcf.errors import UserError
 from lvcf.memory import forget_peak, peak_memory
-from lvcf.steering.answers import NoAnswerError, Reply
+from lvcf.steering.answers import CaseError, NoAnswerError, Reply
 from lvcf.steering.judges.base import frames_hash
 from lvcf.steering.reasons import line as one_line
+from lvcf.steering.reasons import reason
 
 T = TypeVar("T", bound=BaseModel)
+Called = TypeVar("Called")
 Line = dict[str, Any]
 Made = tuple[Path, Line]
 """An edited clip's video and the line of its record."""
@@ -80,11 +82,15 @@ class Transcript:
             who: the editor.
             request: prompt, negative, seed, and the source's hash.
             run: makes the clip.
+
+        Raises:
+            CaseError: it broke down.
+            UserError: the record is of another call, or its clip is another one.
         """
         line = self._recorded("edit", who, request) or self._copied(_head("edit", who, request)["key"])
         if line is None:
             with _spending() as spent:
-                clip = round_to_8_bits(run().float().cpu())
+                clip = round_to_8_bits(_called(who, run).float().cpu())
             write_lossless(self.folder / (name := self._new_video()), to_frames(clip), self.fps)
             answer = {"video": name, "sha256": frames_hash(to_frames(clip))}
             self._add({**_head("edit", who, request), "answer": answer, "problem": "", **spent})
@@ -121,6 +127,8 @@ class Transcript:
 
         Raises:
             NoAnswerError: there was none.
+            CaseError: who was asked broke down.
+            UserError: the record is of another call, or its answer is none.
         """
         line = self._recorded(kind, who, request)
         if line is None:
@@ -137,7 +145,7 @@ class Transcript:
         spent: Line = {}
         try:
             with _spending() as spent:
-                reply = run()
+                reply = _called(line["who"], run)
         except NoAnswerError as problem:
             return {**line, "answer": None, "problem": one_line(str(problem)), **spent}
         facts = {"asked": reply.asked, "images": reply.images, "tokens": reply.tokens, "requests": reply.requests}
@@ -236,6 +244,21 @@ def _checked(line: Any) -> Line:
     if kept.kind == "edit":
         Edited.model_validate(kept.answer)
     return dict(line)
+
+
+def _called(who: str, run: Callable[[], Called]) -> Called:
+    """What a call gives.
+
+    Raises:
+        NoAnswerError: from the call.
+        CaseError: whatever else it raised, which may be anything.
+    """
+    try:
+        return run()
+    except (NoAnswerError, CaseError):
+        raise
+    except Exception as error:
+        raise CaseError(f"{who}: {reason(error)}") from error
 
 
 def _head(kind: str, who: str, request: Line) -> Line:

@@ -71,9 +71,9 @@ class Endpoint:
     ) -> None:
         self.shown, self.model = shown_address(base_url).rstrip("/"), model
         self.url = _completions(base_url)
-        for name, value, least in (("retries", retries, 0), ("max_tokens", max_tokens, 1)):
-            if value < least:
-                raise UserError(f"endpoint.{name} {value}: at least {least} is needed")
+        for name, number, least in (("retries", retries, 0), ("max_tokens", max_tokens, 1)):
+            if number < least:
+                raise UserError(f"endpoint.{name} {number}: at least {least} is needed")
         if not 0.0 < timeout <= DAY:
             raise UserError(f"endpoint.timeout {timeout:g}: must be above 0, and {DAY:g} seconds at most")
         for name, value in (("back_off", back_off), ("longest_wait", longest_wait)):

@@ -36,9 +36,7 @@ class Response:
         return self.body.decode("utf-8", "replace")
 
 
-def post(
-    url: httpx.URL, headers: dict[str, str], body: bytes, seconds: float, context: ssl.SSLContext
-) -> Response:
+def post(url: httpx.URL, headers: dict[str, str], body: bytes, seconds: float, context: ssl.SSLContext) -> Response:
     """Send JSON and read the whole answer; redirects are not followed.
 
     Args:
@@ -60,14 +58,17 @@ async def _post(
     url: httpx.URL, headers: dict[str, str], body: bytes, seconds: float, context: ssl.SSLContext
 ) -> Response:
     told = {**headers, "Content-Type": "application/json", "Accept-Encoding": "gzip"}
-    async with asyncio.timeout(seconds), httpx.AsyncClient(timeout=None, verify=context) as client:
-        async with client.stream("POST", url, headers=told, content=body) as response:
-            unpack, whole = _unpacker(response.headers.get("Content-Encoding", "")), bytearray()
-            async for part in response.aiter_raw():
-                whole += unpack(part, MOST + 1 - len(whole))
-                if len(whole) > MOST:
-                    raise NoAnswerError(f"an answer of more than {MOST // 2**20} MiB; is this a chat endpoint?")
-            return Response(response.status_code, response.headers, bytes(whole))
+    async with (
+        asyncio.timeout(seconds),
+        httpx.AsyncClient(timeout=None, verify=context) as client,
+        client.stream("POST", url, headers=told, content=body) as response,
+    ):
+        unpack, whole = _unpacker(response.headers.get("Content-Encoding", "")), bytearray()
+        async for part in response.aiter_raw():
+            whole += unpack(part, MOST + 1 - len(whole))
+            if len(whole) > MOST:
+                raise NoAnswerError(f"an answer of more than {MOST // 2**20} MiB; is this a chat endpoint?")
+        return Response(response.status_code, response.headers, bytes(whole))
 
 
 def _unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
