@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lvcf.errors import UserError
 from lvcf.run_folder import finished_result
+from lvcf.steering.results import SHOWN
 from lvcf.steering.transcript import Made, read_record
 
 
@@ -22,7 +23,7 @@ class Shared:
         self.results: dict[str, Path] = {}
 
     def add(self, folder: Path) -> None:
-        """Add a prediction's folder, finished or failed; nothing of one whose record is damaged."""
+        """Add a prediction's folder, finished or failed; nothing of one that is damaged."""
         path = folder / "calls.jsonl"
         try:
             lines = read_record(path) if path.is_file() else []
@@ -31,5 +32,7 @@ class Shared:
         edits = [(folder / line["answer"]["video"], line) for line in lines if line["kind"] == "edit"]
         if all(video.is_file() for video, _ in edits):
             self.edits |= {line["key"]: (video, line) for video, line in edits}
-            if result := finished_result(folder):
-                self.results[edits[result["best"]][1]["answer"]["sha256"]] = folder
+            hashes = {i: line["answer"]["sha256"] for i, (_, line) in enumerate(edits)}
+            result = finished_result(folder)
+            if result and result.get("best") in hashes and all((folder / name).is_file() for name in SHOWN):
+                self.results[hashes[result["best"]]] = folder

@@ -46,9 +46,7 @@ def test_an_answer_is_found_at_the_first_request(place) -> None:
         assert len(server.bodies) == 1
 
 
-@pytest.mark.parametrize(
-    "usage", ['{"total_tokens": 1e400}', '{"total_tokens": "many"}', "[1]", '{"total_tokens": -3}']
-)
+@pytest.mark.parametrize("usage", ['{"total_tokens": 1e400}', '{"total_tokens": "many"}', "[1]"])
 def test_a_count_of_tokens_that_cannot_be_is_no_count(usage) -> None:
     choice = {"message": {"content": TEXT}, "finish_reason": "stop"}
     body = f'{{"choices": [{json.dumps(choice)}], "usage": {usage}}}'

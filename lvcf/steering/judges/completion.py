@@ -54,7 +54,7 @@ def read_completion(body: bytes) -> Completion:
         finished = choice.get("finish_reason")
         refusal = message.get("refusal") or ("filtered" if finished == "content_filter" else "")
         others = (*_arguments(message), *(_joined(message.get(name)) for name in ("reasoning_content", "reasoning")))
-        text = _spoken(_joined(message.get("content")))
+        text = spoken(_joined(message.get("content")))
         return Completion(text, others, _tokens(said.get("usage")), finished in CUT, str(refusal))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("no chat completion") from error
@@ -113,7 +113,7 @@ def _unquoted(text: str) -> str:
     return str(decoded)
 
 
-def _spoken(text: str) -> str:
+def spoken(text: str) -> str:
     """Text after the last thought; one that was cut off while it thought has no end of it."""
     marks = list(THINKING.finditer(text))
     begin = max((mark.end() for mark in marks if mark[1]), default=0)

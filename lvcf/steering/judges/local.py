@@ -22,6 +22,7 @@ from lvcf.steering.answers import NoAnswerError, Question, Reply, Rewrite, Verdi
 from lvcf.steering.case import Case
 from lvcf.steering.judges import instructions
 from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown, check_shown
+from lvcf.steering.judges.completion import spoken
 
 ASK = """The first {number} images are frames of a video before an edit, the last {number} the same moments after it.
 After the edit: {question}
@@ -69,11 +70,11 @@ class LocalModel:
 
     @torch.no_grad()
     def write(self, instruction: str, frames: Sequence[Frames] = ()) -> tuple[str, int]:
-        """The most probable text about some frames, and the tokens read and written."""
+        """The most probable text about some frames, without what the model thinks aloud, and the tokens of all."""
         inputs = self._inputs(instruction, frames)
         tokens = self.model.generate(**inputs, do_sample=False, max_new_tokens=self.max_new_tokens)
         said: str = self.processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        return said, tokens.shape[1]
+        return spoken(said), tokens.shape[1]
 
     def _inputs(self, instruction: str, frames: Sequence[Frames]) -> Any:
         content: list[dict[str, Any]] = [{"type": "image", "image": Image.fromarray(frame)} for frame in frames]
