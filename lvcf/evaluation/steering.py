@@ -13,22 +13,12 @@ from lvcf.errors import UserError
 from lvcf.evaluation.parallel import measure_each
 from lvcf.evaluation.rows import Row
 from lvcf.evaluation.steering_clip import SteeringMeasures
-from lvcf.evaluation.steering_rows import (
-    COSTS,
-    check_result,
-    comparisons,
-    facts,
-    figures_of,
-    methods_of,
-    summarise,
-)
+from lvcf.evaluation.steering_rows import COSTS, comparisons, facts, figures_of, methods_of, summarise
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.unavailable import unavailable
 from lvcf.run_folder import Prediction, read_manifest, read_predictions
 from lvcf.steering.methods import COLUMNS
 
-NEEDED = ("evaluation_graph", "data", "method", "prompt", "evaluator", "notice")
-"""What is read of a manifest."""
 SETS = ("realism/fid", "realism/kid", "realism/fvd")
 
 
@@ -41,10 +31,6 @@ def evaluate_steering(run: Path, options: argparse.Namespace) -> tuple[dict[str,
     manifest, predictions = read_manifest(run), read_predictions(run)
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf steer first")
-    if lacking := [key for key in NEEDED if key not in manifest]:
-        raise UserError(f"{run}/manifest.json: damaged, it lacks {lacking[0]}; run lvcf steer again")
-    for prediction in predictions:
-        check_result(prediction.result)
     measures = SteeringMeasures(manifest, options)
     finished = [prediction for prediction in predictions if not prediction.failed]
     figures = _measured(measures, finished)

@@ -6,12 +6,10 @@ A clip is edited under several interventions, so its rows are not independent: e
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from lvcf.errors import UserError
 from lvcf.metrics.statistics import FEWEST, Values, clustered, holm, sign_permutation
 from lvcf.metrics.unavailable import unavailable
 from lvcf.run_folder import Json
@@ -30,65 +28,8 @@ OF_OTHERS = ("_of_truth", "_of_factual", "_is_true")
 """Endings of figures that no method has a part in."""
 
 
-class Evaluated(BaseModel):
-    """An answer of the evaluating judge."""
-
-    attribute: str
-    realised: bool
-
-
-class Result(BaseModel):
-    """What every ``result.json`` of a steering run has to hold."""
-
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    clip: str
-    method: str
-    intervention: dict[str, str]
-    status: Literal["reached", "not_reached", "failed"]
-    hint: str
-    measured: dict[str, float | str | None] = {}
-    evaluation: list[Evaluated] | str = []
-    cost: dict[str, float | None] = {}
-
-
-class Finished(Result):
-    """What it has to hold besides if the clip did not fail."""
-
-    words: str
-    factual: dict[str, str]
-    noise: dict[str, float] | None
-    fps: float
-    seed: int
-    best: int
-    history: list[Json]
-
-
-def check_result(result: Json) -> None:
-    """Refuse a ``result.json`` that cannot be used.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    kind = Result if result["status"] == "failed" else Finished
-    try:
-        kind.model_validate(result)
-    except ValidationError as error:
-        first = error.errors()[0]
-        told = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise UserError(
-            f"{result['id']}/result.json: damaged ({told}); remove that folder and run lvcf steer again"
-        ) from error
-
-
 def facts(result: Json) -> Row:
-    """What a ``result.json`` says: the evaluating judge's answers and the cost.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    check_result(result)
+    """What a ``result.json`` says: the evaluating judge's answers and the cost."""
     row: Row = {name: result[name] for name in ("id", "clip", "method")}
     row["do"] = f"do({', '.join(result['intervention'])})"
     row["intervention"] = ", ".join(f"{name}={value}" for name, value in result["intervention"].items())

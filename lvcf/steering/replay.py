@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
-from lvcf.evaluation.steering_rows import check_result
 from lvcf.run_folder import Prediction, is_steering, read_manifest, read_predictions
 from lvcf.steering.answers import Reply, Rewrite, Verdict
 from lvcf.steering.case import Case
@@ -69,26 +68,31 @@ def replay(run: Path) -> list[str]:
     predictions = [prediction for prediction in read_predictions(run) if not prediction.failed]
     if not predictions:
         raise UserError(f"{run}: no such finished clip yet; let lvcf steer finish one")
-    try:
-        graph, budget = CausalGraph.model_validate(manifest["graph"]), Budget(**manifest["budget"])
-        editor, judge, rewriter = (Absent(str(manifest[role])) for role in ("editor", "judge", "rewriter"))
-    except (KeyError, TypeError, ValueError, UserError) as error:
-        raise UserError(f"{run}/manifest.json: damaged ({reason(error)}); it cannot be replayed") from error
-
-    def same(prediction: Prediction) -> bool:
-        case, clip, record = _recorded(prediction, graph)
-        steering = Steering(case, clip, editor, judge, rewriter, record, budget, prediction.result["seed"])
-        outcome = steering.run(prediction.result["method"])
-        return bool(history(outcome) == prediction.result["history"] and outcome.best == prediction.result["best"])
-
-    return [prediction.id for prediction in predictions if not same(prediction)]
+    return [prediction.id for prediction in predictions if not _same(prediction, manifest)]
 
 
-def _recorded(prediction: Prediction, graph: CausalGraph) -> tuple[Case, Tensor, Transcript]:
-    """What was asked, of which clip, and the calls that followed."""
+def _same(prediction: Prediction, manifest: dict[str, Any]) -> bool:
     result = prediction.result
-    check_result(result)
     frames = prediction.factual()
+    graph = CausalGraph.model_validate(manifest["graph"])
     noise, given = result["noise"] or None, result.get("given", "")  # runs of before have none
     case = Case(result["clip"], result["words"], graph, result["factual"], result["intervention"], noise, given)
-    return case, to_clip(frames, frames.shape[1]), Transcript(prediction.folder, float(result["fps"]), live=False)
+    editor, judge, rewriter = (Absent(manifest[role]) for role in ("editor", "judge", "rewriter"))
+    record = Transcript(prediction.folder, float(result["fps"]), live=False)
+    clip = to_clip(frames, frames.shape[1])
+    budget = _budget(prediction.folder.parents[1], manifest)
+    steering = Steering(case, clip, editor, judge, rewriter, record, budget, result["seed"])
+    outcome = steering.run(result["method"])
+    return bool(history(outcome) == result["history"] and outcome.best == result["best"])
+
+
+def _budget(run: Path, manifest: dict[str, Any]) -> Budget:
+    """What the run's loops might spend.
+
+    Raises:
+        UserError: the manifest does not tell.
+    """
+    try:
+        return Budget(**manifest["budget"])
+    except (KeyError, TypeError, UserError) as error:
+        raise UserError(f"{run}/manifest.json: damaged, its budget is none ({reason(error)})") from error

@@ -300,9 +300,7 @@ class SteeringRun:
         }
         path = self.output / "manifest.json"
         if path.exists():
-            old: object = read_json(path)
-            if not isinstance(old, dict):
-                raise UserError(f"{path}: damaged, it is no manifest; choose another output")
+            old = read_json(path)
             differing = [key for key, value in json.loads(json.dumps(kept)).items() if old.get(key) != value]
             if differing:
                 raise UserError(

@@ -170,13 +170,14 @@ def test_a_clip_whose_finished_neighbour_is_damaged_is_made(section) -> None:
     assert main(steer(section)) == 0
     folder = Path(section["output"]) / "predictions"
     neighbour = folder / "one.gender_other.graph"
+    result = json.loads((neighbour / "result.json").read_text())
     for damage in (
         (neighbour / "panel.mp4").unlink,
-        lambda: (neighbour / "result.json").write_text('{"id": "one", "status": "reached", "best": 7}'),
+        lambda: (neighbour / "result.json").write_text(json.dumps(result | {"best": 7})),
         lambda: shutil.rmtree(neighbour / "attempts"),
         lambda: (neighbour / "calls.jsonl").write_text("[]\n"),
     ):
         damage()
         shutil.rmtree(folder / "one.gender_other.steered")
-        assert main(steer(section)) in (0, 2)  # the table tells of a neighbour that it cannot read
+        assert main(steer(section)) == 0
         assert json.loads((folder / "one.gender_other.steered" / "result.json").read_text())["status"] == "reached"
