@@ -119,7 +119,7 @@ class SteeringRun:
             (self.output / "predictions").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"{self.output}: cannot be written ({error.strerror}); choose another output") from error
-        with locked(self.output):
+        with locked(self.output, "--output"):
             self._write_manifest(clips, names)
             missing = {name for name in names if not self._done(name)}
             with tqdm(total=len(missing), desc="steer", unit="counterfactual") as bar:

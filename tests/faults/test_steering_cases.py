@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,6 @@ import yaml
 
 from lvcf.cli import main
 from lvcf.data.clip import to_frames
-from lvcf.lock import locked
 from lvcf.run_folder import read_predictions
 from tests.helpers import fails
 from tests.steering import bands
@@ -141,9 +143,13 @@ def test_what_makes_no_run_is_refused_by_name(what, section, capfd) -> None:
 
 def test_two_runs_do_not_write_into_one_folder(section, capfd) -> None:
     output = Path(section["output"])
-    output.mkdir()
-    with locked(output):
-        assert "another run is writing here" in fails(capfd, steer(section))
+    hold = "import pathlib, sys\nfrom lvcf.lock import locked\nwith locked(pathlib.Path(sys.argv[1])): sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", hold, str(output)], stdin=subprocess.PIPE) as other:
+        while not output.is_dir() or not list(output.iterdir()):
+            time.sleep(0.05)
+        time.sleep(0.1)  # the file is there a moment before it is locked
+        assert "is writing here" in fails(capfd, steer(section))
+        other.kill()
     assert not (output / "manifest.json").exists()
     assert main(steer(section)) == 0
 
