@@ -62,7 +62,8 @@ TOLD: dict[str, tuple[Step, int, str]] = {
     "no content": (says(None), 2, "an empty answer"),
     "reasoning without an answer": (says(None, reasoning_content="I cannot tell."), 2, "none in its reasoning"),
     "a thought alone": (says(f"<think>{TEXT}</think>"), 2, "an empty answer"),
-    "brackets without end": (says("[" * 100000), 2, "nested too deeply"),
+    "brackets without end": (says('[{"a":' * 100000), 2, "nested too deeply"),
+    "a model that repeats itself": (says(('{"a":' * 900 + "x") * 200), 2, "no JSON object"),
     "brackets": (says('{"a":' * 100000 + "1" + "}" * 100000), 2, "nested too deeply"),
 }
 

@@ -14,7 +14,10 @@ from lvcf.steering.answers import NoAnswerError
 T = TypeVar("T", bound=BaseModel)
 THINKING = re.compile(r"(</think(?:ing)?>|\[/think\]|◁/think▷)|<think(?:ing)?>|\[think\]|◁think▷", re.IGNORECASE)
 """Where models begin and end (the group) what they say to themselves before an answer."""
-OPENING = re.compile(r"[{\[]")
+OPENING = re.compile(r'\{\s*"|\[\s*\{')
+"""Where an answer may begin: an object, or a list of them."""
+SEARCHED, TRIED = 2**18, 2000
+"""Characters at the end of a message that an answer is looked for in, and beginnings that are tried there."""
 DECODER = json.JSONDecoder()
 COUNTABLE = 1e15
 """No count of tokens is larger."""
@@ -84,9 +87,11 @@ def last_of(text: str, expected: type[T]) -> T:
         ValidationError: there is JSON, but none of that type; it tells of the longest.
         NoAnswerError: there is no JSON.
     """
-    text, found, place = _unquoted(text), None, 0
+    text, found, place = _unquoted(text)[-SEARCHED:], None, 0
     longest, problem = 0, None
-    while opening := OPENING.search(text, place):
+    for _ in range(TRIED):
+        if not (opening := OPENING.search(text, place)):
+            break
         place = opening.start() + 1
         try:
             value, stop = DECODER.raw_decode(text, opening.start())
