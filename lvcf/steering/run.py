@@ -26,7 +26,7 @@ from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
 from lvcf.steering.reasons import reason
 from lvcf.steering.results import head, measured, write_result
 from lvcf.steering.shared import Shared
-from lvcf.steering.transcript import Transcript
+from lvcf.steering.transcript import RecordError, Transcript
 from lvcf.tasks.counterfactual import sample_generator
 
 Known = tuple[dict[str, str], dict[str, float]]
@@ -168,6 +168,8 @@ class SteeringRun:
         if not isinstance(clip, str) and not isinstance(known, str):
             try:
                 problem = self._steer(folder, clip, known, dict(facts))
+            except RecordError as error:
+                problem = str(error).replace(str(folder), str(final))
             except UserError:  # a mistake in the configuration or the data's files
                 raise
             except Exception as error:  # one odd case does not end a run
@@ -265,15 +267,15 @@ class SteeringRun:
     def _observed(self, clip: Clip) -> Known | str:
         """What the steering judge sees in the factual clip; recorded beside the clip's predictions."""
         video = round_to_8_bits(clip["video"])
-        transcript = Transcript(self.output / "observed" / safe_name(clip["id"]), float(clip["fps"]))
         shown = Shown(clip["id"], video, video, float(clip["fps"]))
         try:
+            transcript = Transcript(self.output / "observed" / safe_name(clip["id"]), float(clip["fps"]))
             verdict: Verdict = ask_judge(
                 transcript, "observe", self.judge, shown, observe(self.graph), clip["neutral_prompt"]
             )
         except NoAnswerError as problem:
             return f"{self.judge.identity}: {problem}; the same command tries again"
-        except CaseError as problem:
+        except (CaseError, RecordError) as problem:
             return str(problem)
         return verdict.values(), {}
 

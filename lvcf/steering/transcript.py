@@ -33,6 +33,10 @@ COUNTED = ("judge", "rewrite", "paraphrase")
 """Kinds of calls that the budget counts; evaluation is not steering."""
 
 
+class RecordError(UserError):
+    """A record that is damaged, ends early, or is of other calls."""
+
+
 class Recorded(BaseModel):
     """What every line of a record has to hold."""
 
@@ -66,7 +70,7 @@ class Transcript:
         made: edits of other records by their key; the same one is copied, and costs what it cost there.
 
     Raises:
-        UserError: the record is damaged, or ends early and may not go on.
+        RecordError: the record is damaged, or ends early and may not go on.
     """
 
     def __init__(self, folder: Path, fps: float, live: bool = True, made: Mapping[str, Made] | None = None) -> None:
@@ -85,7 +89,7 @@ class Transcript:
 
         Raises:
             CaseError: it broke down.
-            UserError: the record is of another call, or its clip is another one.
+            RecordError: the record is of another call, or its clip is another one.
         """
         line = self._recorded("edit", who, request) or self._copied(_head("edit", who, request)["key"])
         if line is None:
@@ -98,7 +102,7 @@ class Transcript:
         path = self.folder / line["answer"]["video"]
         frames = read_video(path).frames if path.is_file() else None
         if frames is None or frames_hash(frames) != line["answer"]["sha256"]:
-            raise UserError(f"{path}: not the clip that was recorded; remove {self.folder}")
+            raise RecordError(f"{path}: not the clip that was recorded; remove {self.folder}")
         return to_clip(frames, frames.shape[1])
 
     def _copied(self, key: str) -> Line | None:
@@ -128,7 +132,7 @@ class Transcript:
         Raises:
             NoAnswerError: there was none.
             CaseError: who was asked broke down.
-            UserError: the record is of another call, or its answer is none.
+            RecordError: the record is of another call, or its answer is none.
         """
         line = self._recorded(kind, who, request)
         if line is None:
@@ -139,7 +143,9 @@ class Transcript:
         try:
             return expected.model_validate(line["answer"])
         except ValidationError as error:
-            raise UserError(f"{self.path}, line {len(self.lines)}: no answer of a {kind}; remove the folder") from error
+            raise RecordError(
+                f"{self.path}, line {len(self.lines)}: no answer of a {kind}; remove the folder"
+            ) from error
 
     def _ask(self, line: Line, run: Callable[[], Reply[T]]) -> Line:
         spent: Line = {}
@@ -175,18 +181,18 @@ class Transcript:
         """The record's next line if there is one.
 
         Raises:
-            UserError: it is of another call, or the record has ended and nothing may be asked.
+            RecordError: it is of another call, or the record has ended and nothing may be asked.
         """
         place = len(self.lines)
         if place >= len(self.record):
             if self.live:
                 return None
-            raise UserError(
+            raise RecordError(
                 f"{self.path}: the record ends before call {place + 1} ({kind}); run it again without --replay"
             )
         line = self.record[place]
         if line["key"] != _head(kind, who, request)["key"]:
-            raise UserError(
+            raise RecordError(
                 f"{self.path}, line {place + 1}: records another {line['kind']} than the {kind} asked for now; "
                 "use the settings of the record, or remove the folder"
             )
@@ -219,18 +225,18 @@ def read_record(path: Path, unfinished: bool = False) -> list[Line]:
         unfinished: leave out a last line that is no JSON: the run was killed while it wrote.
 
     Raises:
-        UserError: a line is damaged.
+        RecordError: a line is damaged.
     """
     rows, lines = path.read_bytes().splitlines(), []
     for number, row in enumerate(rows, start=1):
         try:
             lines.append(_checked(json.loads(row)))
         except ValidationError as error:
-            raise UserError(f"{path}, line {number}: no record of a call; remove the folder") from error
+            raise RecordError(f"{path}, line {number}: no record of a call; remove the folder") from error
         except (ValueError, RecursionError) as error:
             if unfinished and number == len(rows):
                 break
-            raise UserError(f"{path}, line {number}: no JSON ({error}); remove the folder") from error
+            raise RecordError(f"{path}, line {number}: no JSON ({error}); remove the folder") from error
     return lines
 
 

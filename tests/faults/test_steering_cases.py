@@ -187,3 +187,16 @@ def test_a_clip_whose_finished_neighbour_is_damaged_is_made(section) -> None:
         shutil.rmtree(folder / "one.gender_other.steered")
         assert main(steer(section)) == 0
         assert json.loads((folder / "one.gender_other.steered" / "result.json").read_text())["status"] == "reached"
+
+
+@pytest.mark.parametrize("what", ["observed/one", "predictions/one.gender_other.steered"])
+def test_a_damaged_record_is_its_clips_failure_until_it_is_removed(what, section) -> None:
+    section["judge"] = part("OddJudge", how="key")
+    assert main(steer(section)) == 1
+    folder = Path(section["output"]) / what
+    (folder / "calls.jsonl").write_text("[]\n")
+    shutil.rmtree(Path(section["output"]) / "predictions" / "two.gender_other.steered")
+    assert main(steer(section)) == 1
+    found = results(section)
+    assert found[FINE]["status"] == "reached"
+    assert found[ODD]["hint"] == f"{folder}/calls.jsonl, line 1: no record of a call; remove the folder"
