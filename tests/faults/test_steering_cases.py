@@ -145,7 +145,7 @@ def test_two_runs_do_not_write_into_one_folder(section, capfd) -> None:
     output = Path(section["output"])
     hold = "import pathlib, sys\nfrom lvcf.lock import locked\nwith locked(pathlib.Path(sys.argv[1])): sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", hold, str(output)], stdin=subprocess.PIPE) as other:
-        while not output.is_dir() or not list(output.iterdir()):
+        while other.poll() is None and not (output.is_dir() and list(output.iterdir())):
             time.sleep(0.05)
         time.sleep(0.1)  # the file is there a moment before it is locked
         assert "is writing here" in fails(capfd, steer(section))
