@@ -10,11 +10,12 @@ import torch
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
+from lvcf.configuration import with_sections
 from lvcf.errors import UserError, cause_of
 from lvcf.evaluation.steering import tabulate
 from lvcf.evaluation.steering_rows import facts
 from lvcf.evaluation.steering_tables import print_methods
-from lvcf.lightning_cli import with_sections
+from lvcf.parsing import one_line
 from lvcf.run_folder import read_predictions
 from lvcf.steering.replay import replay
 from lvcf.steering.run import SteeringRun
@@ -61,7 +62,7 @@ def _parse(args: list[str]) -> SteeringRun:
         torch.set_num_threads(configuration.threads)
         made = parser.instantiate(configuration)
     except ArgumentError as error:
-        raise UserError(" ".join(str(error).split())[:600]) from error
+        raise UserError(one_line(error)) from error
     except ValueError as error:
         raise cause_of(error) from error
     arguments = {name: value for name, value in vars(made).items() if name not in ("config", "threads")}

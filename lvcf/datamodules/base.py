@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from lvcf.data.clip import Batch, ClipDataset
+from lvcf.datamodules.resumable import ResumableLoader
 from lvcf.datamodules.sharding import WholeBatches, check_enough, share
 from lvcf.errors import UserError
 
@@ -56,8 +58,10 @@ class ClipDataModule(LightningDataModule):
     def _loader(self, stage: Stage) -> DataLoader[Batch]:
         clips, training = self.make_dataset(stage), stage == "train"
         if training:
-            batches = len(clips.ids) // self.batch_size
-            check_enough(len(clips.ids), self.batch_size, batches, self.trainer.world_size if self.trainer else 1)
+            batches, ranks = len(clips.ids) // self.batch_size, self.trainer.world_size if self.trainer else 1
+            check_enough(len(clips.ids), self.batch_size, batches, ranks)
+            if ranks == 1:
+                return ResumableLoader(clips, self.batch_size, self.num_workers)  # type: ignore[arg-type]  # as below
         return DataLoader(
             clips,  # type: ignore[arg-type]  # collated to a Batch
             batch_size=self.batch_size,
@@ -66,6 +70,7 @@ class ClipDataModule(LightningDataModule):
             drop_last=training,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            generator=None if training else torch.Generator(),  # measuring must not move the training's noise
         )
 
     def _share(self, names: list[str]) -> list[int]:

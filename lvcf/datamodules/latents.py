@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from lvcf.data.clip import Batch, ClipDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
+from lvcf.datamodules.resumable import ResumableLoader
 from lvcf.datamodules.sharding import check_enough
 from lvcf.errors import UserError
 from lvcf.files import write_json
@@ -169,11 +170,14 @@ class LatentDataModule(LightningDataModule):
         latents = LatentDataset(self._folder("train"))
         batches, ranks = len(latents) // self.batch_size, self.trainer.world_size if self.trainer else 1
         check_enough(len(latents), self.batch_size, batches, ranks)
+        if ranks == 1:
+            return ResumableLoader(latents, self.batch_size)
         return DataLoader(latents, self.batch_size, shuffle=True, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[LatentBatch]:
         """Validation latents in order."""
-        return DataLoader(LatentDataset(self._folder("val")), self.batch_size)
+        own = torch.Generator()  # measuring must not move the training's noise
+        return DataLoader(LatentDataset(self._folder("val")), self.batch_size, generator=own)
 
 
 def same_vae(one: ModelMixin, other: ModelMixin) -> bool:
