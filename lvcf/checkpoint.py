@@ -13,6 +13,8 @@ from lvcf.errors import UserError
 
 NAMED = ("last", "best", "hpc")
 """What Lightning finds by itself."""
+EXPECTED = ("state_dict", "pytorch-lightning_version")
+DAMAGED = "--ckpt_path {}: is damaged or cut off; take an earlier checkpoint"
 
 
 def check_path(path: str | None) -> None:
@@ -46,8 +48,12 @@ class SafeCheckpoints(TorchCheckpointIO):
             raise UserError(
                 f"--ckpt_path {path}: holds other objects than tensors, or is no checkpoint; it is not loaded"
             ) from error
-        except (RuntimeError, EOFError) as error:
-            raise UserError(f"--ckpt_path {path}: is damaged or cut off; take an earlier checkpoint") from error
-        if not isinstance(content, dict) or "state_dict" not in content:
-            raise UserError(f"--ckpt_path {path}: is no checkpoint of a training; it has no 'state_dict'")
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise UserError(DAMAGED.format(path)) from error
+        except (RuntimeError, EOFError, LookupError, ValueError, AttributeError) as error:
+            raise UserError(DAMAGED.format(path)) from error
+        if not isinstance(content, dict) or not {*EXPECTED} <= {*content}:
+            raise UserError(f"--ckpt_path {path}: is no checkpoint of a training: it lacks {' and '.join(EXPECTED)}")
         return content

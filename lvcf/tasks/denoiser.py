@@ -103,7 +103,8 @@ class DenoiserTask(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained only: the rest stands in the backbone's folder."""
-        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        every = self.named_parameters(remove_duplicate=False)  # a text encoder's embedding has two names
+        trained = {name for name, parameter in every if parameter.requires_grad}
         for key in (key for key in WEIGHTS if key in checkpoint):
             checkpoint[key] = {name: value for name, value in checkpoint[key].items() if name in trained}
 
