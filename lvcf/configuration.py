@@ -18,6 +18,8 @@ MOST = 100_000
 CALLBACK = re.compile(r"--trainer\.callbacks\.[A-Z]\w*(\.\w+)+")
 """One argument of one callback of the configuration; the parser itself knows only the list's last one."""
 
+MEASURING = ("validate", "test")
+"""Verbs that measure what the section ``fit:`` trains; they need none of their own."""
 FOLDERS = ("output", "root", "cache")
 """Arguments of which an empty one would mean the working folder."""
 
@@ -56,7 +58,7 @@ def find_weights(name: str | Path) -> Path:
 
 
 def read_section(name: str, verb: str) -> Node:
-    """The section of ``verb`` in a configuration file.
+    """The section of ``verb`` in a configuration file; of validate and test the training's, if they have none.
 
     Raises:
         UserError: the file is missing, is no YAML mapping, is far too large, or has no such section.
@@ -71,6 +73,8 @@ def read_section(name: str, verb: str) -> Node:
         raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())[:300]})") from error
     if entries > MOST:
         raise UserError(f"{path}: its anchors make more than {MOST} entries; write fewer")
+    if isinstance(content, dict) and verb not in content and verb in MEASURING and "fit" in content:
+        verb = "fit"
     if not isinstance(content, dict) or not isinstance(content.get(verb), dict):
         sections = [str(key) for key in content if str(key)[:1].islower()] if isinstance(content, dict) else ["none"]
         raise UserError(f"{path}: has no section '{verb}:' (sections there: {', '.join(sections)})")

@@ -30,7 +30,7 @@ import lvcf.datamodules.ssv2
 import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
 from lvcf.callbacks.tracking import RunTracking
 from lvcf.checkpoint import SafeCheckpoints, check_path
-from lvcf.configuration import with_sections
+from lvcf.configuration import MEASURING, with_sections
 from lvcf.errors import UserError, cause_of
 from lvcf.parsing import one_line
 from lvcf.run_folder import read_predictions
@@ -80,6 +80,11 @@ class LvcfCLI(LightningCLI):
         """Refuse what is no file; Lightning would also let a file's hyperparameters replace the command line's."""
         config = self.config[self.config.subcommand]
         check_path(config.ckpt_path)
+        if self.config.subcommand in MEASURING and config.ckpt_path is None and not _has_weights(config.model):
+            raise UserError(
+                "measures what a training made: give its checkpoint with --ckpt_path (last: its newest), or a model's "
+                "weights"
+            )
         if config.weights_only is False:
             raise UserError("--weights_only false: lvcf runs no code out of a checkpoint; leave it out")
 
@@ -180,6 +185,11 @@ def _one_line(cli: LvcfCLI) -> Iterator[None]:
         raise
 
 
+def _has_weights(model: Namespace) -> bool:
+    """Whether a part of the model is read from a folder."""
+    return any(key.rpartition(".")[2] == "weights" and value for key, value in model.items())
+
+
 def _of_a_library(error: Exception) -> bool:
     """Whether an error comes from a library that read an argument, and not by way of a step, a data set or a model."""
     names = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
@@ -200,7 +210,9 @@ def refusal(error: Exception, settings: dict[str, Any]) -> str:
     known = {option: str(value) for option, value in settings.items() if value is not None}
     named = [o for o in known if re.search(rf"\b{o.rpartition('.')[2].removeprefix('--')}\b", text)]
     words = re.split(r"[\s`'\"=(),:]+", text)
-    told = [f"{o} {known[o][:80]}" for o in named or [o for o, value in known.items() if len(value) > 1 and value in words]]
+    told = [
+        f"{o} {known[o][:80]}" for o in named or [o for o, value in known.items() if len(value) > 1 and value in words]
+    ]
     return ": ".join([*([", ".join(told)] if told else []), text or type(error).__name__])
 
 

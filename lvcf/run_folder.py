@@ -124,6 +124,6 @@ def read_table(path: Path) -> list[Json]:
     """
     if not path.is_file():
         raise UserError(f"{path}: not found; run lvcf evaluate {path.parent} first")
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     return [{k: v if k in TEXTS else float(v) for k, v in row.items() if v != ""} for row in rows]

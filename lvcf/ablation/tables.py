@@ -47,8 +47,9 @@ def write_tables(results: list[Result], reference: str, output: Path) -> list[di
     if tests.differences:
         write_rows(output / "differences.csv", tests.differences)
     differing = difference_rows(tests, kept)
-    (output / "table.md").write_text(markdown(["method", "n", *kept], lines, notes, tests.reference, differing))
-    (output / "table.tex").write_text(latex_table(["method", "n", *kept], lines, notes))
+    text = markdown(["method", "n", *kept], lines, notes, tests.reference, differing)
+    (output / "table.md").write_text(text, encoding="utf-8")
+    (output / "table.tex").write_text(latex_table(["method", "n", *kept], lines, notes), encoding="utf-8")
     plot_pareto(results, output)
     _print(["method", "n", *kept], lines, notes, differing, tests.reference, output)
     return rows

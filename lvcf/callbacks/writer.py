@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import sys
+from contextlib import ExitStack
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,7 @@ from lvcf.data.clip import Batch, safe_name, to_clip, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
 from lvcf.errors import UserError
 from lvcf.files import write_json
+from lvcf.lock import locked
 from lvcf.memory import peak_memory
 from lvcf.models.targets.base import TargetModel
 from lvcf.ranks import orphaned
@@ -47,6 +49,7 @@ class PredictionWriter(Callback):
     def __init__(self, method: str) -> None:
         self.method = method
         self._ranks: Any = None  # the process group they meet in at the end
+        self._lock = ExitStack()  # on the run's folder
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Tell the data module which clips are done, so that only the others are divided among the ranks."""
@@ -71,12 +74,13 @@ class PredictionWriter(Callback):
         manifest, path = self._manifest(trainer, task), task.output / "manifest.json"
         try:
             task.make_output()
+            self._lock.enter_context(locked(task.output))
             if path.exists():
                 _check_same(path, json.loads(path.read_text()), manifest)
         except UserError as error:
             return str(error)
         write_json(path, manifest)
-        (task.output / "config.yaml").write_text(task.configuration)
+        (task.output / "config.yaml").write_text(task.configuration, encoding="utf-8")
         return ""
 
     def on_predict_batch_start(
@@ -102,6 +106,14 @@ class PredictionWriter(Callback):
             distributed.monitored_barrier(self._ranks, timeout=SLOWEST)
         except RuntimeError as error:
             raise UserError("another process of the run has ended early; the same command does what is left") from error
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let others write into the folder."""
+        self._lock.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Let others write into the folder."""
+        self._lock.close()
 
     def _manifest(self, trainer: Trainer, task: CounterfactualTask) -> dict[str, Any]:
         clips: Any = trainer.predict_dataloaders.dataset  # type: ignore[union-attr]  # set before predict starts

@@ -1,4 +1,4 @@
-"""Latents of a clip data module's training and validation clips, encoded once and kept on disk in shards."""
+"""Latents of a clip data module's training, validation and test clips, encoded once and kept on disk in shards."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ class LatentDataModule(LightningDataModule):
             UserError: the cache holds latents made with other weights, or this VAE is not that of the trained backbone.
         """
         self._check_backbone()
-        plan: tuple[tuple[Stage, int], ...] = (("train", self.windows), ("val", 1))
-        for stage, windows in plan:
+        for stage in self._stages():
+            windows = self.windows if stage == "train" else 1
             folder = self._folder(stage)
             written = read_optional(folder / "latents.json")
             if written is not None and written["vae"] != self.fingerprint:
@@ -112,6 +112,11 @@ class LatentDataModule(LightningDataModule):
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "latents.json", {"vae": self.fingerprint})
             self._encode(folder, self.clips.make_dataset(stage), windows)
+
+    def _stages(self) -> tuple[Stage, ...]:
+        """Those whose latents the verb needs."""
+        verb = self.trainer.state.fn if self.trainer else None
+        return {"validate": ("val",), "test": ("test",)}.get(str(verb and verb.value), ("train", "val"))  # type: ignore[return-value]  # literals
 
     def _check_backbone(self) -> None:
         """Before hours of encoding: the task's backbone must decode what is encoded here."""
@@ -176,8 +181,15 @@ class LatentDataModule(LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[LatentBatch]:
         """Validation latents in order."""
+        return self._in_order("val")
+
+    def test_dataloader(self) -> DataLoader[LatentBatch]:
+        """Test latents in order."""
+        return self._in_order("test")
+
+    def _in_order(self, stage: Stage) -> DataLoader[LatentBatch]:
         own = torch.Generator()  # measuring must not move the training's noise
-        return DataLoader(LatentDataset(self._folder("val")), self.batch_size, generator=own)
+        return DataLoader(LatentDataset(self._folder(stage)), self.batch_size, generator=own)
 
 
 def same_vae(one: ModelMixin, other: ModelMixin) -> bool:

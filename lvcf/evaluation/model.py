@@ -33,7 +33,7 @@ def load_target_model(run: Path) -> TargetModel:
         UserError: the run kept no configuration, or the model does not load.
     """
     path = run / "config.yaml"
-    content = yaml.safe_load(path.read_text()) if path.is_file() else None
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
     if not content:
         raise UserError(f"{path}: not there or empty; --with-model needs the configuration that lvcf predict keeps")
     sys.path.append(str(Path.cwd()))  # a user's own model lies where the command is typed

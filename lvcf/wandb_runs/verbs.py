@@ -30,7 +30,7 @@ def log_evaluation(folder: Path, metrics: dict[str, Any], rows: Sequence[dict[st
     place = recall(folder) or Place(default_project(), name, name, hash_ids, "")
     place = remember(folder, replace(place, hash_ids=hash_ids))
     predictions = read_predictions(folder)
-    asked = yaml.safe_load((folder / "config.yaml").read_text()) or {}
+    asked = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
     configuration = place.configuration(asked, (p.id for p in predictions))
     similarity = {row["id"]: row["fidelity/ssim"] for row in rows if "fidelity/ssim" in row}
     with start(place, "evaluate", folder, configuration) as run:
@@ -78,6 +78,6 @@ def log_comparison(rows: Sequence[dict[str, Any]], output: Path, plan: dict[str,
     table = wandb.Table(
         columns=columns, data=[[row.get(str(key)) for key in columns] for row in rows], allow_mixed_types=True
     )
-    text = html.escape((output / "table.md").read_text())
+    text = html.escape((output / "table.md").read_text(encoding="utf-8"))
     with start(place, "ablate", output, place.configuration(plan, clips)) as run:
         run.log({"comparison": table, "table": wandb.Html(f"<pre>{text}</pre>", inject=False, data_is_not_path=True)})

@@ -22,19 +22,20 @@ SMALL = {
     "denoiser": [],
 }
 """Options that make the networks tiny; one training has a loader process."""
+FIGURE = {"target": "mae", "autoencoder": "psnr", "denoiser": "loss_neutral"}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, echo_root) -> Path:
-    """Five clips for training, one for validation."""
+    """Four clips for training, one for validation, one for a test."""
     root = subset(echo_root, tmp_path_factory.mktemp("resume") / "data", 6)
     rows = all_in(root, "TRAIN")
-    rewrite(root / "FileList.csv", [*rows[:5], {**rows[5], "Split": "VAL"}])
+    rewrite(root / "FileList.csv", [*rows[:4], {**rows[4], "Split": "VAL"}, {**rows[5], "Split": "TEST"}])
     return root
 
 
 def fit(part: str, data: Path, folder: Path, backbone: Path, *more: str) -> list[str]:
-    """Six steps of two or three an epoch, a checkpoint after each and a validation after every second."""
+    """Six steps of two an epoch, a checkpoint after each and a validation after every second."""
     clips = "--data.clips" if part == "denoiser" else "--data"
     options = [f"{clips}.root={data}", f"{clips}.batch_size=2", f"{clips}.size=32"]
     if part == "denoiser":
@@ -58,8 +59,10 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("part", ["target", "autoencoder", "denoiser"])
-def test_a_resumed_training_is_the_undisturbed_one(part, data, backbone_folder, tmp_path) -> None:
-    """From the middle of an epoch, and from its end, where a validation is due."""
+def test_a_resumed_training_is_the_undisturbed_one_and_is_measured(
+    part, data, backbone_folder, tmp_path, capsys
+) -> None:
+    """From the middle of an epoch, and from its end, where a validation is due; then on both other splits."""
     whole = tmp_path / "whole"
     assert main([*fit(part, data, whole, backbone_folder), *SMALL[part]]) == 0
     expected = weights(whole / "weights")
@@ -73,6 +76,13 @@ def test_a_resumed_training_is_the_undisturbed_one(part, data, backbone_folder, 
         assert expected.keys() == found.keys() != set()
         differing = [name for name in expected if not torch.equal(expected[name], found[name])]
         assert differing == [], steps
+    before = {path: path.read_bytes() for path in (whole / "weights").rglob("*.safetensors")}
+    for verb in ("validate", "test"):
+        capsys.readouterr()
+        arguments = [verb, *fit(part, data, whole, backbone_folder, f"--ckpt_path={checkpoint}")[1:], *SMALL[part]]
+        assert main(arguments) == 0
+        assert f"{verb.removesuffix('idate')}/{FIGURE[part]}" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
 
 
 OTHER = {"state_dict": {"a": torch.zeros(2)}, "pytorch-lightning_version": "2.6.6", "epoch": 0, "global_step": 0}
