@@ -19,8 +19,8 @@ import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning import LightningDataModule, LightningModule
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.memory import is_oom_error
 
 import lvcf.datamodules.echonet
@@ -118,10 +118,11 @@ class LvcfCLI(LightningCLI):
 
     def settings(self) -> dict[str, Any]:
         """The verb's own settings and the trainer's, by option; none before they are parsed."""
-        config = getattr(self, "config", Namespace())
-        verb = config.get(config.get("subcommand") or "", Namespace())
+        if not hasattr(self, "config"):
+            return {}
+        verb = self.config[self.config.subcommand]
         found = {f"--{key}": value for key, value in vars(verb).items() if key not in ("config", "trainer")}
-        return found | {f"--trainer.{key}": value for key, value in vars(verb.get("trainer", Namespace())).items()}
+        return found | {f"--trainer.{key}": value for key, value in vars(verb.trainer).items()}
 
     def _written(self) -> str:
         """The verb's whole configuration as YAML."""
@@ -171,13 +172,15 @@ def _one_line(cli: LvcfCLI) -> Iterator[None]:
         yield
     except ArgumentError as error:
         raise UserError(one_line(error)) from error
+    except UserError:
+        raise
     except Exception as error:
         cause = cause_of(error)
         if cause is not error:
             raise cause from error
         if isinstance(error, RuntimeError) and is_oom_error(error):
             raise UserError("out of memory; lower --data.batch_size, or set --trainer.precision bf16-mixed") from error
-        if "Error(s) in loading state_dict" in str(error):
+        if "Error(s) in loading state_dict" in str(error) and _of_a_library(error):
             raise UserError(f"--ckpt_path: is of another model ({' '.join(str(error).split())[:300]})") from error
         system = isinstance(error, OSError) and error.errno is None
         if (isinstance(error, REFUSED) or system) and _of_a_library(error):

@@ -49,7 +49,7 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "noises": (list,),
 }
 """What an entry of a plan, or of a case, is in YAML."""
-WORDS = {str: "text", list: "list", dict: "mapping"}
+WORDS = {"str": "text", "list": "list", "dict": "mapping"}
 MOST_CELLS = 10_000
 """A grid with more is a slip of the pen: a cell takes minutes."""
 
@@ -128,7 +128,7 @@ def _check_entries(where: str, entries: dict[str, Any]) -> None:
     for key, value in entries.items():
         shapes = SHAPES.get(key)
         if shapes and not isinstance(value, shapes):
-            raise UserError(f"{where}{key}: '{value}' is no {WORDS[shapes[0]]}; correct it")
+            raise UserError(f"{where}{key}: '{value}' is no {WORDS[shapes[0].__name__]}; correct it")
     for key in ("prompts", "noises"):
         if entries.get(key) == []:
             raise UserError(f"{where}{key}: is empty; give one or leave it out")

@@ -61,7 +61,7 @@ class ClipDataModule(LightningDataModule):
             batches, ranks = len(clips.ids) // self.batch_size, self.trainer.world_size if self.trainer else 1
             check_enough(len(clips.ids), self.batch_size, batches, ranks)
             if ranks == 1:
-                return ResumableLoader(clips, self.batch_size, self.num_workers)  # type: ignore[arg-type]  # as below
+                return ResumableLoader(clips, self.batch_size, self.num_workers)
         return DataLoader(
             clips,  # type: ignore[arg-type]  # collated to a Batch
             batch_size=self.batch_size,

@@ -22,7 +22,7 @@ from lvcf.data.clip import Batch, ClipDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
 from lvcf.datamodules.resumable import ResumableLoader
 from lvcf.datamodules.sharding import check_enough
-from lvcf.errors import UserError
+from lvcf.errors import UserError, check_number
 from lvcf.files import write_json
 from lvcf.models.backbones.load import Family, load_vae
 from lvcf.models.backbones.pipeline import PipelineBackbone
@@ -74,10 +74,15 @@ class LatentDataModule(LightningDataModule):
         cache: where the latents go, in a folder for every set of clips; a killed encoding goes on where it stopped.
         windows: random windows per training clip.
         batch_size: latents per training batch.
+
+    Raises:
+        UserError: ``windows`` or ``batch_size`` is below 1.
     """
 
     def __init__(self, clips: ClipDataModule, vae: str, cache: Path, windows: int = 3, batch_size: int = 16) -> None:
         super().__init__()
+        check_number("data.windows", windows, 1)
+        check_number("data.batch_size", batch_size, 1)
         self.prepare_data_per_node = False  # all machines read one cache, which rank 0 writes
         self.clips, self.weights, self.cache = clips, vae, cache
         self.windows, self.batch_size = windows, batch_size

@@ -52,7 +52,7 @@ class ResumableLoader(DataLoader[Any]):
         """Go on there when the next epoch is asked for."""
         self._going_on = state
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # torch promises its own iterator, and uses none
         """Batches; the first time after :meth:`load_state_dict` those that are left of the epoch."""
         state, self._going_on = self._going_on, None
         signals = 0

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from lvcf.callbacks.average import TrainedWeightAverage
+from lvcf.callbacks.truth import TrueCounterfactual
 from lvcf.cli import main
+from lvcf.datamodules.latents import LatentDataModule
 from lvcf.errors import UserError, os_error_line
+from lvcf.tasks.denoiser import DenoiserTask
+from lvcf.tasks.tiny_decoder import TinyDecoderTask
 from tests.helpers import fails, parse, predict_arguments, subset
 
 # --- the command line counts, wherever --config stands ----------------------------------------------------------
@@ -56,7 +63,8 @@ PARSER = {
     "a list for a number": ([f"{EXPORTED}ModuleTarget", "--model.target_model.takes.size=[64,64]"],
         "model.target_model.takes.size: an int, not [64, 64]"),
     "a word for a number": (["--model.steps=many"], "model.steps: an int, not many"),
-    "a misspelt option": (["--model.stepz=3"], "model: CounterfactualTask has no option 'stepz'; did you mean 'steps'?"),
+    "a misspelt option": (["--model.stepz=3"],
+        "model: CounterfactualTask has no option 'stepz'; did you mean 'steps'?"),
     "another class's option": ([f"{EXPORTED}ExportedTarget", "--model.target_model.file=m.pt"],
         "model.target_model: ExportedTarget has no option 'file'; it has path, takes, answer"),
     "no such choice": (["--model.solver=euler"], "model.solver: one of ddim, dpmpp_2m, not euler"),
@@ -68,7 +76,8 @@ PARSER = {
     "null for a section": (["--trainer=null"], 'trainer: Unable to load config "null"'),
     "a number for callbacks": (["--trainer.callbacks=5"], "trainer.callbacks: a list or the path of a class"),
     "an open bracket": (["--trainer.callbacks.GradientGuidance.samples=[1"], "'[1' is not readable as YAML"),
-    "through a number": (["--trainer.callbacks.GradientGuidance.samples.x=1"], "leads through 4, which has no arguments"),
+    "through a number": (["--trainer.callbacks.GradientGuidance.samples.x=1"],
+        "leads through 4, which has no arguments"),
     "an empty folder": (["--model.output="], "--model.output: names no folder"),
 }  # fmt: skip
 
@@ -116,7 +125,7 @@ VALUES = [
 def test_a_value_that_cannot_be_is_named_with_its_option(
     option, capfd, echo_root, backbone_folder, target_folder, tmp_path
 ) -> None:
-    arguments = [a for a in predict_arguments(echo_root, backbone_folder, target_folder, tmp_path / "run")]
+    arguments = predict_arguments(echo_root, backbone_folder, target_folder, tmp_path / "run")
     if option == "--trainer.accelerator=gpu" and os.path.exists("/dev/nvidia0"):
         pytest.skip("a GPU is here")
     name, _, value = option.partition("=")
@@ -147,23 +156,52 @@ def test_a_defect_in_a_step_stays_a_traceback(capfd, monkeypatch, echo_root, bac
 # --- numbers of the trainings ---------------------------------------------------------------------------------------
 
 
-NUMBERS = [
-    *(("target", f"--model.{name}={value}") for name in ("lr",) for value in ("0", "-1", ".nan", ".inf")),
-    *(("target", f"--model.{name}={value}") for name in ("blur", "noise", "gain") for value in ("-1", ".nan", ".inf")),
-    *(("autoencoder", f"--model.{o}") for o in ("lr=0", "frames=0", "latent_noise=-1", "kl_weight=.nan", "edge_weight=-1")),
-]  # fmt: skip
+NUMBERS = {
+    "target": ["lr=0", "lr=-1", "lr=.nan", "lr=.inf", "blur=-1", "blur=.nan", "noise=-1", "gain=.inf"],
+    "autoencoder": ["lr=0", "frames=0", "latent_noise=-1", "kl_weight=.nan", "edge_weight=-1"],
+}
 
 
-@pytest.mark.parametrize(("part", "option"), NUMBERS)
+@pytest.mark.parametrize(
+    ("part", "option"), [(part, option) for part, options in NUMBERS.items() for option in options]
+)
 def test_a_trainings_number_is_refused_before_any_clip_is_read(part, option, capfd, tmp_path) -> None:
-    quick = [
-        "--trainer.logger=false",
-        "--trainer.accelerator=cpu",
-        f"--model.output={tmp_path}",
-        "--data.root=/nowhere",
-    ]
-    line = fails(capfd, ["fit", "--config", f"phantom/{part}.yaml", *quick, option])
-    assert option.partition("=")[0].removeprefix("--") in line
+    quick = ["--trainer.logger=false", "--trainer.accelerator=cpu", f"--model.output={tmp_path}", "--data.root=/no"]
+    line = fails(capfd, ["fit", "--config", f"phantom/{part}.yaml", *quick, f"--model.{option}"])
+    assert f"model.{option.partition('=')[0]}" in line
+
+
+CONSTRUCTORS: dict[str, tuple[type, dict[str, Any], list[dict[str, float]]]] = {
+    "model": (
+        DenoiserTask,
+        {"backbone": None, "output": Path("x"), "train_text_encoder": False},
+        [{"lr": 0.0}, {"lr": math.inf}, {"neutral_share": -0.1}, {"neutral_share": 1.5}, {"noise_shift": math.nan}],
+    ),
+    "model of a decoder": (
+        TinyDecoderTask,
+        {"decoder": None, "backbone": None, "output": Path("x")},
+        [{"lr": -1.0}, {"latent_noise": -1.0}, {"latent_noise": math.nan}],
+    ),
+    "data": (LatentDataModule, {"clips": None, "vae": "x", "cache": Path("x")}, [{"windows": 0}, {"batch_size": 0}]),
+    "TrainedWeightAverage": (TrainedWeightAverage, {}, [{"decay": -0.1}, {"decay": 1.0}, {"decay": math.nan}]),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"), [(name, wrong) for name, (_, _, cases) in CONSTRUCTORS.items() for wrong in cases], ids=str
+)
+def test_a_constructor_refuses_a_number_that_cannot_be(name, wrong) -> None:
+    made, others, _ = CONSTRUCTORS[name]
+    ((argument, _),) = wrong.items()
+    with pytest.raises(UserError, match=f"{name.split()[0]}.{argument} "):
+        made(**others, **wrong)
+
+
+def test_the_true_counterfactual_needs_a_simulated_set(tmp_path, echo_root) -> None:
+    with pytest.raises(UserError, match="is no simulated set"):
+        TrueCounterfactual(tmp_path)
+    with pytest.raises(UserError, match=r"TrueCounterfactual\.fps 0"):
+        TrueCounterfactual(echo_root, fps=0.0)
 
 
 # --- the system's errors ------------------------------------------------------------------------------------------
@@ -175,19 +213,16 @@ def unreadable(path: Path) -> None:
 
 
 FILES = {
-    "a name too long": (lambda p: "x" * 5000, "File name too long"),
-    "a folder": (lambda p: str(p), "no such configuration file"),
-    "below a file": (
-        lambda p: ((p / "a").write_text("") and "") or str(p / "a" / "b.yaml"),
-        "no such configuration file",
-    ),
+    "a name too long": ("x" * 5000, "File name too long"),
+    "a folder": (str(Path(__file__).parent), "no such configuration file"),
+    "below a file": (f"{__file__}/b.yaml", "no such configuration file"),
 }
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_a_configuration_that_the_system_does_not_give_is_one_line(case, capfd, tmp_path) -> None:
+def test_a_configuration_that_the_system_does_not_give_is_one_line(case, capfd) -> None:
     name, says = FILES[case]
-    assert says in fails(capfd, ["predict", "--config", name(tmp_path)])
+    assert says in fails(capfd, ["predict", "--config", name])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -198,7 +233,7 @@ def test_a_file_without_permission_is_one_line(capfd, tmp_path) -> None:
 
 
 ERRORS = {
-    "a folder for a file": (IsADirectoryError(21, "Is a directory", "r/metrics.json"), "r/metrics.json: Is a directory"),
+    "a folder for a file": (IsADirectoryError(21, "Is a directory", "r/a"), "r/a: Is a directory"),
     "no permission": (PermissionError(13, "Permission denied", "r/a"), "r/a: Permission denied; allow it"),
     "a limit on files' size": (OSError(27, "File too large"), "the output folder: File too large"),
     "too many open files": (OSError(24, "Too many open files"), "ulimit -n"),

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from lvcf.cli import main
+from lvcf.datamodules.resumable import ResumableLoader
 from tests.helpers import fails, subset
 from tests.test_bad_input import all_in, rewrite
 
@@ -145,3 +148,42 @@ def test_a_checkpoint_does_not_change_the_command_line(capfd, data, backbone_fol
     torch.save({**OTHER, "hyper_parameters": hyperparameters}, path)
     line = fails(capfd, fit("target", data, tmp_path, backbone_folder, f"--ckpt_path={path}", "--data.num_workers=0"))
     assert "another model" in line
+
+
+# --- the loader -------------------------------------------------------------------------------------------------------
+
+
+class Drawn(Dataset[dict[str, Tensor]]):
+    """Items that draw from the generator of the process that makes them."""
+
+    def __len__(self) -> int:
+        return 11
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"index": torch.tensor(index), "drawn": torch.rand(())}
+
+
+def steps(loader: DataLoader, epochs: int, stop: int | None = None) -> list[tuple[list[int], list[float], float]]:
+    """What a training sees: items, what was drawn in them, and its own noise; five steps an epoch."""
+    seen = []
+    for _ in range(epochs):
+        for batch in loader:
+            seen.append((batch["index"].tolist(), batch["drawn"].tolist(), float(torch.randn(()))))
+            if len(seen) == stop:
+                return seen
+    return seen
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_resumed_loader_goes_on_bit_for_bit_and_shuffles_as_torchs_own(workers) -> None:
+    torch.manual_seed(5)
+    plain = DataLoader(Drawn(), 2, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0)
+    expected = steps(plain, 3)
+    for stop in (1, 2, 5, 8):
+        torch.manual_seed(5)
+        loader = ResumableLoader(Drawn(), 2, workers)
+        head, state = steps(loader, 3, stop), loader.state_dict()
+        torch.manual_seed(99)
+        loader = ResumableLoader(Drawn(), 2, workers)
+        loader.load_state_dict(state)
+        assert head + steps(loader, 3 - stop // 5) == expected, stop

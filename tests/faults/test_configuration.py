@@ -24,7 +24,7 @@ FILES = {
     "a trainer's key that is a number": ("predict: {trainer: {1: 2}}\n", "the key 1 of 'trainer:' is no word"),
     "callbacks in a number": ("predict: {trainer: {callbacks: 5}}\n", "trainer.callbacks: '5' is no class"),
     "a callback that is a number": ("predict: {trainer: {callbacks: [5]}}\n", "trainer.callbacks: '5' is no class"),
-    "a callback without a class": ("predict: {trainer: {callbacks: [{a: 1}]}}\n", "trainer.callbacks: '{'a': 1}' is no"),
+    "a callback without a class": ("predict: {trainer: {callbacks: [{a: 1}]}}\n", "callbacks: '{'a': 1}' is no class"),
     "a class that is a number": ("predict: {trainer: {callbacks: [{class_path: 1}]}}\n", "is no class"),
     "keys of all sorts": ("5: {}\nnull: {}\n'': {}\nfit: {}\n", "has no section 'predict:' (sections there: fit)"),
     "an impossible date": ("predict: {model: 2024-99-99}\n", "not readable as YAML"),
