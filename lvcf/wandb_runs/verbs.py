@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from lvcf.errors import UserError
 from lvcf.run_folder import read_predictions
 from lvcf.wandb_runs.clips import log_clips, log_metrics
 from lvcf.wandb_runs.names import Place, recall, remember
@@ -30,12 +31,26 @@ def log_evaluation(folder: Path, metrics: dict[str, Any], rows: Sequence[dict[st
     place = recall(folder) or Place(default_project(), name, name, hash_ids, "")
     place = remember(folder, replace(place, hash_ids=hash_ids))
     predictions = read_predictions(folder)
-    asked = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")) or {}
-    configuration = place.configuration(asked, (p.id for p in predictions))
+    configuration = place.configuration(_asked(folder / "config.yaml"), (p.id for p in predictions))
     similarity = {row["id"]: row["fidelity/ssim"] for row in rows if "fidelity/ssim" in row}
     with start(place, "evaluate", folder, configuration) as run:
         log_metrics(run, metrics)
         log_clips(run, predictions, place, similarity)
+
+
+def _asked(path: Path) -> dict[str, Any]:
+    """The configuration that a run folder keeps.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        asked = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{path}: damaged; remove it and run the command that wrote it again") from error
+    if not isinstance(asked, dict):
+        raise UserError(f"{path}: damaged: it is no mapping; remove it and run the command that wrote it again")
+    return asked
 
 
 def with_logger(cells: Sequence[Cell], output: Path, hash_ids: bool) -> list[Cell]:

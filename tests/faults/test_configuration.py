@@ -9,6 +9,7 @@ import pytest
 
 from lvcf.configuration import read_section
 from lvcf.errors import UserError
+from lvcf.wandb_runs.verbs import _asked
 from tests.helpers import fails
 
 LAUGHS = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
@@ -65,3 +66,10 @@ def test_text_that_is_not_ascii_is_read_in_any_locale(tmp_path: Path) -> None:
     path.write_bytes("predict: {model: M\u00fcller}\n".encode("latin-1"))
     with pytest.raises(UserError, match="not readable as YAML"):
         read_section(str(path), "predict")
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", "{", "a: &a [*a]: b"])
+def test_a_damaged_configuration_of_a_run_is_named(text, tmp_path) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"config\.yaml: damaged"):
+        _asked(tmp_path / "config.yaml")
