@@ -14,28 +14,20 @@ from rich.markup import escape  # to rich, the brackets of a key are a style
 from rich.table import Table
 
 from lvcf.data.clip import SIMULATED
-from lvcf.data.simulators.truth import MakeTruth, Truth, phantom_of, read_truths
 from lvcf.errors import UserError
 from lvcf.evaluation.against import correlations, paired_tests
 from lvcf.evaluation.clip import composition, facts, in_region, lpips_key, measure_clip, read_region, way_back
 from lvcf.evaluation.parallel import measure_each
 from lvcf.evaluation.rows import TRANSITION, VALIDITY, Row, summarise
+from lvcf.evaluation.truths import find_oracle, find_truths
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.fidelity import LPIPS_FILES, lpips_unavailable
 from lvcf.metrics.statistics import LEVEL
 from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
-from lvcf.models.targets.clip_classifier import clip_frame_transformer
-from lvcf.models.targets.ejection_fraction import echo_frame_transformer
 from lvcf.run_folder import SUFFIXES, Prediction, is_steering, read_manifest, read_predictions, read_table
 from lvcf.wandb_runs.verbs import log_evaluation
 
-ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
-    "ef": (echo_frame_transformer, "phantom/oracle"),
-    "expression": (clip_frame_transformer, "face_motion/face_oracle"),
-    "action": (clip_frame_transformer, "face_motion/motion_oracle"),
-}
-"""Loaders and weights of the model that guidance never saw, by phantom; the echo phantom's are shipped."""
 NEEDS_FEATURES = ("realism/fid", "realism/kid", "realism/fvd", "minimality/cld")
 PREDICT_ONLY, STEERING_ONLY = ("oracle", "with_model", "against", "logger"), ("clip", "captioner", "embedder", "dover")
 """Options of one kind of run alone."""
@@ -107,7 +99,8 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf predict first")
     root, done = Path(manifest["data"]), [p for p in predictions if not p.failed]
-    truths, (judge, no_judge) = read_truths(root), _judge(root, options.oracle)
+    truths = find_truths(manifest, done)
+    judge, no_judge = find_oracle(truths.phantom, options.oracle)
     ask = _asker(run, manifest["tolerance"]) if options.with_model else None
     others, alike = _other_run(done, options.against)
     sets, by_clip = _sets(done, options.features, judge)
@@ -116,7 +109,7 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
         row = facts(prediction)
         if prediction.failed:
             return row
-        row |= measure_clip(prediction, _truth(truths, prediction), judge, options.lpips)
+        row |= measure_clip(prediction, truths.of_clip.get(prediction.id), judge, options.lpips)
         row |= composition(row, manifest["tolerance"]) | way_back(prediction, root)
         row |= ask(prediction) if ask else {}
         row |= in_region(prediction, read_region(options.region, prediction)) if options.region else {}
@@ -129,30 +122,12 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
         "prompt": manifest["prompt"],
         "simulated": SIMULATED in manifest["notice"],
     }
-    metrics |= {"truth/oracle": no_judge} if no_judge else {}
-    metrics |= sets | _not_measured(metrics, options)
+    metrics |= sets | truths.missing | no_judge | _not_measured(metrics, options)
     write_rows(run / "predictions.csv", rows)
     write_json(run / "metrics.json", metrics)
     if others:
         _write_tests(run, rows, others, options.against)
     return metrics, rows
-
-
-def _judge(root: Path, oracle: str | None) -> tuple[TargetModel | None, str]:
-    """The oracle of the phantom that made a set, or None and why; of a real set there is none.
-
-    Raises:
-        UserError: an oracle that was asked for does not load.
-    """
-    if not (phantom := phantom_of(root)):
-        return None, ""
-    load, weights = ORACLES[phantom]
-    try:
-        return load(oracle or weights).freeze(), ""
-    except UserError as problem:
-        if oracle:
-            raise
-        return None, unavailable(problem)
 
 
 def _asker(run: Path, tolerance: float) -> Callable[[Prediction], Row]:
@@ -161,14 +136,6 @@ def _asker(run: Path, tolerance: float) -> Callable[[Prediction], Row]:
 
     model = load_target_model(run)
     return lambda prediction: ask_again(prediction, model, tolerance)
-
-
-def _truth(truths: dict[str, MakeTruth], prediction: Prediction) -> Truth | None:
-    """What is true of a clip; None of a real one, or where M's target is none of the phantom's classes."""
-    try:
-        return truths[prediction.id](prediction.result) if truths else None
-    except UserError:
-        return None
 
 
 def _sets(

@@ -27,6 +27,7 @@ from lvcf.memory import peak_memory
 from lvcf.models.targets.base import TargetModel
 from lvcf.ranks import orphaned
 from lvcf.report.panel import panel_frames
+from lvcf.run_folder import read_record
 from lvcf.tasks.counterfactual import CounterfactualTask, Edit
 
 SCHEMA_VERSION = 2
@@ -72,7 +73,7 @@ class PredictionWriter(Callback):
         try:
             task.make_output()
             if path.exists():
-                _check_same(path, json.loads(path.read_text()), manifest)
+                _check_same(path, read_record(path), manifest)
         except UserError as error:
             return str(error)
         write_json(path, manifest)

@@ -149,8 +149,15 @@ class FERV39KDataset(SampledDataset):
         return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
 
     def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        held = np.append(times, max(times[-1] + 1.0 / self.source_fps, self.frames / self.fps))
-        return np.minimum(clip_indices(held, self.frames, self.fps, self.start(times)), len(times) - 1)
+        return window(times, self.frames, self.fps, self.source_fps, self.start(times))
+
+
+def window(
+    times: NDArray[np.float64], frames: int, fps: float, source_fps: float = SOURCE_FPS, start: float = 0.0
+) -> NDArray[np.int64]:
+    """The frames of a clip that begins at ``start`` seconds; one that ends early holds its last frame."""
+    held = np.append(times, max(times[-1] + 1.0 / source_fps, frames / fps))
+    return np.minimum(clip_indices(held, frames, fps, start), len(times) - 1)
 
 
 def read_split(root: Path, split: Split) -> list[Entry]:

@@ -83,8 +83,9 @@ def measure_clip(
     }
     if truth is not None:
         row |= truth.compare(factual, final, prediction.mask())
-        row["truth/ssim_of_truth"] = ssim(to_clip(truth.video, truth.video.shape[1]), x)
-        write_json(prediction.folder / "curves.json", truth.curves)
+        row["truth/ssim_of_truth"] = ssim(to_clip(truth.video, x.shape[-1]), x)
+        if truth.curves:
+            write_json(prediction.folder / "curves.json", truth.curves)
     if oracle is not None and truth is not None and oracle.task == prediction.result["task"]:
         row |= _oracle(oracle, x_final, prediction.result)
     return row

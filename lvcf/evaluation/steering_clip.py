@@ -20,9 +20,9 @@ from lvcf.metrics.fidelity import lpips_distance, lpips_network, lpips_unavailab
 from lvcf.metrics.outside import restored, ssim_outside
 from lvcf.metrics.region import Region
 from lvcf.metrics.unavailable import unavailable
-from lvcf.run_folder import Json, Prediction
+from lvcf.run_folder import Json, Prediction, Record
 from lvcf.steering.case import Case
-from lvcf.steering.graph import CausalGraph
+from lvcf.steering.stored import stored_graph
 
 OUTSIDE = ("outside/ssim", "outside/l1_levels", "outside/lpips")
 TRUTH = ("truth/ssim", "truth/share_recovered_smooth", "truth/l1_levels")
@@ -39,8 +39,8 @@ class SteeringMeasures:
         UserError: a network that was asked for does not load.
     """
 
-    def __init__(self, manifest: Json, options: argparse.Namespace) -> None:
-        self.graph = CausalGraph.model_validate(manifest["evaluation_graph"])
+    def __init__(self, manifest: Record, options: argparse.Namespace) -> None:
+        self.graph = stored_graph(manifest, "evaluation_graph")
         known = manifest["data"] and is_known(self.graph.variables)
         self.factors = read_factors(Path(manifest["data"])) if known else {}
         self.lpips: Path | None = options.lpips

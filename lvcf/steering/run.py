@@ -15,7 +15,7 @@ from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
 from lvcf.files import write_json
-from lvcf.run_folder import Json, finished_result, read_json
+from lvcf.run_folder import Json, finished_result, read_json, read_record
 from lvcf.steering.answers import NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
@@ -259,7 +259,7 @@ class SteeringRun:
         }
         path = self.output / "manifest.json"
         if path.exists():
-            old = read_json(path)
+            old = read_record(path)
             differing = [key for key, value in json.loads(json.dumps(kept)).items() if old.get(key) != value]
             if differing:
                 raise UserError(

@@ -1,0 +1,114 @@
+"""What is true of a run's clips, or why it cannot be had."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lvcf.data.clip import SIMULATED
+from lvcf.data.simulators.resized import fits_ruler, no_ruler
+from lvcf.data.simulators.truth import Truth, phantom_of, read_truths
+from lvcf.errors import UserError
+from lvcf.metrics.unavailable import unavailable
+from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.clip_classifier import clip_frame_transformer
+from lvcf.models.targets.ejection_fraction import echo_frame_transformer
+from lvcf.run_folder import Json, Prediction
+
+ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
+    "ef": (echo_frame_transformer, "phantom/oracle"),
+    "expression": (clip_frame_transformer, "face_motion/face_oracle"),
+    "action": (clip_frame_transformer, "face_motion/motion_oracle"),
+}
+"""Loaders and weights of the model that guidance never saw, by phantom; the echo phantom's are shipped."""
+FIGURES = (
+    "truth/share_recovered_smooth",
+    "truth/share_recovered_raw",
+    "truth/l1_levels",
+    "truth/ssim_of_truth",
+    "truth/mask_iou",
+    "truth/mask_precision",
+)
+"""What is told of every simulated set."""
+
+
+@dataclass
+class Truths:
+    """What is known of a simulated set.
+
+    Attributes:
+        of_clip: what is true of each clip, by its name.
+        missing: the reasons of what is not known, by the key in ``metrics.json``.
+        phantom: which of :data:`ORACLES` made the set; empty of a real one, or where that is not known.
+    """
+
+    of_clip: dict[str, Truth] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    phantom: str = ""
+
+
+def find_truths(manifest: Json, predictions: list[Prediction]) -> Truths:
+    """The truths of a run's finished clips; nothing of a real set."""
+    root, found = Path(manifest["data"]), Truths()
+    of_a_run = (root / "manifest.json").is_file()  # the way back begins with counterfactuals, which have no truth
+    if not predictions or SIMULATED not in manifest["notice"] or of_a_run:
+        return found
+    problems = []
+    try:
+        found.phantom, makers = _read(root)
+        for prediction in predictions:
+            try:
+                found.of_clip[prediction.id] = _truth(makers, prediction, root)
+            except UserError as problem:
+                problems.append(problem)
+    except UserError as problem:
+        problems.append(problem)
+    if problems:
+        found.missing |= dict.fromkeys(FIGURES, unavailable(problems[0]))
+    factual = predictions[0].factual()
+    if found.of_clip and not fits_ruler(factual):
+        found.missing |= dict.fromkeys(next(iter(found.of_clip.values())).ruled, no_ruler(factual))
+    return found
+
+
+def _read(root: Path) -> tuple[str, Mapping[str, Callable[[Json], Truth]]]:
+    """The phantom that made a set, and the makers of its clips' truths."""
+    path = root / "Factors.csv"
+    if not path.is_file():
+        raise UserError(f"{path}: not found; put the simulated set back to where the run read it")
+    try:
+        phantom, makers = phantom_of(root), read_truths(root)
+    except (KeyError, TypeError, ValueError, csv.Error) as problem:  # a column lacks, or a cell is no number
+        raise UserError(f"{path}: damaged ({problem!r}); simulate the set again") from problem
+    if not phantom:
+        raise UserError(f"{path}: made by no phantom of this lvcf; simulate the set again")
+    return phantom, makers
+
+
+def _truth(makers: Mapping[str, Callable[[Json], Truth]], prediction: Prediction, root: Path) -> Truth:
+    if prediction.id not in makers:
+        raise UserError(f"{root / 'Factors.csv'}: holds no clip {prediction.id}; put back the set that the run read")
+    return makers[prediction.id](prediction.result)
+
+
+def find_oracle(phantom: str, weights: str | None) -> tuple[TargetModel | None, dict[str, str]]:
+    """The oracle of the phantom that made a set, or None and why; of a real set there is none.
+
+    Args:
+        phantom: as in :class:`Truths`.
+        weights: instead of the phantom's own.
+
+    Raises:
+        UserError: an oracle that was asked for does not load.
+    """
+    if not phantom:
+        return None, {"truth/oracle": unavailable("the truth of the data set is not known")} if weights else {}
+    load, own = ORACLES[phantom]
+    try:
+        return load(weights or own).freeze(), {}
+    except UserError as problem:
+        if weights:
+            raise
+        return None, {"truth/oracle": unavailable(problem)}
