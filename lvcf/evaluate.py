@@ -25,12 +25,22 @@ from lvcf.metrics.fidelity import LPIPS_FILES, lpips_unavailable
 from lvcf.metrics.statistics import LEVEL
 from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
-from lvcf.run_folder import SUFFIXES, Prediction, is_steering, read_manifest, read_predictions, read_table
+from lvcf.run_folder import (
+    SUFFIXES,
+    Prediction,
+    is_steering,
+    read_manifest,
+    read_predictions,
+    read_table,
+    unfinished,
+)
 from lvcf.wandb_runs.verbs import log_evaluation
 
 NEEDS_FEATURES = ("realism/fid", "realism/kid", "realism/fvd", "minimality/cld")
 PREDICT_ONLY, STEERING_ONLY = ("oracle", "with_model", "against", "logger"), ("clip", "captioner", "embedder", "dover")
 """Options of one kind of run alone."""
+NARROWEST = 80
+"""Columns below which the terminal's table is not squeezed."""
 
 
 def main(args: list[str]) -> int:
@@ -117,7 +127,9 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
         return row | ({_correlation_key(options.against): alike.get(prediction.id, math.nan)} if alike else {})
 
     rows = list(measure_each(measured, predictions))
-    metrics = summarise(rows) | {
+    told = unfinished(manifest, len(predictions), "predict")
+    metrics = summarise(rows) | ({"unfinished": told} if told else {})
+    metrics |= {
         "method": manifest["method"],
         "prompt": manifest["prompt"],
         "simulated": SIMULATED in manifest["notice"],
@@ -175,6 +187,8 @@ def _other_run(predictions: list[Prediction], other: Path | None) -> tuple[list[
     """
     if other is None:
         return [], {}
+    if is_steering(read_manifest(other)):
+        raise UserError(f"--against {other}: a run of lvcf steer; give one of lvcf predict")
     theirs, rows = read_predictions(other), read_table(other / "predictions.csv")
     if not (alike := correlations(predictions, [p for p in theirs if not p.failed])):
         raise UserError(f"--against {other}: shares no finished clip with this run; give a run over the same clips")
@@ -194,17 +208,25 @@ def _write_tests(run: Path, rows: list[Row], others: list[Row], other: Path) -> 
 
 
 def print_metrics(metrics: dict[str, Any], run: Path) -> None:
-    """The result table on the terminal."""
+    """The result table on the terminal; below it what was not measured, by the reason."""
     label = "simulated clips" if metrics["simulated"] else "clips"
     table = Table(title=f"{run}: {metrics['method']}, prompt {metrics['prompt']}, {metrics['n']} {label}")
-    table.add_column("measure")
-    table.add_column("mean", justify="right")
-    table.add_column("standard error", justify="right")
-    table.add_column(f"{LEVEL:.0%} interval", justify="right")
+    table.add_column("measure", overflow="fold")
+    for heading in ("mean", "standard error", f"{LEVEL:.0%} interval"):
+        table.add_column(heading, justify="right")
+    reasons: dict[str, list[str]] = defaultdict(list)
     for name, value in metrics.items():
-        if "/" in name and not name.endswith(SUFFIXES):
-            error, low, high = (metrics.get(f"{name}{suffix}") for suffix in (".se", ".ci_low", ".ci_high"))
-            shown = value if isinstance(value, str) else f"{value:.3f}"
-            ends = "" if low is None else f"{low:.3f} to {high:.3f}"
-            table.add_row(escape(name), escape(shown), "" if error is None else f"{error:.3f}", ends)
-    Console(width=120).print(table)
+        if "/" not in name or name.endswith(SUFFIXES):
+            continue
+        if isinstance(value, str):
+            reasons[value].append(name)
+            continue
+        error, low, high = (metrics.get(f"{name}{suffix}") for suffix in (".se", ".ci_low", ".ci_high"))
+        ends = "" if low is None else f"{low:.3f} to {high:.3f}"
+        table.add_row(escape(name), f"{value:.3f}", "" if error is None else f"{error:.3f}", ends)
+    console = Console(width=max(Console().width, NARROWEST))
+    console.print(table)
+    for reason, names in reasons.items():
+        console.print(f"{', '.join(names)}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    if "unfinished" in metrics:
+        console.print(metrics["unfinished"], highlight=False)

@@ -62,6 +62,17 @@ class Prediction:
         return str(self.result["id"])
 
     @property
+    def file_name(self) -> str:
+        """The clip's name where files are looked for by it.
+
+        Raises:
+            UserError: it leads elsewhere.
+        """
+        if not is_plain(self.id):
+            raise damaged(self.folder / "result.json", f"id {self.id!r} is no file's name")
+        return self.id
+
+    @property
     def status(self) -> str:
         """reached, not_reached or failed."""
         return str(self.result["status"])
@@ -140,19 +151,12 @@ def read_predictions(run: Path) -> list[Prediction]:
     """The finished clips, in the manifest's order.
 
     Raises:
-        UserError: a result is damaged, or another clip's.
+        UserError: a result is damaged.
     """
     manifest = read_manifest(run)
     shape = SteeringResult if is_steering(manifest) else Result
     folders = [run / "predictions" / name for name in manifest["ids"]]
-    return [Prediction(f, _result(f, shape)) for f in folders if (f / "result.json").is_file()]
-
-
-def _result(folder: Path, shape: Any) -> Json:
-    result = read_shape(folder / "result.json", shape)
-    if result["id"] != folder.name:
-        raise damaged(folder / "result.json", f"of clip {result['id']!r}")
-    return result
+    return [Prediction(f, read_shape(f / "result.json", shape)) for f in folders if (f / "result.json").is_file()]
 
 
 def unfinished(manifest: Json, made: int, verb: str) -> str:

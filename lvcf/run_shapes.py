@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Number = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-Metrics = dict[str, float | int | str | bool | None]
-"""``metrics.json``."""
 
 
 class Shape(BaseModel):
@@ -48,6 +46,14 @@ class SteeringManifest(Shape):
     prompt: str = ""
     editor: str = ""
     evaluator: str = ""
+
+
+class Metrics(Shape):
+    """``metrics.json``: figures by key, or why there are none."""
+
+    __pydantic_extra__: dict[str, float | int | str | bool | None] = Field(init=False)
+    n: int = 0
+    failed: int = 0
 
 
 class Edges(Shape):
@@ -119,7 +125,7 @@ class SteeringResult(Shape):
     intervention: dict[str, str] = {}
     factual: dict[str, str] = {}
     target: dict[str, str] = {}
-    measured: dict[str, float | None] = {}
+    measured: dict[str, float | str | None] = {}
     evaluation: list[Answer] | str = []
     cost: dict[str, float | None] = {}
     problems: list[str] = []

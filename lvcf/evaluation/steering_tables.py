@@ -29,6 +29,8 @@ def print_methods(run: Path, metrics: dict[str, Any], rows: list[Row]) -> None:
         counts = (str(metrics[f"{method}/{name}"]) for name in ("n", "failed"))
         table.add_row(method, *counts, *(cell(metrics, f"{method}/{name}") for name in names))
     _print(table)
+    if "unfinished" in metrics:
+        print(f"  {metrics['unfinished']}")
     print("\n".join(f"  {name}: {meaning}, by the evaluating judge" for name, meaning in COLUMNS.items()))
     for row in rows:
         if row["status"] == "failed":

@@ -247,6 +247,7 @@ FIGURES = {
     "cost/mask_share": Figure("clip changed (mask)", "Share of the clip where change was let in.", LOWER),
     "n": Figure("clips", "That did not fail."),
     "failed": Figure("failed clips", "Left out of every other figure."),
+    "unfinished": Figure("unfinished", "What the run has not made yet is in no figure."),
     "method": Figure("method"),
     "prompt": Figure("prompt"),
     "simulated": Figure("simulated", "Whether the clips come from a simulator."),

@@ -34,6 +34,7 @@ def run_context(folder: Path) -> Json:
         UserError: ``folder`` is no run folder, or one of its files is damaged.
     """
     run = read_run(folder)
+    asked = len(run.manifest["ids"])
     unit = next((str(clip.result["unit"]) for clip in run.clips if not clip.failed), "")
     counts = {status: sum(clip.status == status for clip in run.clips) for status in STATUSES}
     return {
@@ -42,7 +43,7 @@ def run_context(folder: Path) -> Json:
         "asked": _asked(run.manifest),
         "statuses": STATUSES,
         "counts": counts,
-        "pending": len(set(run.manifest["ids"]) - {clip.id for clip in run.clips}),
+        "pending": asked - len(run.clips),
         "share": _share(counts),
         "figures": {key: figure_of(key, unit) for key in dict.fromkeys(k for row in run.figures.values() for k in row)},
         "clips": [_card(clip, run.figures.get(clip.id, {})) for clip in run.clips],
@@ -51,10 +52,16 @@ def run_context(folder: Path) -> Json:
         "groups": metric_groups(run.metrics, unit) if run.metrics is not None else [],
         "simulated": bool(run.metrics and run.metrics.get("simulated")),
         "evaluated": run.metrics is not None,
+        "partial": measured_on(run.metrics["n"] + run.metrics.get("failed", 0), asked) if run.metrics else "",
         "evaluate": f"lvcf evaluate {shlex.quote(str(run.folder))}",
         "table": run.table,
         "numeric": [any(_is_number(cell) for cell in column) for column in zip_longest(*run.table)],
     }
+
+
+def measured_on(known: int, asked: int) -> str:
+    """Of how few of a run's clips its figures tell; empty if of all."""
+    return f"{known} of {asked} clips" if known < asked else ""
 
 
 def _share(counts: Mapping[str, int]) -> str:
@@ -96,6 +103,9 @@ def _card(clip: Prediction, figures: Mapping[str, float]) -> Json:
         "before": readable(result["prediction_before"]),
         "reference": readable(result["prediction_reference"]),
         "after": readable(result["prediction_after"]),
+        "corrected": readable(corrected)
+        if (corrected := result.get("prediction_before_correction")) is not None
+        else "",
         "panel": embed_panel(clip.folder),
         "fps": result["fps"],
         "trajectory": result["trajectory"],
