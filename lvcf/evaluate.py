@@ -110,7 +110,7 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
         raise UserError(f"{run}: no finished clip; run lvcf predict first")
     root, done = Path(manifest["data"]), [p for p in predictions if not p.failed]
     truths = find_truths(manifest, done)
-    judge, no_judge = find_oracle(truths.phantom, options.oracle)
+    judge, no_judge = find_oracle(truths, options.oracle)
     ask = _asker(run, manifest["tolerance"]) if options.with_model else None
     others, alike = _other_run(done, options.against)
     sets, by_clip = _sets(done, options.features, judge)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from lvcf.data.clip import SIMULATED
 from lvcf.data.simulators.resized import fits_ruler, no_ruler
 from lvcf.data.simulators.truth import Truth, phantom_of, read_truths
@@ -42,11 +44,13 @@ class Truths:
         of_clip: what is true of each clip, by its name.
         missing: the reasons of what is not known, by the key in ``metrics.json``.
         phantom: which of :data:`ORACLES` made the set; empty of a real one, or where that is not known.
+        shape: frames, height and width of the run's clips.
     """
 
     of_clip: dict[str, Truth] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     phantom: str = ""
+    shape: tuple[int, ...] = ()
 
 
 def find_truths(manifest: Json, predictions: list[Prediction]) -> Truths:
@@ -68,6 +72,7 @@ def find_truths(manifest: Json, predictions: list[Prediction]) -> Truths:
     if problems:
         found.missing |= dict.fromkeys(FIGURES, unavailable(problems[0]))
     factual = predictions[0].factual()
+    found.shape = factual.shape[:3]
     if found.of_clip and not fits_ruler(factual):
         found.missing |= dict.fromkeys(next(iter(found.of_clip.values())).ruled, no_ruler(factual))
     return found
@@ -93,22 +98,36 @@ def _truth(makers: Mapping[str, Callable[[Json], Truth]], prediction: Prediction
     return makers[prediction.id](prediction.result)
 
 
-def find_oracle(phantom: str, weights: str | None) -> tuple[TargetModel | None, dict[str, str]]:
+def find_oracle(truths: Truths, weights: str | None) -> tuple[TargetModel | None, dict[str, str]]:
     """The oracle of the phantom that made a set, or None and why; of a real set there is none.
 
     Args:
-        phantom: as in :class:`Truths`.
+        truths: of the set.
         weights: instead of the phantom's own.
 
     Raises:
         UserError: an oracle that was asked for does not load.
     """
-    if not phantom:
+    if not truths.phantom:
         return None, {"truth/oracle": unavailable("the truth of the data set is not known")} if weights else {}
-    load, own = ORACLES[phantom]
+    load, own = ORACLES[truths.phantom]
     try:
-        return load(weights or own).freeze(), {}
+        oracle = load(weights or own).freeze()
     except UserError as problem:
         if weights:
             raise
         return None, {"truth/oracle": unavailable(problem)}
+    if not _takes(oracle, truths.shape):
+        frames, height, width = truths.shape
+        return None, {"truth/oracle": unavailable(f"the oracle takes no clip of {frames} frames of {height}x{width}")}
+    return oracle, {}
+
+
+@torch.no_grad()
+def _takes(model: TargetModel, shape: tuple[int, ...]) -> bool:
+    """Whether a network was made for clips of this shape; tried, since it does not tell."""
+    try:
+        model(torch.zeros(1, 3, *shape))
+    except RuntimeError:  # what torch raises where shapes do not fit
+        return False
+    return True
