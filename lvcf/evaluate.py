@@ -212,7 +212,7 @@ def print_metrics(metrics: dict[str, Any], run: Path) -> None:
     label = "simulated clips" if metrics["simulated"] else "clips"
     table = Table(title=f"{run}: {metrics['method']}, prompt {metrics['prompt']}, {metrics['n']} {label}")
     table.add_column("measure", overflow="fold")
-    for heading in ("mean", "standard error", f"{LEVEL:.0%} interval"):
+    for heading in ("mean", "± s.e.", f"{LEVEL:.0%} interval"):
         table.add_column(heading, justify="right")
     reasons: dict[str, list[str]] = defaultdict(list)
     for name, value in metrics.items():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Number = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
@@ -136,15 +136,22 @@ class SteeringResult(Shape):
 
 
 class Curves(Shape):
-    """``curves.json``."""
+    """``curves.json``: a value per frame; ``ed`` and ``es`` are frames."""
 
     what: str
     unit: str
-    factual: Annotated[list[float], Field(min_length=1)]
-    counterfactual: Annotated[list[float], Field(min_length=1)]
-    truth: Annotated[list[float], Field(min_length=1)]
+    factual: list[float]
+    counterfactual: list[float]
+    truth: list[float]
     ed: Annotated[int, Field(ge=0)] = 0
     es: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _same_frames(self) -> Self:
+        shortest, *_, longest = sorted(map(len, (self.factual, self.counterfactual, self.truth)))
+        if shortest < longest or max(self.ed, self.es) >= shortest:
+            raise ValueError("its curves are not of the same frames")
+        return self
 
 
 class StudyRun(Shape):

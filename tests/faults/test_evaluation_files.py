@@ -123,6 +123,8 @@ DAMAGED: list[tuple[str, Spoil, tuple[str, ...]]] = [
     (CURVES, put("{}"), REPORT),
     (CURVES, put("[]"), REPORT),
     (CURVES, put('{"what": "a", "unit": "b", "factual": [1], "counterfactual": ["x"], "truth": [1]}'), REPORT),
+    (CURVES, put('{"what": "a", "unit": "b", "factual": [1], "counterfactual": [2], "truth": [1, 2]}'), REPORT),
+    (CURVES, entry(ed=99), REPORT),
     ("metrics.json", put("[]"), REPORT),
     ("metrics.json", put('{"n": "three"}'), REPORT),
     ("metrics.json", put('{"n": 1, "fidelity/ssim": [1]}'), REPORT),
