@@ -61,10 +61,10 @@ def find_truths(manifest: Json, predictions: list[Prediction]) -> Truths:
         return found
     problems = []
     try:
-        found.phantom, makers = _read(root)
+        found.phantom, makers = read_set(root)
         for prediction in predictions:
             try:
-                found.of_clip[prediction.id] = _truth(makers, prediction, root)
+                found.of_clip[prediction.id] = _truth(makers, prediction)
             except UserError as problem:
                 problems.append(problem)
     except UserError as problem:
@@ -78,23 +78,26 @@ def find_truths(manifest: Json, predictions: list[Prediction]) -> Truths:
     return found
 
 
-def _read(root: Path) -> tuple[str, Mapping[str, Callable[[Json], Truth]]]:
-    """The phantom that made a set, and the makers of its clips' truths."""
-    path = root / "Factors.csv"
-    if not path.is_file():
-        raise UserError(f"{path}: not found; put the simulated set back to where the run read it")
+def read_set(root: Path) -> tuple[str, Mapping[str, Callable[[Json], Truth]]]:
+    """The phantom that made a set, and the makers of its clips' truths.
+
+    Raises:
+        UserError: the set was moved or damaged; no path and no clip is named, since figures' reasons are logged.
+    """
+    if not (root / "Factors.csv").is_file():
+        raise UserError("the simulated set is not where the run read it (no Factors.csv); put it back")
     try:
         phantom, makers = phantom_of(root), read_truths(root)
     except (KeyError, TypeError, ValueError, csv.Error) as problem:  # a column lacks, or a cell is no number
-        raise UserError(f"{path}: damaged ({problem!r}); simulate the set again") from problem
+        raise UserError(f"the set's Factors.csv is damaged ({problem!r}); simulate the set again") from problem
     if not phantom:
-        raise UserError(f"{path}: made by no phantom of this lvcf; simulate the set again")
+        raise UserError("the set's Factors.csv is of no phantom of this lvcf; simulate the set again")
     return phantom, makers
 
 
-def _truth(makers: Mapping[str, Callable[[Json], Truth]], prediction: Prediction, root: Path) -> Truth:
+def _truth(makers: Mapping[str, Callable[[Json], Truth]], prediction: Prediction) -> Truth:
     if prediction.id not in makers:
-        raise UserError(f"{root / 'Factors.csv'}: holds no clip {prediction.id}; put back the set that the run read")
+        raise UserError("the set's Factors.csv lacks a clip of the run; put back the set that the run read")
     return makers[prediction.id](prediction.result)
 
 

@@ -172,10 +172,10 @@ def no_number(root: Path) -> None:
 
 
 GONE = {
-    "moved": (moved, "Factors.csv: not found"),
-    "other clips": (other_clips, "holds no clip echo0007_00000"),
-    "a column": (without_a_column, "damaged (KeyError('heart_rate'))"),
-    "no number": (no_number, "damaged (ValueError"),
+    "moved": (moved, "the simulated set is not where the run read it (no Factors.csv); put it back"),
+    "other clips": (other_clips, "Factors.csv lacks a clip of the run"),
+    "a column": (without_a_column, "Factors.csv is damaged (KeyError('heart_rate'))"),
+    "no number": (no_number, "Factors.csv is damaged (ValueError"),
 }
 
 
@@ -190,6 +190,8 @@ def test_truth_that_cannot_be_had_says_why(case: str, echo_root: Path, tmp_path:
     for key in (*SHARES, "truth/l1_levels", "truth/mask_iou", "truth/ssim_of_truth"):
         assert metrics[key].startswith("unavailable: "), key
         assert says in metrics[key]
+        assert str(root) not in metrics[key]  # what is logged tells neither paths nor names
+        assert "echo0007" not in metrics[key]
     assert metrics["fidelity/ssim"] == pytest.approx(1.0, abs=1e-4)
     assert says in " ".join(capsys.readouterr().out.split())
     assert main(["report", str(run)]) == 0
