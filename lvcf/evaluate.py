@@ -28,7 +28,7 @@ from lvcf.models.targets.base import TargetModel
 from lvcf.run_folder import (
     SUFFIXES,
     Prediction,
-    is_steering,
+    is_steering_run,
     read_manifest,
     read_predictions,
     read_table,
@@ -70,7 +70,7 @@ def main(args: list[str]) -> int:
 
 
 def _evaluate_one(run: Path, options: argparse.Namespace) -> int:
-    steered = is_steering(read_manifest(run))
+    steered = is_steering_run(run)
     for name in PREDICT_ONLY if steered else STEERING_ONLY:
         if getattr(options, name):
             verb = "predict" if steered else "steer"
@@ -187,7 +187,7 @@ def _other_run(predictions: list[Prediction], other: Path | None) -> tuple[list[
     """
     if other is None:
         return [], {}
-    if is_steering(read_manifest(other)):
+    if is_steering_run(other):
         raise UserError(f"--against {other}: a run of lvcf steer; give one of lvcf predict")
     theirs, rows = read_predictions(other), read_table(other / "predictions.csv")
     if not (alike := correlations(predictions, [p for p in theirs if not p.failed])):

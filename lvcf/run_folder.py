@@ -118,12 +118,8 @@ def read_manifest(run: Path) -> Record:
     Raises:
         UserError: the folder or the manifest is missing, or the manifest is damaged or names clips outside the run.
     """
-    if not run.is_dir():
-        raise UserError(f"{run}: no such run folder; give the folder that lvcf predict wrote, such as runs/phantom")
-    if not (run / "manifest.json").is_file():
-        raise UserError(f"{run}: holds no manifest.json, so it is no run folder; give one that lvcf predict wrote")
-    path = run / "manifest.json"
-    manifest = read_shape(path, SteeringManifest if is_steering(read_record(path)) else Manifest)
+    path = _manifest_path(run)
+    manifest = read_shape(path, SteeringManifest if is_steering_run(run) else Manifest)
     names = manifest["ids"]
     odd = next((name for name in names if not is_plain(name)), None)
     if odd is not None:
@@ -131,6 +127,14 @@ def read_manifest(run: Path) -> Record:
     if len({*names}) < len(names):
         raise damaged(path, "ids hold a clip twice")
     return manifest
+
+
+def _manifest_path(run: Path) -> Path:
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run folder; give the folder that lvcf predict wrote, such as runs/phantom")
+    if not (run / "manifest.json").is_file():
+        raise UserError(f"{run}: holds no manifest.json, so it is no run folder; give one that lvcf predict wrote")
+    return run / "manifest.json"
 
 
 def is_plain(name: str) -> bool:
@@ -145,6 +149,15 @@ def is_plain(name: str) -> bool:
 def is_steering(manifest: Json) -> bool:
     """Whether ``lvcf steer`` wrote the run."""
     return "evaluation_graph" in manifest
+
+
+def is_steering_run(run: Path) -> bool:
+    """:func:`is_steering` of a folder, whatever else is wrong with its manifest.
+
+    Raises:
+        UserError: the folder or the manifest is missing, or the manifest is no object.
+    """
+    return is_steering(read_record(_manifest_path(run)))
 
 
 def read_predictions(run: Path) -> list[Prediction]:

@@ -122,9 +122,7 @@ def test_a_target_that_the_clip_shows_already_is_evaluated(echo_root: Path, tmp_
 SIZES = [
     ("echo", [30.0, 50.0], {"size": 32}, ("truth/pixel_ef_error", "leakage/edv_percent")),
     ("echo", [30.0], {"size": 96, "frames": 9}, ("truth/pixel_ef",)),
-    ("echo", [30.0], {"size": 144}, ("truth/ruler_error",)),
     ("echo", [30.0], {"frames": 9}, ()),
-    ("face", ["Happy"], {"size": 48}, ("truth/pixel_class", "truth/action_unit_error")),
     ("face", ["Happy"], {"size": 32, "frames": 24}, ("truth/pixel_class",)),  # longer than the clip: held
     ("motion", ["Pushing something from left to right"], {"size": 48, "frames": 9}, ("truth/path_error",)),
 ]
