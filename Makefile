@@ -134,5 +134,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing the development tools into $(VENV)"
-	$(PIP) -e '.[dev,docs,onnx,backbones,flow]'
+	$(PIP) -e '.[dev,docs,onnx,backbones,flow,fid]'
 	@touch $@

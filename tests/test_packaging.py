@@ -91,6 +91,12 @@ def test_constraints_pin_every_dependency_within_its_bounds():
         assert requirement.specifier.contains(specifier.version), f"{pin} is outside {requirement}"
 
 
+def test_the_development_environment_has_every_extra():
+    """What an extra brings is tested, not skipped."""
+    (told,) = re.findall(r"-e '\.\[(.*)\]'\n\t@touch", (ROOT / "Makefile").read_text())
+    assert set(told.split(",")) == set(EXTRAS)
+
+
 def test_every_bound_has_a_reason():
     for line in (ROOT / "pyproject.toml").read_text().splitlines():
         if re.match(r'\s+"[A-Za-z0-9_\[\]-]+[<>=]', line):
