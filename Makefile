@@ -1,9 +1,13 @@
-# `make` lists the targets.  PYTHON is the interpreter that makes the virtual environment, VENV its folder.
+# `make` lists the targets.  PYTHON is the interpreter that makes the virtual environment, VENV its folder, CONSTRAINTS
+# has the versions that are installed in it.
 PYTHON ?= python3
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 PY = $(VENV)/bin/python
 LVCF = $(VENV)/bin/lvcf
-PIP = $(PY) -m pip --disable-pip-version-check install -q -c constraints.txt
+PIP = $(PY) -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS)
+# All of them: what an extra brings is tested, not skipped.
+EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer)
@@ -12,7 +16,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow lint docs weights weights-face-motion ablation bench bench-face-motion bench-black-box carphone bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-face-motion bench-black-box carphone bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -46,6 +50,9 @@ test: $(VENV)/.installed-dev  ## run the tests, without the slow ones
 
 test-slow: $(VENV)/.installed-dev  ## run the slow tests
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
+
+test-lowest:  ## run the tests, without the slow ones, with the lowest versions allowed, in .venv-lowest
+	@$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
 
 lint: $(VENV)/.installed-dev  ## check style, format and types
 	$(PY) -m ruff check .
@@ -120,11 +127,11 @@ carphone: $(VENV)/.installed  ## explain a real expression network on a real cli
 bench-backbones: $(VENV)/.installed  ## FLOPs of one guided step on published backbones; time and memory on a CUDA GPU (a minute)
 	$(PY) benchmarks/backbones.py
 
-clean:  ## remove .venv, caches and builds; runs/ stays
-	rm -rf .venv build dist site .pytest_cache .ruff_cache .mypy_cache
+clean:  ## remove .venv, .venv-lowest, caches and builds; runs/ stays
+	rm -rf .venv .venv-lowest build dist site .pytest_cache .ruff_cache .mypy_cache
 	find lvcf tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "lvcf needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
@@ -134,5 +141,5 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing the development tools into $(VENV)"
-	$(PIP) -e '.[dev,docs,onnx,backbones,flow]'
+	$(PIP) -e '.[$(EXTRAS)]'
 	@touch $@

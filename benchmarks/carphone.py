@@ -15,11 +15,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import av
+import numpy as np
 import torch
 
 from lvcf.configuration import read_section
 from lvcf.data.clip import to_clip
-from lvcf.data.video import read_video, write_lossless
+from lvcf.data.video import Frames, write_lossless
 from lvcf.files import write_rows
 from lvcf.models.targets.face_expression import LABELS, FaceExpression, face_expression
 
@@ -37,6 +39,15 @@ def source() -> Path:
     return Path(package.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
 
 
+def stored_frames(path: Path) -> Frames:
+    """All frames ``(T, H, W, 3)`` as they are stored: not widened by the pixel aspect ratio, 128 to 117.
+
+    The shipped weights and the published table are of these windows.
+    """
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(np.uint8)
+
+
 @torch.no_grad()
 def said(model: FaceExpression, clip: torch.Tensor) -> str:
     """M's class of one clip ``(3, T, H, W)``."""
@@ -45,7 +56,7 @@ def said(model: FaceExpression, clip: torch.Tensor) -> str:
 
 def main() -> None:
     """Write windows and tables."""
-    frames = read_video(source()).frames[:, TOP : TOP + SIZE, LEFT : LEFT + SIZE]
+    frames = stored_frames(source())[:, TOP : TOP + SIZE, LEFT : LEFT + SIZE]
     configured = read_section("carphone.yaml", "predict")["model"]["init_args"]["target_model"]["init_args"]
     model = face_expression(**configured).freeze()
     OUT.mkdir(parents=True, exist_ok=True)

@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from lvcf.data.simulators.echo import EchoFactors, render
+from lvcf.data.simulators.echo import SIZE, EchoFactors, render
 from lvcf.data.simulators.echo_set import frame_times
 from lvcf.data.video import clip_indices
-from lvcf.metrics.truth import share_recovered
+from lvcf.metrics.recovered import pooled_share
+from lvcf.metrics.truth import missed_and_asked
 
 CLIPS, DRAWS, SEED = 64, 4, 200
+NOTHING = "doing nothing"
 Gray = NDArray[np.uint8]
 
 
-def shares(factors: EchoFactors, ef: float, times: NDArray[np.float64]) -> dict[str, float]:
-    """Share recovered, smoothed with 2 px, of edits that know the walls of the clip under do(EF = ``ef``)."""
+def levels(factors: EchoFactors, ef: float, times: NDArray[np.float64]) -> dict[str, float]:
+    """What edits miss (smoothed with 2 px) that know the walls of the clip under do(EF = ``ef``)."""
     factual, truth = render(factors, times), render(factors.do(ef=ef), times)
     seeds = [factors.speckle_seed + 1 + k for k in range(DRAWS)]
     anew = [render(replace(factors.do(ef=ef), speckle_seed=seed), times) for seed in seeds]
@@ -30,15 +32,15 @@ def shares(factors: EchoFactors, ef: float, times: NDArray[np.float64]) -> dict[
     change = np.abs(smooth(truth) - smooth(factual)) > 6.0
     mask = gaussian_filter(change.astype(np.float64), (0.0, 1.0, 1.0)) > 0.3
 
-    def share(edit: NDArray[np.float64] | Gray) -> float:
-        return share_recovered(np.where(mask, edit, factual).astype(np.uint8), factual, truth, sigma=2.0)
+    def missed(edit: NDArray[np.float64] | Gray) -> float:
+        return missed_and_asked(np.where(mask, edit, factual).astype(np.uint8), factual, truth, sigma=2.0)[0]
 
     return {
-        "the truth itself": share(truth),
-        "EF 3 points short, the clip's own speckle": share(near),
-        "right walls, no speckle (mean of four draws)": share(np.mean(anew, axis=0)),
-        "right walls, speckle drawn anew": float(np.mean([share(clip) for clip in anew])),
-        "doing nothing": share(factual),
+        "the truth itself": missed(truth),
+        "EF 3 points short, the clip's own speckle": missed(near),
+        "right walls, no speckle (mean of four draws)": missed(np.mean(anew, axis=0)),
+        "right walls, speckle drawn anew": float(np.mean([missed(clip) for clip in anew])),
+        NOTHING: missed(factual),
     }
 
 
@@ -63,12 +65,13 @@ def main() -> None:
     for i in range(CLIPS):
         generator = np.random.default_rng([SEED, i])
         factors = EchoFactors.sample(generator, marker=False)
-        rows.append(shares(factors, target(factors.ef, generator), times))
+        rows.append(levels(factors, target(factors.ef, generator), times))
     lines = [f"{CLIPS} simulated clips; made by `python benchmarks/speckle_limit.py`", ""]
     lines += ["| inside the voxels that truly change | share recovered, smoothed |", "|---|---|"]
     for name in rows[0]:
-        values = np.array([row[name] for row in rows])
-        lines.append(f"| {name} | {values.mean():.2f} ± {values.std(ddof=1) / np.sqrt(CLIPS):.2f} |")
+        left, asked = (np.array([row[key] for row in rows]) / times.size / SIZE**2 for key in (name, NOTHING))
+        found = pooled_share(name, left, asked)
+        lines.append(f"| {name} | {found[name]:.2f} ± {found[f'{name}.se']:.2f} |")
     text = "\n".join(lines) + "\n"
     (Path(__file__).parent / "results" / "speckle_limit.md").write_text(text)
     print(text)

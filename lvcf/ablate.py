@@ -11,8 +11,10 @@ from typing import Any
 from lvcf.ablation.cells import WRITER, Cell, Plan, expand, reference, refuse_unknown, shard, slug
 from lvcf.ablation.columns import COLUMNS, shown
 from lvcf.ablation.plan import read_plan
-from lvcf.ablation.run import commands, locked, run_cell
+from lvcf.ablation.run import commands, run_cell
 from lvcf.errors import UserError
+from lvcf.files import named_folder
+from lvcf.lock import waited_for
 from lvcf.wandb_runs.verbs import evaluate_options, log_comparison, with_logger
 
 __all__ = ["COLUMNS", "WRITER", "Cell", "expand", "main", "read_plan", "shown", "slug", "write_results"]
@@ -21,6 +23,8 @@ __all__ = ["COLUMNS", "WRITER", "Cell", "expand", "main", "read_plan", "shown", 
 def main(args: list[str]) -> int:
     """Parse the command line, run what is missing, print the table; returns 1 if a cell failed."""
     options = _parse(args)
+    if options.n is not None and options.n < 1:
+        raise UserError(f"--n {options.n}: at least one clip is needed")
     plan = read_plan(options.config)
     output = options.output or Path(plan["output"])
     try:
@@ -51,7 +55,7 @@ def _parse(args: list[str]) -> argparse.Namespace:
     parser.add_argument("--n", type=int, help="clips per cell instead of all (rounded up to whole batches)")
     parser.add_argument("--only", nargs="*", help="names of the cells to run; the table shows all that are done")
     parser.add_argument("--shard", metavar="i/n", help="the i-th of n parts of the cells, i from 1: for job arrays")
-    parser.add_argument("--output", type=Path, help="folder instead of the configuration's")
+    parser.add_argument("--output", type=named_folder, help="folder instead of the configuration's")
     parser.add_argument("--dry-run", action="store_true", help="print the cells' commands and stop")
     parser.add_argument("--logger", choices=["wandb"], help="log every cell and the table to W&B, in one group")
     parser.add_argument("--log-ids", action="store_true", help="log the clips' names instead of hashes of them")
@@ -76,5 +80,5 @@ def write_results(plan: Plan, output: Path) -> list[dict[str, Any]]:
     from lvcf.ablation.tables import write_tables
 
     output.mkdir(parents=True, exist_ok=True)
-    with locked(output / ".lock"):  # another shard may be writing them
+    with waited_for(output / ".lock"):  # another shard may be writing them
         return write_tables(gather(plan, output), reference(plan), output)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 
 from lvcf.errors import UserError, nearest
+
+THREADS_PER_CORE = 16
+"""More crash the libraries below torch."""
 
 
 def check_number(name: str, value: float, low: float = -math.inf, high: float = math.inf, above: bool = False) -> None:
@@ -23,10 +27,12 @@ def check_number(name: str, value: float, low: float = -math.inf, high: float = 
     """
     if math.isfinite(value) and low <= value <= high and not (above and value == low):
         return
-    least = "" if low == -math.inf else f"above {low:g}" if above else f"of at least {low:g}"
-    most = "" if high == math.inf else f"of at most {high:g}"
-    range_ = " and ".join(part for part in (least, most) if part)
-    raise UserError(f"{name} {value}: choose a finite number{' ' + range_ if range_ else ''}")
+    wanted = ["choose a finite number"]
+    if math.isfinite(low):
+        wanted.append(f"above {low:g}" if above else f"at least {low:g}")
+    if math.isfinite(high):
+        wanted.append(f"at most {high:g}")
+    raise UserError(f"{name} {value:g}: {', '.join(wanted)}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -40,3 +46,14 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     near = nearest(str(value), choices)
     fix = f"did you mean {near}?" if near else f"choose one of {', '.join(choices)}"
     raise UserError(f"{name} '{value}': {fix}")
+
+
+def check_threads(threads: int) -> None:
+    """Refuse more threads than the machine can start.
+
+    Raises:
+        UserError: there are too many.
+    """
+    most = THREADS_PER_CORE * (os.cpu_count() or 1)
+    if threads > most:
+        raise UserError(f"--threads {threads}: this machine has {os.cpu_count()} cores; choose at most {most}")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
+import io
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from lvcf.errors import UserError
+from lvcf.errors import UserError, last_line, os_error_line
 from lvcf.ranks import left_to_rank_0, rank
 
 CRASHED = 70
 """Exit code after a traceback, as sysexits.h's EX_SOFTWARE."""
-USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
+SIGNALLED = 128
+"""Added to a signal's number, as a shell does."""
 LIGHTNING_VERBS = {
     "fit": "train a part of a backbone, a target model, or fine-tune the denoiser to a data set",
     "validate": "measure a training's model on the validation split",
@@ -49,34 +52,66 @@ def usage() -> str:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit code.  A user's mistake prints one line and returns 2."""
+    """Run one verb; returns the exit code.
+
+    A user's mistake prints one line and gives 2, a defect prints its traceback and gives 70.  SIGTERM gives 143, Ctrl-C
+    130, and a reader of the output that has gone (``lvcf ... | head``) 141, all as a shell counts.
+    """
     arguments = list(sys.argv[1:] if args is None else args)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal may lack a letter; that must not end a run
+    try:
+        try:
+            code = _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's own flush fails as well
+        return SIGNALLED + signal.SIGPIPE
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one verb; returns the exit code."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
     verb, *rest = arguments
     try:
+        _check_folder()
         return _runner(verb)(rest)
+    except BrokenPipeError:
+        raise
     except UserError as error:
-        # a loader process sends its whole traceback as the message; its last line is the user's
-        return _tell(verb, str(error).strip().splitlines()[-1].removeprefix(USER_ERROR))
+        return _tell(verb, last_line(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return _crash()
-        where = error.filename or "the output folder"
-        return _tell(verb, f"{where}: the disk is full; make room and run the same command again")
+        told = os_error_line(error)
+        return _tell(verb, told) if told else _crash()
     except Exception:  # a defect of lvcf's own: the traceback is for the issue, the exit code is not 'a clip failed'
         return _crash()
     except KeyboardInterrupt:
-        print(f"lvcf {verb}: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return _interrupted(verb)
+    except SystemExit as stop:
+        return _stopped(verb, stop)
 
 
-def _tell(verb: str, mistake: str) -> int:
+def _check_folder() -> None:
+    """The working folder is there.
+
+    Raises:
+        UserError: it is not.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the working folder has been deleted; cd into one that exists") from error
+
+
+def _tell(verb: str, mistake: str, code: int = 2) -> int:
     """Print one line, unless rank 0 has; returns the exit code."""
     if not left_to_rank_0():
         print(f"lvcf {verb}{f' (rank {rank()})' if rank() else ''}: {mistake}", file=sys.stderr)
-    return 2
+    return code
 
 
 def _crash() -> int:
@@ -84,6 +119,36 @@ def _crash() -> int:
     if not left_to_rank_0():
         traceback.print_exc()
     return CRASHED
+
+
+def _interrupted(verb: str) -> int:
+    print(f"lvcf {verb}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+    return SIGNALLED + signal.SIGINT
+
+
+def _stopped(verb: str, stop: SystemExit) -> int:
+    """What a SystemExit means; returns the exit code.
+
+    Raises:
+        SystemExit: it is the parser's, after --help or a wrong argument.
+        BrokenPipeError: it is rich's, which ends the program when nobody reads its output.
+    """
+    if _raised_in(stop) == "argparse":
+        raise stop
+    if isinstance(stop.__context__, BrokenPipeError):
+        raise stop.__context__
+    if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning turns one into the other
+        return _interrupted(verb)
+    if type(stop).__name__ == "SIGTERMException":  # Lightning's, which is a SystemExit without a code
+        how = "go on from its last checkpoint with --ckpt_path last" if verb == "fit" else "start it again"
+        return _tell(verb, f"stopped by SIGTERM; {how}", SIGNALLED + signal.SIGTERM)
+    return _tell(verb, f"the module {_raised_in(stop)} ended the program ({stop!r}); take that out of it", CRASHED)
+
+
+def _raised_in(stop: SystemExit) -> str:
+    """Name of the module whose code raised it."""
+    frames = list(traceback.walk_tb(stop.__traceback__))
+    return str(frames[-1][0].f_globals["__name__"])
 
 
 def _runner(verb: str) -> Callable[[list[str]], int]:

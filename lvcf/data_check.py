@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from rich.table import Table
 from tqdm import tqdm
 
 from lvcf.data.clip import SIMULATED
-from lvcf.data.dicom import read_dicom
 from lvcf.data.echonet import numbered_rows, parse_row
-from lvcf.data.ferv39k import SOURCE_FPS, find_list, read_list
-from lvcf.data.frame_folder import read_frame_folder
+from lvcf.data.ferv39k import find_list, read_list
+from lvcf.data.sampled import failure
 from lvcf.data.simulators.face_set import CLIPS
 from lvcf.data.ssv2 import SPLITS, class_name, label_problems, missing_videos, read_items, read_labels, video_folder
-from lvcf.data.video import Video, clip_indices, read_video
-from lvcf.data.video_folder import DICOM_SUFFIXES, find_clips, read_whole_folder
+from lvcf.data.video import Video, clip_indices
+from lvcf.data.video_folder import find_clips, walk
+from lvcf.data.whole import read_all_frames, read_any, read_pictures
 from lvcf.errors import UserError
 
 FRAMES, FPS = 16, 8.0
@@ -47,14 +47,14 @@ class Contents:
         clips: the listed files that are there.
         problems: a line for everything wrong.
         unlisted: how many files no list names; None where there are no lists.
-        read: decodes one of ``clips``.
+        read: decodes all of one of ``clips``; of its frames the first is enough.
     """
 
     counts: dict[str, int]
     clips: list[Path]
     problems: list[str]
     unlisted: int | None = None
-    read: Callable[[Path], Video] = field(default=read_video)
+    read: Callable[[Path], Video] = read_all_frames
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,14 @@ class Reading:
         fps: frames per second.
         seconds: from the first frame to the last.
         problem: what is wrong with it; empty for a good one.
+        done: what was done to its pixels for them to be square and upright.
     """
 
     size: str
     fps: float
     seconds: float
     problem: str
+    done: tuple[str, ...] = ()
 
 
 def read_echonet(root: Path) -> Contents:
@@ -116,7 +118,7 @@ def read_ferv39k(root: Path) -> Contents:
         f"{folder / path}: not found, but {split}'s list has it" for path, split in listed.items() if path not in there
     ]
     clips = [folder / path for path in listed if path in there]
-    return Contents(dict(counts), clips, problems, len(there - set(listed)), read=_read_frames)
+    return Contents(dict(counts), clips, problems, len(there - set(listed)), read=read_pictures)
 
 
 def read_ssv2(root: Path) -> Contents:
@@ -143,10 +145,14 @@ def read_ssv2(root: Path) -> Contents:
 
 
 def read_folder(root: Path) -> Contents:
-    """Every video file, DICOM file or folder of numbered pictures below a folder."""
+    """Every video file, DICOM file or folder of numbered pictures below a folder, and how many files are no clips."""
     clips = find_clips(root)
-    folders = sum(path.is_dir() for path in clips)
-    return Contents({"files": len(clips) - folders, "frame folders": folders}, clips, [], read=_read_any)
+    known, folders = set(clips), {path for path in clips if path.is_dir()}
+    files = [path for _, paths in walk(root) for path in paths] if root.is_dir() else []
+    others = [path for path in files if path not in known and path.parent not in folders]
+    endings = Counter(f"left out: {path.suffix.lower() or 'no ending'}" for path in others)
+    counts = {"files": len(clips) - len(folders), "frame folders": len(folders), **endings}
+    return Contents(counts, clips, [], read=read_any)
 
 
 READERS: dict[str, Callable[[Path], Contents]] = {
@@ -190,15 +196,15 @@ def read_one(path: Path, read: Callable[[Path], Video]) -> Reading:
     """Decode one file and try whether a clip can be sampled from it."""
     try:
         video = read(path)
-    except UserError as error:
-        return Reading("", 0.0, 0.0, str(error))
+    except Exception as error:
+        return Reading("", 0.0, 0.0, failure(path, error))
     problem = ""
     try:
         clip_indices(video.times, FRAMES, FPS)
     except ValueError as error:
         problem = f"{path}: {error}"
     height, width = video.frames.shape[1:3]
-    return Reading(f"{width}x{height}", video.fps, float(video.times[-1]), problem)
+    return Reading(f"{width}x{height}", video.fps, float(video.times[-1]), problem, video.done)
 
 
 def show(root: Path, kind: str, contents: Contents, readings: list[Reading], problems: int) -> None:
@@ -223,23 +229,11 @@ def show(root: Path, kind: str, contents: Contents, readings: list[Reading], pro
         table.add_row(f"size {size}", f"{number:,}", "")
     for rate, number in Counter(round(reading.fps, 1) for reading in good).most_common():
         table.add_row(f"{rate:g} frames per second", f"{number:,}", "")
+    for done, number in Counter(done for reading in good for done in reading.done).most_common():
+        table.add_row(done, f"{number:,}", "")
     if good:
         low, middle, high = np.percentile([reading.seconds for reading in good], [0, 50, 100])
         table.add_row("seconds (least, median, most)", f"{low:.2f}, {middle:.2f}, {high:.2f}", "")
     table.add_section()
     table.add_row("problems", f"{problems:,}", "")
     Console(width=110).print(table)
-
-
-def _read_frames(path: Path) -> Video:
-    """A frame folder as a video; the release does not say its rate.  Frames may differ in size: the first one tells."""
-    pictures = read_frame_folder(path, SOURCE_FPS, lambda times: np.arange(len(times)))
-    frames = np.broadcast_to(pictures[0], (len(pictures), *pictures[0].shape))
-    return Video(frames, np.arange(len(pictures)) / SOURCE_FPS)
-
-
-def _read_any(path: Path) -> Video:
-    if path.is_dir():  # the rate is assumed here too
-        frames = read_whole_folder(path, SOURCE_FPS, lambda times: np.arange(len(times)))
-        return Video(frames, np.arange(len(frames)) / SOURCE_FPS)
-    return read_dicom(path) if path.suffix.lower() in DICOM_SUFFIXES else read_video(path)

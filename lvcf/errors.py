@@ -2,12 +2,57 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+
+FIXES = {
+    errno.EACCES: "allow it, or choose another path",
+    errno.EPERM: "allow it, or choose another path",
+    errno.EROFS: "choose a path that can be written",
+    errno.ENOENT: "correct the path",
+    errno.EISDIR: "move the folder away, or name a file",
+    errno.ENOTDIR: "move the file away, or name a folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "remove the links that point in a circle",
+    errno.EFBIG: "raise the limit on a file's size (ulimit -f)",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "close other programs: the machine has no file left to open",
+    errno.ENOSPC: "make room and run the same command again",
+    errno.EDQUOT: "make room and run the same command again",
+}
+"""What a user can do about an error of the operating system."""
+NAMELESS = (errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors that are the user's to put right even where the system names no file."""
+FROM_A_WORKER = re.compile(r"\w+: \[Errno (\d+)\] [^:]*: '(.*)'")
+"""The last line of an OSError that a loader process handed over: it carries a traceback instead of a file's name."""
 
 
 class UserError(Exception):
     """Something the user can put right: the message names the file, the value and the fix."""
+
+
+USER_ERROR = f"{UserError.__module__}.{UserError.__name__}: "
+
+
+def last_line(error: Exception) -> str:
+    """The message of an error; of one that a loader process hands over with its traceback, the message in that."""
+    return (str(error).strip().splitlines() or [""])[-1].removeprefix(USER_ERROR)
+
+
+def os_error_line(error: OSError) -> str:
+    """An error of the operating system in one line, or nothing if it is none that a user can put right."""
+    number, name = error.errno, error.filename
+    if number is None and (found := FROM_A_WORKER.fullmatch(last_line(error))):
+        number, name = int(found[1]), found[2]
+    if number is None or (name is None and number not in NAMELESS):
+        return ""
+    full = number in (errno.ENOSPC, errno.EDQUOT)
+    reason = "the disk is full" if full else error.strerror or os.strerror(number)
+    where = "the output folder" if name is None else " ".join(str(name).split())
+    return f"{where[:300]}: {reason}; {FIXES.get(number, 'correct it, or choose another path')}"
 
 
 def nearest(word: str, choices: Sequence[str]) -> str:
@@ -17,7 +62,7 @@ def nearest(word: str, choices: Sequence[str]) -> str:
     return known[near[0]] if near else ""
 
 
-def cause_of(error: Exception) -> Exception:
+def cause_of(error: BaseException) -> BaseException:
     """The user's mistake behind a parser's error, which wraps what a constructor raises; else the error itself."""
     cause = error.__cause__
     while cause is not None and not isinstance(cause, UserError):

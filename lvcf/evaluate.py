@@ -14,31 +14,33 @@ from rich.markup import escape  # to rich, the brackets of a key are a style
 from rich.table import Table
 
 from lvcf.data.clip import SIMULATED
-from lvcf.data.simulators.truth import MakeTruth, Truth, phantom_of, read_truths
 from lvcf.errors import UserError
 from lvcf.evaluation.against import correlations, paired_tests
 from lvcf.evaluation.clip import composition, facts, in_region, lpips_key, measure_clip, read_region, way_back
 from lvcf.evaluation.parallel import measure_each
 from lvcf.evaluation.rows import TRANSITION, VALIDITY, Row, summarise
+from lvcf.evaluation.truths import find_oracle, find_truths
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.fidelity import LPIPS_FILES, lpips_unavailable
 from lvcf.metrics.statistics import LEVEL
 from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
-from lvcf.models.targets.clip_classifier import clip_frame_transformer
-from lvcf.models.targets.ejection_fraction import echo_frame_transformer
-from lvcf.run_folder import SUFFIXES, Prediction, is_steering, read_manifest, read_predictions, read_table
+from lvcf.run_folder import (
+    SUFFIXES,
+    Prediction,
+    is_steering_run,
+    read_manifest,
+    read_predictions,
+    read_table,
+    unfinished,
+)
 from lvcf.wandb_runs.verbs import log_evaluation
 
-ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
-    "ef": (echo_frame_transformer, "phantom/oracle"),
-    "expression": (clip_frame_transformer, "face_motion/face_oracle"),
-    "action": (clip_frame_transformer, "face_motion/motion_oracle"),
-}
-"""Loaders and weights of the model that guidance never saw, by phantom; the echo phantom's are shipped."""
 NEEDS_FEATURES = ("realism/fid", "realism/kid", "realism/fvd", "minimality/cld")
 PREDICT_ONLY, STEERING_ONLY = ("oracle", "with_model", "against", "logger"), ("clip", "captioner", "embedder", "dover")
 """Options of one kind of run alone."""
+NARROWEST = 80
+"""Columns below which the terminal's table is not squeezed."""
 
 
 def main(args: list[str]) -> int:
@@ -68,7 +70,7 @@ def main(args: list[str]) -> int:
 
 
 def _evaluate_one(run: Path, options: argparse.Namespace) -> int:
-    steered = is_steering(read_manifest(run))
+    steered = is_steering_run(run)
     for name in PREDICT_ONLY if steered else STEERING_ONLY:
         if getattr(options, name):
             verb = "predict" if steered else "steer"
@@ -107,7 +109,8 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf predict first")
     root, done = Path(manifest["data"]), [p for p in predictions if not p.failed]
-    truths, (judge, no_judge) = read_truths(root), _judge(root, options.oracle)
+    truths = find_truths(manifest, done)
+    judge, no_judge = find_oracle(truths, options.oracle)
     ask = _asker(run, manifest["tolerance"]) if options.with_model else None
     others, alike = _other_run(done, options.against)
     sets, by_clip = _sets(done, options.features, judge)
@@ -116,7 +119,7 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
         row = facts(prediction)
         if prediction.failed:
             return row
-        row |= measure_clip(prediction, _truth(truths, prediction), judge, options.lpips)
+        row |= measure_clip(prediction, truths.of_clip.get(prediction.id), judge, options.lpips)
         row |= composition(row, manifest["tolerance"]) | way_back(prediction, root)
         row |= ask(prediction) if ask else {}
         row |= in_region(prediction, read_region(options.region, prediction)) if options.region else {}
@@ -124,35 +127,19 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
         return row | ({_correlation_key(options.against): alike.get(prediction.id, math.nan)} if alike else {})
 
     rows = list(measure_each(measured, predictions))
-    metrics = summarise(rows) | {
+    told = unfinished(manifest, len(predictions), "predict")
+    metrics = summarise(rows) | ({"unfinished": told} if told else {})
+    metrics |= {
         "method": manifest["method"],
         "prompt": manifest["prompt"],
         "simulated": SIMULATED in manifest["notice"],
     }
-    metrics |= {"truth/oracle": no_judge} if no_judge else {}
-    metrics |= sets | _not_measured(metrics, options)
+    metrics |= sets | truths.missing | no_judge | _not_measured(metrics, options)
     write_rows(run / "predictions.csv", rows)
     write_json(run / "metrics.json", metrics)
     if others:
         _write_tests(run, rows, others, options.against)
     return metrics, rows
-
-
-def _judge(root: Path, oracle: str | None) -> tuple[TargetModel | None, str]:
-    """The oracle of the phantom that made a set, or None and why; of a real set there is none.
-
-    Raises:
-        UserError: an oracle that was asked for does not load.
-    """
-    if not (phantom := phantom_of(root)):
-        return None, ""
-    load, weights = ORACLES[phantom]
-    try:
-        return load(oracle or weights).freeze(), ""
-    except UserError as problem:
-        if oracle:
-            raise
-        return None, unavailable(problem)
 
 
 def _asker(run: Path, tolerance: float) -> Callable[[Prediction], Row]:
@@ -161,14 +148,6 @@ def _asker(run: Path, tolerance: float) -> Callable[[Prediction], Row]:
 
     model = load_target_model(run)
     return lambda prediction: ask_again(prediction, model, tolerance)
-
-
-def _truth(truths: dict[str, MakeTruth], prediction: Prediction) -> Truth | None:
-    """What is true of a clip; None of a real one, or where M's target is none of the phantom's classes."""
-    try:
-        return truths[prediction.id](prediction.result) if truths else None
-    except UserError:
-        return None
 
 
 def _sets(
@@ -208,6 +187,8 @@ def _other_run(predictions: list[Prediction], other: Path | None) -> tuple[list[
     """
     if other is None:
         return [], {}
+    if is_steering_run(other):
+        raise UserError(f"--against {other}: a run of lvcf steer; give one of lvcf predict")
     theirs, rows = read_predictions(other), read_table(other / "predictions.csv")
     if not (alike := correlations(predictions, [p for p in theirs if not p.failed])):
         raise UserError(f"--against {other}: shares no finished clip with this run; give a run over the same clips")
@@ -227,17 +208,25 @@ def _write_tests(run: Path, rows: list[Row], others: list[Row], other: Path) -> 
 
 
 def print_metrics(metrics: dict[str, Any], run: Path) -> None:
-    """The result table on the terminal."""
+    """The result table on the terminal; below it what was not measured, by the reason."""
     label = "simulated clips" if metrics["simulated"] else "clips"
     table = Table(title=f"{run}: {metrics['method']}, prompt {metrics['prompt']}, {metrics['n']} {label}")
-    table.add_column("measure")
-    table.add_column("mean", justify="right")
-    table.add_column("standard error", justify="right")
-    table.add_column(f"{LEVEL:.0%} interval", justify="right")
+    table.add_column("measure", overflow="fold")
+    for heading in ("mean", "± s.e.", f"{LEVEL:.0%} interval"):
+        table.add_column(heading, justify="right")
+    reasons: dict[str, list[str]] = defaultdict(list)
     for name, value in metrics.items():
-        if "/" in name and not name.endswith(SUFFIXES):
-            error, low, high = (metrics.get(f"{name}{suffix}") for suffix in (".se", ".ci_low", ".ci_high"))
-            shown = value if isinstance(value, str) else f"{value:.3f}"
-            ends = "" if low is None else f"{low:.3f} to {high:.3f}"
-            table.add_row(escape(name), escape(shown), "" if error is None else f"{error:.3f}", ends)
-    Console(width=120).print(table)
+        if "/" not in name or name.endswith(SUFFIXES):
+            continue
+        if isinstance(value, str):
+            reasons[value].append(name)
+            continue
+        error, low, high = (metrics.get(f"{name}{suffix}") for suffix in (".se", ".ci_low", ".ci_high"))
+        ends = "" if low is None else f"{low:.3f} to {high:.3f}"
+        table.add_row(escape(name), f"{value:.3f}", "" if error is None else f"{error:.3f}", ends)
+    console = Console(width=max(Console().width, NARROWEST))
+    console.print(table)
+    for reason, names in reasons.items():
+        console.print(f"{', '.join(names)}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    if "unfinished" in metrics:
+        console.print(metrics["unfinished"], highlight=False)

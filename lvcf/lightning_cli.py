@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 import warnings
 from argparse import ArgumentError
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning import LightningDataModule, LightningModule
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.memory import is_oom_error
 
@@ -24,8 +29,11 @@ import lvcf.datamodules.predictions
 import lvcf.datamodules.ssv2
 import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
 from lvcf.callbacks.tracking import RunTracking
-from lvcf.configuration import read_section
+from lvcf.checkpoint import SafeCheckpoints, check_path
+from lvcf.checks import check_threads
+from lvcf.configuration import MEASURING, with_sections
 from lvcf.errors import UserError, cause_of
+from lvcf.parsing import one_line
 from lvcf.run_folder import read_predictions
 from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tracking import check_loggers, complete
@@ -37,16 +45,47 @@ QUIET = (
     r".*Cannot dispatch to fused implementation.*",
 )
 """Warnings of the libraries that a user can do nothing about."""
-CALLBACK = re.compile(r"--trainer\.callbacks\.[A-Z]\w*(\.\w+)+=.*")
-"""One argument of one callback of the configuration; the parser itself knows only the list's last one."""
+NO_CHECKPOINT = r".*there is no last checkpoint available.*"
+"""Lightning's warning before it begins anew although it was told to go on."""
+LIBRARIES = ("lightning", "lightning_fabric", "lightning_utilities", "jsonargparse", "torch", "numpy", "yaml")
+REFUSED = (
+    MisconfigurationException,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    NotImplementedError,
+    UserWarning,
+    RecursionError,
+    yaml.YAMLError,
+)
+"""What the libraries raise about an argument."""
 
 
 class LvcfCLI(LightningCLI):
     """LightningCLI with any task and any data module, and the number of CPU threads as an option."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with _one_line(self):
+            super().__init__(*args, **kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--threads``: results are bit-identical at one thread count only, so it is part of the configuration."""
         parser.add_argument("--threads", type=PositiveInt | None, default=None, help="CPU threads of one process")
+
+    def _parse_ckpt_path(self) -> None:
+        """Refuse what is no file; Lightning would also let a file's hyperparameters replace the command line's."""
+        config = self.config[self.config.subcommand]
+        check_path(config.ckpt_path)
+        if self.config.subcommand in MEASURING and config.ckpt_path is None and not _has_weights(config.model):
+            raise UserError(
+                "measures what a training made: give its checkpoint with --ckpt_path (last: its newest), or a model's "
+                "weights"
+            )
+        if config.weights_only is False:
+            raise UserError("--weights_only false: lvcf runs no code out of a checkpoint; leave it out")
 
     def before_instantiate_classes(self) -> None:
         """Set the threads before any model runs; complete W&B loggers."""
@@ -55,26 +94,38 @@ class LvcfCLI(LightningCLI):
         complete(config.trainer.logger, str(self.subcommand), Path(output) if output else None)
         threads = config.threads
         if threads is not None:
+            check_threads(threads)
             torch.set_num_threads(threads)
             os.environ["OMP_NUM_THREADS"] = str(threads)  # else the launcher of several processes sets another number
 
     def instantiate_classes(self) -> None:
-        """Make the objects; refuse a precision that the device lacks before anything is computed."""
+        """Make the objects; refuse what the device or the task cannot do before anything is computed."""
         super().instantiate_classes()
+        self.trainer.strategy.checkpoint_io = SafeCheckpoints()
         if self.subcommand == "predict":
             check_loggers(self.trainer.loggers)
         if self.trainer.loggers:
             self.trainer.callbacks.append(RunTracking(yaml.safe_load(self._written())))  # type: ignore[attr-defined]
         check_precision(str(self.trainer.precision), self.trainer.strategy.root_device)
+        if isinstance(self.model, CounterfactualTask):
+            check_counterfactual(str(self.trainer.precision), self.config[self.subcommand].trainer.inference_mode)
 
     def before_predict(self) -> None:
-        """Hand the whole configuration to the task, whose writer keeps it with the run."""
+        """Hand the whole configuration to the task, whose writer keeps it with the run; have M tried."""
         if isinstance(self.model, CounterfactualTask):
-            self.model.configuration = self._written()
+            self.model.configuration, self.model.check_model = self._written(), True
 
     def predict(self, **options: Any) -> None:
         """Predict without keeping the edits in memory: they are written."""
         self.trainer.predict(**{**options, "return_predictions": False})
+
+    def settings(self) -> dict[str, Any]:
+        """The verb's own settings and the trainer's, by option; none before they are parsed."""
+        if not hasattr(self, "config"):
+            return {}
+        verb = self.config[self.config.subcommand]
+        found = {f"--{key}": value for key, value in vars(verb).items() if key not in ("config", "trainer")}
+        return found | {f"--trainer.{key}": value for key, value in vars(verb.trainer).items()}
 
     def _written(self) -> str:
         """The verb's whole configuration as YAML."""
@@ -87,6 +138,7 @@ def run(verb: str, arguments: list[str]) -> int:
     sys.path.append(str(Path.cwd()))  # a user's own model lies where the command is typed
     for message in QUIET:
         warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("error", NO_CHECKPOINT)
     cli = _lightning([verb, *with_sections(verb, arguments)])
     if verb == "predict" and isinstance(cli.model, CounterfactualTask) and cli.trainer.is_global_zero:
         return summarise(cli.model)
@@ -97,28 +149,89 @@ def _lightning(arguments: list[str]) -> LvcfCLI:
     """Parse and run.
 
     Raises:
-        UserError: an argument is wrong; the message is the parser's own, in one line.
+        UserError: an argument is wrong.
+    """
+    return LvcfCLI(
+        LightningModule,
+        LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=None,
+        trainer_defaults={"inference_mode": False},
+        auto_configure_optimizers=False,
+        parser_kwargs={"exit_on_error": False, arguments[0]: {"exit_on_error": False}},
+        args=arguments,
+    )
+
+
+@contextmanager
+def _one_line(cli: LvcfCLI) -> Iterator[None]:
+    """What the parser and Lightning raise about an argument becomes a sentence; a defect stays what it is.
+
+    Raises:
+        UserError: an argument is wrong.
     """
     try:
-        return LvcfCLI(
-            LightningModule,
-            LightningDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            save_config_callback=None,
-            trainer_defaults={"inference_mode": False},
-            auto_configure_optimizers=False,
-            parser_kwargs={"exit_on_error": False, arguments[0]: {"exit_on_error": False}},
-            args=arguments,
-        )
+        yield
     except ArgumentError as error:
-        raise UserError(" ".join(str(error).split())[:600]) from error
-    except RuntimeError as error:
-        if is_oom_error(error):
-            raise UserError("out of memory; lower --data.batch_size, or set --trainer.precision bf16-mixed") from error
+        raise UserError(one_line(error)) from error
+    except UserError:
         raise
-    except ValueError as error:
-        raise cause_of(error) from error
+    except Exception as error:
+        cause = cause_of(error)
+        if cause is not error:
+            raise cause from error
+        if isinstance(error, RuntimeError) and is_oom_error(error):
+            raise UserError("out of memory; lower --data.batch_size, or set --trainer.precision bf16-mixed") from error
+        if "Error(s) in loading state_dict" in str(error) and _of_a_library(error):
+            raise UserError(f"--ckpt_path: is of another model ({' '.join(str(error).split())[:300]})") from error
+        system = isinstance(error, OSError) and error.errno is None
+        if (isinstance(error, REFUSED) or system) and _of_a_library(error):
+            raise UserError(refusal(error, cli.settings())) from error
+        raise
+
+
+def _has_weights(model: Namespace) -> bool:
+    """Whether a part of the model is read from a folder."""
+    return any(key.rpartition(".")[2] == "weights" and value for key, value in model.items())
+
+
+def _of_a_library(error: Exception) -> bool:
+    """Whether an error comes from a library that read an argument, and not by way of a step, a data set or a model."""
+    names = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    known = (*LIBRARIES, *sys.stdlib_module_names)
+    return "Original Traceback" not in str(error) and all(
+        name == __name__ or name.partition(".")[0] in known for name in names
+    )
+
+
+def refusal(error: Exception, settings: dict[str, Any]) -> str:
+    """A library's complaint in one line, behind the settings whose names or values it has.
+
+    Args:
+        error: raised by the parser or by Lightning.
+        settings: values by option.
+    """
+    text = " ".join(str(error).split())[:400]
+    known = {option: str(value) for option, value in settings.items() if value is not None}
+    named = [o for o in known if re.search(rf"\b{o.rpartition('.')[2].removeprefix('--')}\b", text)]
+    words = re.split(r"[\s`'\"=(),:]+", text)
+    told = [
+        f"{o} {known[o][:80]}" for o in named or [o for o, value in known.items() if len(value) > 1 and value in words]
+    ]
+    return ": ".join([*([", ".join(told)] if told else []), text or type(error).__name__])
+
+
+def check_counterfactual(precision: str, inference_mode: bool) -> None:
+    """What a search by gradients on a float32 decoder cannot do.
+
+    Raises:
+        UserError: the precision is of the weights, or gradients are switched off.
+    """
+    if precision.endswith("-true") and precision != "32-true":
+        raise UserError(f"--trainer.precision {precision}: counterfactuals need float32 weights; choose bf16-mixed")
+    if inference_mode:
+        raise UserError("--trainer.inference_mode true: guidance needs gradients; leave it out")
 
 
 def check_precision(precision: str, device: torch.device) -> None:
@@ -130,44 +243,6 @@ def check_precision(precision: str, device: torch.device) -> None:
     if precision.startswith("bf16") and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         name = torch.cuda.get_device_name(device)
         raise UserError(f"--trainer.precision {precision}: {name} has no bfloat16; choose 16-mixed or 32-true")
-
-
-def with_sections(verb: str, arguments: list[str]) -> list[str]:
-    """Replace every ``--config NAME`` by the text of the verb's section of that file.
-
-    ``--trainer.callbacks.CLASS.ARGUMENT=VALUE`` changes the callback of that class in the section.
-
-    Raises:
-        UserError: a section is not there, or no section has such a callback.
-    """
-    changes = [argument for argument in arguments if CALLBACK.fullmatch(argument)]
-    arguments = [argument for argument in arguments if argument not in changes]
-    replaced: list[str] = []
-    for i, argument in enumerate(arguments):
-        if argument.startswith("--config="):
-            replaced += ["--config", _section(argument.partition("=")[2], verb, changes)]
-        elif i > 0 and arguments[i - 1] == "--config":
-            replaced.append(_section(argument, verb, changes))
-        else:
-            replaced.append(argument)
-    return replaced
-
-
-def _section(name: str, verb: str, changes: list[str]) -> str:
-    """The verb's section of a file as YAML, its callbacks changed."""
-    section = read_section(name, verb)
-    callbacks = {c["class_path"].rpartition(".")[2]: c for c in section.get("trainer", {}).get("callbacks", [])}
-    for change in changes:
-        option, _, value = change.partition("=")
-        _, _, known, *path = option.split(".")
-        if known not in callbacks:
-            raise UserError(f"{option}: {name} has no callback {known}; there are {', '.join(callbacks) or 'none'}")
-        node = callbacks[known].setdefault("init_args", {})
-        for step in path[:-1]:
-            node = node.setdefault(step, {})
-            node = node.setdefault("init_args", {}) if "class_path" in node else node
-        node[path[-1]] = yaml.safe_load(value)
-    return yaml.safe_dump(section)
 
 
 def summarise(task: CounterfactualTask) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
+import threading
 import time
 
 STARTED_BY = os.getppid()
@@ -31,3 +34,16 @@ def left_to_rank_0() -> bool:
     while rank() > 0 and not orphaned() and time.monotonic() < deadline:
         time.sleep(0.1)
     return orphaned()
+
+
+def serve() -> None:
+    """To begin a worker of a process pool with: it ends with the process that started it, and leaves Ctrl-C to that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from lvcf.data.video import Frames, read_video
 from lvcf.errors import UserError
+from lvcf.files import as_text
+from lvcf.run_shapes import Curves, Manifest, Metrics, Result, SteeringManifest, SteeringResult
 
 Json = dict[str, Any]
 SUFFIXES = (".se", ".ci_low", ".ci_high", ".n")
@@ -20,6 +25,28 @@ SUFFIXES = (".se", ".ci_low", ".ci_high", ".n")
 
 TEXTS = ("id", "status", "task", "label", "class_before", "class_after", "target")
 """Columns of ``predictions.csv`` that are no numbers, whatever they look like."""
+
+
+class Record(dict[str, Any]):
+    """An object of a JSON file, or a row of a table: who asks for an entry that is not there is told which file it is.
+
+    Args:
+        content: its entries.
+        path: the file.
+    """
+
+    def __init__(self, content: dict[str, Any], path: Path) -> None:
+        super().__init__(content)
+        self.path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise damaged(self.path, f"no '{key}'")
+
+
+def damaged(path: Path, why: object) -> UserError:
+    """The error about a file that a verb of lvcf wrote and that is not what it wrote."""
+    told = " ".join(str(why).split())
+    return UserError(f"{path}: damaged ({told}); remove it and run the command that wrote it again")
 
 
 @dataclass(frozen=True)
@@ -35,6 +62,17 @@ class Prediction:
         return str(self.result["id"])
 
     @property
+    def file_name(self) -> str:
+        """The clip's name where files are looked for by it.
+
+        Raises:
+            UserError: it leads elsewhere.
+        """
+        if not is_plain(self.id):
+            raise damaged(self.folder / "result.json", f"id {self.id!r} is no file's name")
+        return self.id
+
+    @property
     def status(self) -> str:
         """reached, not_reached or failed."""
         return str(self.result["status"])
@@ -47,7 +85,8 @@ class Prediction:
     @property
     def curves(self) -> Json | None:
         """What was measured over time; only after ``lvcf evaluate`` on a simulated set."""
-        return read_optional(self.folder / "curves.json")
+        path = self.folder / "curves.json"
+        return read_shape(path, Curves) if path.is_file() else None
 
     def factual(self) -> Frames:
         """The input clip."""
@@ -58,22 +97,53 @@ class Prediction:
         return read_video(self.folder / "counterfactual.mkv").frames
 
     def mask(self) -> NDArray[np.bool_]:
-        """Where the edit was let through."""
-        stored: NDArray[np.uint8] = np.load(self.folder / "mask.npz")["mask"]
+        """Where the edit was let through.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        path = self.folder / "mask.npz"
+        try:
+            stored: NDArray[np.uint8] = np.load(path)["mask"]
+        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+            raise damaged(path, error) from error
+        if stored.dtype != np.uint8 or stored.ndim != 3:
+            raise damaged(path, f"{stored.dtype} of shape {stored.shape}, not 8-bit frames")
         return stored > 127
 
 
-def read_manifest(run: Path) -> Json:
+def read_manifest(run: Path) -> Record:
     """The run's ``manifest.json``.
 
     Raises:
-        UserError: the folder or the manifest is missing, or the manifest is damaged.
+        UserError: the folder or the manifest is missing, or the manifest is damaged or names clips outside the run.
     """
+    path = _manifest_path(run)
+    manifest = read_shape(path, SteeringManifest if is_steering_run(run) else Manifest)
+    names = manifest["ids"]
+    odd = next((name for name in names if not is_plain(name)), None)
+    if odd is not None:
+        raise damaged(path, f"ids hold {odd!r}, which is no folder's name")
+    if len({*names}) < len(names):
+        raise damaged(path, "ids hold a clip twice")
+    return manifest
+
+
+def _manifest_path(run: Path) -> Path:
     if not run.is_dir():
         raise UserError(f"{run}: no such run folder; give the folder that lvcf predict wrote, such as runs/phantom")
     if not (run / "manifest.json").is_file():
         raise UserError(f"{run}: holds no manifest.json, so it is no run folder; give one that lvcf predict wrote")
-    return read_json(run / "manifest.json")
+    return run / "manifest.json"
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name is one visible folder or file here, and no way out of the folder that it is looked for in."""
+    return (
+        0 < len(name.encode(errors="replace")) <= 255
+        and name.isprintable()
+        and not (name[0] == "." or {*name} & {*"/\\"})
+    )
 
 
 def is_steering(manifest: Json) -> bool:
@@ -81,28 +151,98 @@ def is_steering(manifest: Json) -> bool:
     return "evaluation_graph" in manifest
 
 
+def is_steering_run(run: Path) -> bool:
+    """:func:`is_steering` of a folder, whatever else is wrong with its manifest.
+
+    Raises:
+        UserError: the folder or the manifest is missing, or the manifest is no object.
+    """
+    return is_steering(read_record(_manifest_path(run)))
+
+
 def read_predictions(run: Path) -> list[Prediction]:
-    """The finished clips, in the manifest's order."""
-    folders = [run / "predictions" / name for name in read_manifest(run)["ids"]]
-    return [Prediction(f, read_json(f / "result.json")) for f in folders if (f / "result.json").is_file()]
+    """The finished clips, in the manifest's order.
+
+    Raises:
+        UserError: a result is damaged.
+    """
+    manifest = read_manifest(run)
+    shape = SteeringResult if is_steering(manifest) else Result
+    folders = [run / "predictions" / name for name in manifest["ids"]]
+    return [Prediction(f, read_shape(f / "result.json", shape)) for f in folders if (f / "result.json").is_file()]
 
 
-def read_json(path: Path) -> Json:
-    """A JSON file that a verb of lvcf wrote.
+def unfinished(manifest: Json, made: int, verb: str) -> str:
+    """What to say of a run of which ``made`` clips are there, failed ones too; empty if that is all."""
+    asked = len(manifest["ids"])
+    return f"{made} of {asked} clips; run lvcf {verb} again" if made < asked else ""
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file that a verb of lvcf wrote; its objects are :class:`Record`.
 
     Raises:
         UserError: it is damaged.
     """
+    try:  # a byte order mark is what editors leave
+        return json.loads(path.read_text(encoding="utf-8-sig"), object_hook=lambda content: Record(content, path))
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+
+
+def read_record(path: Path) -> Record:
+    """A JSON file that holds an object.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    content = read_json(path)
+    if not isinstance(content, Record):
+        raise damaged(path, f"{type(content).__name__}, not an object")
+    return content
+
+
+def read_shape(path: Path, shape: Any) -> Record:
+    """A JSON file that holds an object whose entries have the types of a shape of :mod:`lvcf.run_shapes`.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    content = read_record(path)
     try:
-        content: Json = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: damaged ({error}); remove it and run the command that wrote it again") from error
+        TypeAdapter(shape).validate_python(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise damaged(path, f"{where}: {first['msg']}" if where else first["msg"]) from error
     return content
 
 
 def read_optional(path: Path) -> Json | None:
-    """A JSON file, or None if it is not there yet."""
-    return read_json(path) if path.is_file() else None
+    """A JSON object, or None if it is not there yet."""
+    return read_record(path) if path.is_file() else None
+
+
+def read_metrics(run: Path) -> Json | None:
+    """A run's ``metrics.json``, or None before ``lvcf evaluate``."""
+    path = run / "metrics.json"
+    return read_shape(path, Metrics) if path.is_file() else None
+
+
+def read_configuration(run: Path) -> Json:
+    """A run's ``config.yaml``; empty if it kept none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = run / "config.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig")) if path.is_file() else None
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise damaged(path, error) from error
+    if not isinstance(content, dict | None):
+        raise damaged(path, f"{type(content).__name__}, not sections")
+    return content or {}
 
 
 def finished_result(folder: Path) -> Json | None:
@@ -120,10 +260,46 @@ def read_table(path: Path) -> list[Json]:
     """A ``predictions.csv``: numbers as numbers, empty cells left out.
 
     Raises:
-        UserError: it is not there.
+        UserError: it is not there, or damaged.
     """
     if not path.is_file():
         raise UserError(f"{path}: not found; run lvcf evaluate {path.parent} first")
-    with path.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    return [{k: v if k in TEXTS else float(v) for k, v in row.items() if v != ""} for row in rows]
+    return [
+        Record({name: _value(path, name, cell) for name, cell in row.items() if cell != ""}, path)
+        for row in read_lines(path)
+    ]
+
+
+def _value(path: Path, name: str, cell: str) -> str | float:
+    try:
+        return cell if name in TEXTS else float(cell)
+    except ValueError as error:
+        raise damaged(path, f"{name}: {cell!r} is no number") from error
+
+
+def read_lines(path: Path) -> list[dict[str, str]]:
+    """A CSV file that a verb of lvcf wrote, by its headings; empty where there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    first, *others = read_cells(path) or [[]]
+    odd = next((number for number, row in enumerate(others, start=2) if len(row) != len(first)), None)
+    if odd:
+        raise damaged(path, f"row {odd} has not as many cells as the first")
+    return [Record(dict(zip(first, row, strict=True)), path) for row in others]
+
+
+def read_cells(path: Path) -> list[list[str]]:
+    """A CSV file's rows that are not empty, the headings among them; none where there is no file.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            return [[as_text(cell) for cell in row] for row in csv.reader(stream) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise damaged(path, error) from error

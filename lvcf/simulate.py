@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -11,6 +13,8 @@ from typing import get_args
 from lvcf.data.simulators import echo_set, face_set, motion_set
 from lvcf.data.simulators.set_folder import Marker
 from lvcf.errors import UserError
+from lvcf.files import named_folder
+from lvcf.lock import locked
 
 DOMAINS: dict[str, tuple[Callable[[Path, int, int, Marker], None], str]] = {
     "echo": (echo_set.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout; marker: brightness is EF"),
@@ -26,7 +30,7 @@ def main(args: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="lvcf simulate", description=__doc__)
     kinds = "; ".join(f"{domain}: {text}" for domain, (_, text) in DOMAINS.items())
     parser.add_argument("domain", choices=list(DOMAINS), help=kinds)
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=named_folder, required=True, help="folder to write")
     parser.add_argument("--n", type=int, required=True, help="number of clips")
     parser.add_argument("--seed", type=int, default=0, help="clip i depends on (seed, i) alone")
     marker = "plant a corner marker: a shortcut that tells the label, one of a random class, or one that alone tells it"
@@ -34,9 +38,16 @@ def main(args: list[str]) -> int:
     options = parser.parse_args(args)
     if options.n < 1:
         raise UserError(f"--n {options.n}: at least one clip is needed")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: choose 0 or more")
     try:
-        DOMAINS[options.domain][0](options.out, options.n, options.seed, options.marker)
+        with locked(options.out, "--out"):
+            DOMAINS[options.domain][0](options.out, options.n, options.seed, options.marker)
+    except BrokenProcessPool as error:
+        raise UserError(f"{options.out}: a worker was killed; run the same command again, which goes on") from error
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise UserError(f"{options.out}: cannot be written ({error.strerror}); choose another --out") from error
     print(f"{options.out}: {options.n} simulated clips; Factors.csv holds what each was made from")
     return 0

@@ -7,14 +7,17 @@ from argparse import ArgumentError
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
+from lvcf.addresses import shown_address
+from lvcf.checks import check_threads
+from lvcf.configuration import with_sections
 from lvcf.errors import UserError, cause_of
 from lvcf.evaluation.steering import tabulate
 from lvcf.evaluation.steering_rows import facts
 from lvcf.evaluation.steering_tables import print_methods
-from lvcf.lightning_cli import with_sections
+from lvcf.parsing import one_line
 from lvcf.run_folder import read_predictions
 from lvcf.steering.replay import replay
 from lvcf.steering.run import SteeringRun
@@ -58,16 +61,26 @@ def _parse(args: list[str]) -> SteeringRun:
     parser = make_parser()
     try:
         configuration = parser.parse_args(with_sections("steer", args))
+        check_threads(configuration.threads)
         torch.set_num_threads(configuration.threads)
         made = parser.instantiate(configuration)
     except ArgumentError as error:
-        raise UserError(" ".join(str(error).split())[:600]) from error
+        raise UserError(one_line(error)) from error
     except ValueError as error:
         raise cause_of(error) from error
     arguments = {name: value for name, value in vars(made).items() if name not in ("config", "threads")}
     run = SteeringRun(**arguments)
-    run.configuration = parser.dump(configuration)
+    run.configuration = parser.dump(_without_keys(configuration))
     return run
+
+
+def _without_keys(configuration: Namespace) -> Namespace:
+    """The configuration as the run's folder may keep it: addresses without what may hold a key."""
+    shown = configuration.clone()
+    for name, value in shown.items():
+        if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+            shown[name] = shown_address(value)
+    return shown
 
 
 def _print(output: Path) -> None:

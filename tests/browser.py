@@ -6,6 +6,7 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -17,12 +18,17 @@ from typing import Any
 import pytest
 
 KEYS = {"Enter": ("\r", 13), "Backspace": ("", 8), "Tab": ("", 9), "ArrowRight": ("", 39), " ": (" ", 32)}
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-dev-shm-usage"),
+    # a browser of its own accord asks the network for nothing
+    *("--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
 PATIENCE = 60.0
 """Seconds; only a page that never gets there waits so long."""
 
 
 def chromium() -> str:
-    """The browser's path; without one, the test is skipped."""
+    """The browser's path; without one, the test is skipped, which .ci/run takes for a failure."""
     found = next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
     if found is None:
         pytest.skip("no Chromium on this machine")
@@ -61,6 +67,8 @@ class Page:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._from], [], [], PATIENCE)
+            assert ready, f"no answer from the browser for {PATIENCE:g} s"
             part = os.read(self._from, 1 << 20)
             assert part, "the browser is gone"
             self._buffer += part
@@ -168,8 +176,7 @@ CONTRAST = """
 @contextmanager
 def browse(profile: Path, downloads: Path) -> Iterator[Page]:
     """A browser whose storage lies in ``profile``: opened again on the same folder, it remembers."""
-    command = [chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-    command += ["--disable-dev-shm-usage", "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
+    command = [chromium(), *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
     pipes = [*os.pipe(), *os.pipe()]
     theirs = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (pipes[0], pipes[3])]
     wrapped = ["bash", "-c", f'exec "$@" 3<&{theirs[0]} 4>&{theirs[1]}', "bash", *command]

@@ -12,6 +12,8 @@ import torch
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 
+pytest_plugins = ["tests.skips"]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def few_threads() -> None:

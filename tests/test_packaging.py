@@ -10,6 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -76,19 +77,34 @@ def test_every_class_path_of_the_configurations_is_from_a_declared_package():
     assert {distribution(top) for top in tops} - {"lvcf"} <= names(RUNTIME)
 
 
-def constraints() -> dict[str, Requirement]:
-    lines = [line.partition("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines()]
+def pinned(name: str) -> dict[str, Requirement]:
+    lines = [line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
     return {canonicalize_name(r.name): r for r in (Requirement(line) for line in lines if line)}
 
 
 def test_constraints_pin_every_dependency_within_its_bounds():
-    pins = constraints()
+    pins = pinned("constraints.txt")
     for requirement in [*RUNTIME, *(r for requirements in EXTRAS.values() for r in requirements)]:
         pin = pins.get(canonicalize_name(requirement.name))
         assert pin is not None, f"{requirement.name} has no pin in constraints.txt"
         (specifier,) = pin.specifier
         assert specifier.operator == "==", pin
         assert requirement.specifier.contains(specifier.version), f"{pin} is outside {requirement}"
+
+
+def test_the_lowest_versions_are_the_lower_bounds():
+    """Of everything that the package imports; tools and the site's builders have one version for all."""
+    tools = ("dev", "docs")
+    used = [*RUNTIME, *(r for extra, requirements in EXTRAS.items() if extra not in tools for r in requirements)]
+    lowest = {canonicalize_name(r.name): [Version(s.version) for s in r.specifier if s.operator == ">="] for r in used}
+    pins = {name: [Version(s.version) for s in r.specifier] for name, r in pinned("constraints-lowest.txt").items()}
+    assert pins == lowest
+
+
+def test_the_development_environment_has_every_extra():
+    """What an extra brings is tested, not skipped."""
+    (told,) = re.findall(r"^EXTRAS = (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert set(told.split(",")) == set(EXTRAS)
 
 
 def test_every_bound_has_a_reason():

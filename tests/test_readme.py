@@ -91,17 +91,11 @@ def test_every_make_target_named_exists_and_every_target_has_help() -> None:
     assert {"demo", "test", "weights"} <= named <= rules
 
 
-MADE_LATER = ("docs/counterfactual.png",)
-"""Made from the trained weights by docs/make_picture.py; has to be there when they are."""
-
-
 def test_every_file_linked_from_the_readme_is_there() -> None:
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert links
-    trained = (ROOT / "lvcf" / "weights" / "phantom").is_dir()
     for link in links:
-        waits = link in MADE_LATER and not trained
-        assert waits or link.startswith("https://") or (ROOT / link).is_file(), link
+        assert link.startswith("https://") or (ROOT / link).is_file(), link
 
 
 def test_the_folders_named_in_the_layout_are_there() -> None:

@@ -15,7 +15,6 @@ from lvcf.models.pack import SHIPPED
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
 
 FOLDER = Path(lvcf.__file__).parent / "weights"
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the weights are made by `make weights`")
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,8 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 def records(path: Path) -> Iterator[Any]:
     """The protocol buffers of a ``run-*.wandb`` file, in order."""
     content = path.read_bytes()
+    if len(content) < HEAD:
+        return  # the client has not begun to write
     assert content[:4] == b":W&B"
     place, pieces = HEAD, b""  # the file's own head is as long as a piece's
     while place + HEAD <= len(content):
@@ -48,7 +50,7 @@ class Written:
     def records(self) -> list[Any]:
         """The client's own process closes the file soon after the run has ended."""
         (path,) = self.folder.glob("run-*.wandb")
-        for _ in range(100):
+        for _ in range(600):
             found = list(records(path))
             if any(r.WhichOneof("record_type") == "exit" for r in found):
                 return found

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lvcf.ablation.grid import put
-from lvcf.configuration import read_section
+from lvcf.configuration import callbacks_of, read_section
 from lvcf.errors import UserError, nearest
 
 Plan = dict[str, Any]
@@ -143,6 +143,9 @@ def expand(plan: Plan, output: Path, n: int | None) -> list[Cell]:
         UserError: two cells would share a folder, or the grid names no argument.
     """
     base = read_section(plan["base"], "predict")
+    for key in ("model", "data"):
+        if not isinstance(base.get(key), dict) or not isinstance(base[key].get("init_args", {}), dict):
+            raise UserError(f"base {plan['base']}: its '{key}:' has no class_path with init_args")
     cells = [(variant.name, _section(base, plan, variant, output, n)) for variant in variants(plan)]
     folders = [slug(name) for name, _ in cells]
     shared = [name for name, _ in cells if folders.count(slug(name)) > 1]
@@ -153,18 +156,26 @@ def expand(plan: Plan, output: Path, n: int | None) -> list[Cell]:
 
 def _section(base: dict[str, Any], plan: Plan, variant: Variant, output: Path, n: int | None) -> dict[str, Any]:
     changes, noise = variant.changes, {} if variant.noise is None else {"noise_seed": variant.noise}
-    model = {**base["model"]["init_args"], **plan.get("model", {}), **changes.get("model", {}), **noise}
+    model = {**(base["model"].get("init_args") or {}), **plan.get("model", {}), **changes.get("model", {}), **noise}
     model |= {"prompt": variant.prompt, "output": str(output / slug(variant.name))}
-    own = [callback for callback in base["trainer"]["callbacks"] if callback["class_path"] != WRITER]
-    trainer = {**base["trainer"], "callbacks": [*changes.get("callbacks", own), {"class_path": WRITER}]}
+    own = [callback for callback in callbacks_of(plan["base"], base) if callback["class_path"] != WRITER]
+    callbacks = [*changes.get("callbacks", own), {"class_path": WRITER}]
+    trainer = {**(base.get("trainer") or {}), "callbacks": callbacks}
     data = changes.get("data", plan.get("data", base["data"]))
     if n is not None:
-        trainer["limit_predict_batches"] = -(-n // data["init_args"]["batch_size"])
+        trainer["limit_predict_batches"] = -(-n // _batch_size(data))
     section = {**base, "model": {**base["model"], "init_args": model}, "data": data, "trainer": trainer}
     copied: dict[str, Any] = json.loads(json.dumps(section).replace("{output}", str(output)))
     for key, value in variant.point.items():
         put(copied, key, value)
     return copied
+
+
+def _batch_size(data: dict[str, Any]) -> int:
+    size = (data.get("init_args") or {}).get("batch_size")
+    if not isinstance(size, int) or size < 1:
+        raise UserError("--n: needs 'batch_size', a number above 0, of the data that the ablation names")
+    return size
 
 
 def slug(name: str) -> str:

@@ -12,14 +12,21 @@ from lvcf.run_folder import off_target
 ClipRow = dict[str, Any]
 """A line of ``predictions.csv``."""
 
+BEFORE = "prediction_before_correction"
+"""The column of M's reading before the last correction, of runs that make one."""
+SURE = 0.5
+"""Least probability of a class that is reached; :data:`lvcf.guidance.goal.MIN_CONFIDENCE`, which loads torch."""
 COLUMNS = {
     "R2": "adherence/r2",
     "MAE": "adherence/mae",
+    "MAE before correction": "adherence/mae_before_correction",
     "RMSE": "adherence/rmse",
     "within": "adherence/within_tolerance",
+    "within before correction": "adherence/within_tolerance_before_correction",
     "flip rate": "adherence/flip_rate",
     "flip, was right": "adherence/flip_rate_from_right",
     "confidence": "adherence/confidence",
+    "confidence before correction": "adherence/confidence_before_correction",
     "SSIM": "fidelity/ssim",
     "SSIM of truth": "truth/ssim_of_truth",
     "LPIPS": "fidelity/lpips",
@@ -71,6 +78,24 @@ def _error(row: ClipRow) -> float:
     return off_target(row["prediction_after"], row["target_low"], row["target_high"])
 
 
+def _error_before(row: ClipRow) -> float:
+    """:func:`_error` before the last correction."""
+    if row["task"] != "regression" or BEFORE not in row:
+        return math.nan
+    return off_target(row[BEFORE], row["target_low"], row["target_high"])
+
+
+def _confidence_before(row: ClipRow) -> float:
+    """:func:`_confidence` before the last correction."""
+    return float(row.get(BEFORE, math.nan)) if row["task"] == "classification" else math.nan
+
+
+def _sure_before(row: ClipRow) -> float:
+    """Whether the target was reached before the last correction; of a regressor the tolerance is not known here."""
+    before = _confidence_before(row)
+    return before if math.isnan(before) else float(before >= SURE)
+
+
 def _flipped(row: ClipRow) -> float:
     if "class_after" not in row or row["class_before"] == row["target"]:
         return math.nan
@@ -97,11 +122,14 @@ def _plain(name: str) -> Callable[[ClipRow], float]:
 JUDGES = {
     "R2": Judge("squared error", -1, lambda row: _error(row) ** 2),
     "MAE": Judge("error", -1, _error),
+    "MAE before correction": Judge("error before the last correction", -1, _error_before),
     "RMSE": Judge("squared error", -1, lambda row: _error(row) ** 2),
     "within": Judge("reached", 1, lambda row: float(row["status"] == "reached")),
     "flip rate": Judge("flipped", 1, _flipped),
     "flip, was right": Judge("flipped", 1, _flipped_from_right),
+    "within before correction": Judge("reached before the last correction", 1, _sure_before),
     "confidence": Judge("confidence", 1, _confidence),
+    "confidence before correction": Judge("confidence before the last correction", 1, _confidence_before),
     **{
         heading: Judge(heading, sign, _plain(COLUMNS[heading]))
         for heading, sign in {

@@ -11,12 +11,22 @@ from typing import Any
 
 import numpy as np
 
-from lvcf.ablation.columns import JUDGES, ClipRow
+from lvcf.ablation.columns import COLUMNS, JUDGES, ClipRow
+from lvcf.metrics.recovered import PARTS, pooled_share
 from lvcf.metrics.statistics import Interval, Values, interval, mean_interval, standard_error
 
 Table = list[ClipRow]
 COSTS = ("steps", "gradient_evaluations", "queries", "seconds")
 """Columns of which the best of several has the sum: all of them had to be made."""
+ADHERENCE_OF_VALUES = ("within", "MAE", "MAE before correction")
+ADHERENCE_OF_CLASSES = (
+    "within",
+    "flip rate",
+    "flip, was right",
+    "confidence",
+    "within before correction",
+    "confidence before correction",
+)
 
 
 def shared_clips(tables: list[Table]) -> list[list[ClipRow]]:
@@ -64,15 +74,20 @@ def mean_metrics(tables: list[Table]) -> dict[str, Any]:
     columns = dict.fromkeys(name for rows in clips for row in rows for name in row)
     names = [name for name in columns if not name.startswith(NOT_FIGURES)]
     for name in names:
-        values = np.array([_mean([float(row.get(name, math.nan)) for row in rows]) for rows in clips])
-        metrics |= _figure(name if "/" in name else f"cost/{name}", values)
-    of = {name: _averaged(clips, name) for name in ("MAE", "within", "flip rate", "flip, was right", "confidence")}
-    metrics |= _figure("adherence/within_tolerance", of["within"])
-    if clips[0][0]["task"] == "classification":
-        metrics |= _figure("adherence/flip_rate", of["flip rate"])
-        metrics |= _figure("adherence/flip_rate_from_right", of["flip, was right"])
-        return metrics | _figure("adherence/confidence", of["confidence"])
-    return metrics | _figure("adherence/mae", of["MAE"]) | _of_squares(clips)
+        if name in PARTS and all(part in columns for part in PARTS[name]):
+            missed, asked = (_column(clips, part) for part in PARTS[name])
+            metrics |= pooled_share(name, missed, asked)
+        else:
+            metrics |= _figure(name if "/" in name else f"cost/{name}", _column(clips, name))
+    sure = clips[0][0]["task"] == "classification"
+    for heading in ADHERENCE_OF_CLASSES if sure else ADHERENCE_OF_VALUES:
+        metrics |= _figure(COLUMNS[heading], _averaged(clips, heading))
+    return metrics if sure else metrics | _of_squares(clips)
+
+
+def _column(clips: list[list[ClipRow]], name: str) -> Values:
+    """A column's mean over the noises, by clip."""
+    return np.array([_mean([float(row.get(name, math.nan)) for row in rows]) for rows in clips])
 
 
 def _averaged(clips: list[list[ClipRow]], heading: str) -> Values:

@@ -11,7 +11,7 @@ import numpy as np
 from lvcf.ablation.cells import Plan, derived_of, row_names, slug, sources, variants
 from lvcf.ablation.columns import COLUMNS, ClipRow, Judge, figure_of
 from lvcf.ablation.derived import Table, best_metrics, best_of, mean_metrics
-from lvcf.run_folder import read_json, read_optional, read_table
+from lvcf.run_folder import read_metrics, read_record, read_table
 
 Clip = tuple[str, float, float]
 """A clip's id with the edges of its target: the same question."""
@@ -80,13 +80,13 @@ def _last_rows(plan: Plan) -> dict[str, str]:
 def _cell(name: str, output: Path, control: bool) -> Result | None:
     """A cell's result; None if it has not ended."""
     folder = output / slug(name)
-    metrics = read_optional(folder / "metrics.json")
+    metrics = read_metrics(folder)
     if metrics is not None:
         lines = folder / "predictions.csv"
         return Result(name, metrics, [read_table(lines)] if lines.is_file() else [], control)
     if not (folder / "failed.json").is_file():
         return None
-    code = read_json(folder / "failed.json")["exit_code"]
+    code = read_record(folder / "failed.json")["exit_code"]
     return Result(name, {}, control=control, problem=f"failed (exit code {code}), see {folder / 'log.txt'}")
 
 

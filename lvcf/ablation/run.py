@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import shlex
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from lvcf.ablation.cells import Cell, slug
 from lvcf.files import write_json
+from lvcf.lock import waited_for
+from lvcf.run_folder import read_optional
 
 FINE = (0, 1)
 """Exit codes after which a run counts: 1 says that a clip failed, which metrics.json counts."""
+INTERRUPTED = (128 + signal.SIGINT, -signal.SIGINT)
+"""Exit codes of a run that Ctrl-C ended: the user wants no further cell."""
 
 
 def commands(folder: Path, options: Sequence[str]) -> list[list[str]]:
@@ -42,32 +46,39 @@ def run_cell(cell: Cell, output: Path, options: Sequence[str] = ()) -> bool:
     folder = output / slug(name)
     asked = yaml.safe_dump({"predict": section} | ({"evaluate": {"options": list(options)}} if options else {}))
     folder.mkdir(parents=True, exist_ok=True)
-    metrics, written = folder / "metrics.json", folder / "cell.yaml"
-    with locked(folder / ".lock", f"ablate: {name}: another process is at work on it; waiting") as lock:
-        if metrics.exists() and written.exists() and written.read_text() == asked:
+    written = folder / "cell.yaml"
+    with waited_for(folder / ".lock", f"ablate: {name}: another process is at work on it; waiting") as lock:
+        same = written.exists() and written.read_text(encoding="utf-8", errors="replace") == asked
+        if same and is_whole(folder, section):
             return True
-        written.write_text(asked)
-        for old in (metrics, folder / "failed.json"):
+        written.write_text(asked, encoding="utf-8")
+        for old in (folder / "metrics.json", folder / "failed.json"):
             old.unlink(missing_ok=True)
         print(f"ablate: {name}", flush=True)
         with (folder / "log.txt").open("a") as log:
             for command in commands(folder, options):
                 done = subprocess.run(command, stdout=log, stderr=log, check=False, pass_fds=[lock])
+                if done.returncode in INTERRUPTED:
+                    raise KeyboardInterrupt
                 if done.returncode not in FINE:
                     break
-        if not metrics.exists():
+        whole = is_whole(folder, section)
+        if not whole:
             write_json(folder / "failed.json", {"command": shlex.join(command), "exit_code": done.returncode})
-        return metrics.exists()
+        return whole
 
 
-@contextmanager
-def locked(path: Path, waiting: str = "") -> Iterator[int]:
-    """Hold a lock file, after waiting for it; gives its descriptor: a process that inherits it holds it too."""
-    with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if waiting:
-                print(waiting, flush=True)
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield stream.fileno()
+def is_whole(folder: Path, section: dict[str, Any]) -> bool:
+    """Whether a cell's metrics count every clip that it was to explain.
+
+    Args:
+        folder: the cell's.
+        section: its ``predict`` section.
+    """
+    metrics, manifest = read_optional(folder / "metrics.json"), read_optional(folder / "manifest.json")
+    if not isinstance(metrics, dict) or not isinstance(manifest, dict) or not isinstance(manifest.get("ids"), list):
+        return False
+    clips, limit = len(manifest["ids"]), section["trainer"].get("limit_predict_batches")
+    if isinstance(limit, int):
+        clips = min(clips, limit * manifest["batch_size"] * manifest.get("ranks", 1))
+    return bool(metrics.get("n", 0) + metrics.get("failed", 0) == clips)

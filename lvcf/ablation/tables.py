@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,14 @@ from lvcf.ablation.significance import Verdicts, verdicts
 from lvcf.files import write_rows
 from lvcf.metrics.statistics import LEVEL
 
+MARKUP = re.compile(r"[\\`*|]|\[(?=[^\]]*\]\()")
+"""Characters that Markdown takes for markup wherever they stand, and a bracket that begins a link."""
 COMPARED = ["column", "better", "worse", "undecided"]
 BOLD = (
     "Bold: the best, or not significantly worse than the best (paired sign-permutation tests on the clips that both "
     f"rows have, Holm-corrected within the column, level {1.0 - LEVEL:.2f}); that is no proof of equality. R2 and RMSE "
-    "are compared by squared errors; SSIM, where the true counterfactual is known, by its distance to the truth's. "
+    "are compared by squared errors; shares recovered clip by clip, where they are told; SSIM, where the true "
+    "counterfactual is known, by its distance to the truth's. "
     "Correlations, FID, FVD and costs are not tested and never bold."
 )
 Lines = list[list[tuple[str, bool]]]
@@ -47,8 +52,9 @@ def write_tables(results: list[Result], reference: str, output: Path) -> list[di
     if tests.differences:
         write_rows(output / "differences.csv", tests.differences)
     differing = difference_rows(tests, kept)
-    (output / "table.md").write_text(markdown(["method", "n", *kept], lines, notes, tests.reference, differing))
-    (output / "table.tex").write_text(latex_table(["method", "n", *kept], lines, notes))
+    text = markdown(["method", "n", *kept], lines, notes, tests.reference, differing)
+    (output / "table.md").write_text(text, encoding="utf-8")
+    (output / "table.tex").write_text(latex_table(["method", "n", *kept], lines, notes), encoding="utf-8")
     plot_pareto(results, output)
     _print(["method", "n", *kept], lines, notes, differing, tests.reference, output)
     return rows
@@ -74,6 +80,7 @@ def remarks(results: list[Result], tests: Verdicts) -> list[str]:
     if controls := [result.method for result in results if result.control]:
         told.append(f"For orientation, never bold: {'; '.join(controls)}.")
     told += [f"{result.method}: {result.problem}." for result in results if result.problem]
+    told += [f"{r.method}: {r.metrics['unfinished']}." for r in results if "unfinished" in r.metrics]
     for source in dict.fromkeys(result.paper for result in results if result.paper):
         told.append(f"(paper): as published in {source}, on the paper's own data and models; not measured here.")
     return told + [f"{result.method}: {result.note}" for result in results if result.note]
@@ -109,13 +116,14 @@ def markdown(headings: list[str], lines: Lines, notes: list[str], reference: str
 
 
 def _markdown_table(headings: list[str], lines: list[list[str]]) -> str:
-    rows = [f"| {' | '.join(row)} |" for row in (headings, *lines)]
+    rows = [f"| {' | '.join(row)} |" for row in (map(_escaped, headings), *lines)]
     return "\n".join([rows[0], "|" + "---|" * len(headings), *rows[1:]]) + "\n"
 
 
 def _escaped(text: str) -> str:
-    """Text whose stars and bars are no markup."""
-    return text.replace("|", "\\|").replace("*", "\\*")
+    """Text that is no markup, neither Markdown's nor HTML's, and one line."""
+    shown = html.escape(" ".join(text.splitlines()), quote=False)
+    return MARKUP.sub(r"\\\g<0>", shown)
 
 
 def _print(

@@ -6,6 +6,9 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
+from lvcf.checks import check_number
+from lvcf.errors import UserError
+
 
 class TrainedWeightAverage(WeightAveraging):
     """Lightning's ``EMAWeightAveraging``, exact where nothing is trained.
@@ -14,9 +17,15 @@ class TrainedWeightAverage(WeightAveraging):
 
     Args:
         decay: share of the average that is kept at every step, in [0, 1).
+
+    Raises:
+        UserError: it is not.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
+        check_number("TrainedWeightAverage.decay", decay, 0.0, 1.0)
+        if decay == 1.0:
+            raise UserError("TrainedWeightAverage.decay 1: would keep the first weights for ever; choose less")
         self.decay = decay
         super().__init__(use_buffers=False, avg_fn=self._averaged)
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import Any, get_args
 
 import torch
+from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
+from lvcf.checks import check_number
 from lvcf.data.clip import round_to_8_bits
+from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
 from lvcf.refinement.mask import Reference, blend, difference_map, nested_masks
+
+NAME = "MultiScalePerceptualRefinement"
 
 
 class MultiScalePerceptualRefinement(SamplingCallback):
@@ -26,6 +32,9 @@ class MultiScalePerceptualRefinement(SamplingCallback):
         block_weights: one weight per decoder block, coarse to fine.
         radius: of the mask's opening and closing, in voxels.
         feather: standard deviation of the mask's soft edge, in pixels.
+
+    Raises:
+        UserError: shares do not rise between 0 and 1, weights are all zero, or a number is out of range.
     """
 
     def __init__(
@@ -36,12 +45,37 @@ class MultiScalePerceptualRefinement(SamplingCallback):
         radius: int = 1,
         feather: float = 1.0,
     ) -> None:
+        if reference not in get_args(Reference):
+            raise UserError(f"{NAME}.reference {reference}: choose one of {', '.join(get_args(Reference))}")
+        if not shares or not all(low < high for low, high in pairwise([0.0, *shares, 1.0])):
+            raise UserError(f"{NAME}.shares {shares}: give at least one, rising, each above 0 and below 1")
+        for weight in block_weights:
+            check_number(f"{NAME}.block_weights", weight, 0.0)
+        if not any(block_weights):
+            raise UserError(f"{NAME}.block_weights {block_weights}: at least one has to be above 0")
+        if not (isinstance(radius, int) and radius >= 0):
+            raise UserError(f"{NAME}.radius {radius}: choose a whole number of voxels, 0 or more")
+        check_number(f"{NAME}.feather", feather, 0.0)
         self.reference, self.shares, self.block_weights = reference, shares, block_weights
         self.radius, self.feather = radius, feather
 
     def label(self) -> str:
         """See the base class."""
         return "MSPR"
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say before the first clip that the weights are not as many as the decoder's blocks.
+
+        Raises:
+            UserError: so it is.
+        """
+        backbone = pl_module.backbone
+        assert isinstance(backbone, Backbone)
+        wanted, given = len(backbone.decoder_blocks()), len(self.block_weights)
+        if given != wanted:
+            raise UserError(
+                f"{NAME}.block_weights: {given} weights, and this backbone's decoder has {wanted} blocks; give one each"
+            )
 
     @torch.no_grad()
     def on_sampling_end(self, state: SamplingState) -> None:
@@ -80,7 +114,7 @@ class MultiScalePerceptualRefinement(SamplingCallback):
 
 
 def decode_with_features(backbone: Backbone, latent: Tensor, frames: int) -> tuple[Tensor, list[Tensor]]:
-    """Decode, and the activations after every decoder block."""
+    """Decode, and the activations after every decoder block, for each frame of the clip: ``(B, C, frames, H, W)``."""
     blocks = backbone.decoder_blocks()
     outputs: list[list[Any]] = [[] for _ in blocks]  # a decoder may call a block more than once
 
@@ -90,7 +124,8 @@ def decode_with_features(backbone: Backbone, latent: Tensor, frames: int) -> tup
     handles = [block.register_forward_hook(partial(keep, into)) for block, into in zip(blocks, outputs, strict=True)]
     try:
         video = backbone.decode(latent, frames)
-        return video, [backbone.features(of_block, len(latent)) for of_block in outputs]
+        features = [backbone.features(of_block, len(latent)) for of_block in outputs]
+        return video, [backbone.at_frames(feature, latent.shape[2], frames) for feature in features]
     finally:
         for handle in handles:
             handle.remove()

@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
+from lvcf.checks import check_number
 from lvcf.data.clip import to_clip
 from lvcf.data.simulators.truth import read_truths
+from lvcf.errors import UserError
 
 
 class TrueCounterfactual(SamplingCallback):
@@ -17,10 +19,16 @@ class TrueCounterfactual(SamplingCallback):
     Args:
         root: the simulated set that the clips come from.
         fps: the clips' frames per second.
+
+    Raises:
+        UserError: ``root`` is no such set, or ``fps`` is not above 0.
     """
 
     def __init__(self, root: Path, fps: float = 8.0) -> None:
+        check_number("TrueCounterfactual.fps", fps, 0.0, above=True)
         self.truths, self.fps = read_truths(root), fps
+        if not self.truths:
+            raise UserError(f"TrueCounterfactual.root {root}: is no simulated set; name one that lvcf simulate wrote")
 
     def label(self) -> str:
         """See the base class."""
@@ -32,6 +40,8 @@ class TrueCounterfactual(SamplingCallback):
         for name, low, high in zip(state.ids, state.goal.low.tolist(), state.goal.high.tolist(), strict=True):
             labels = state.model.labels
             target = {"low": low, "high": high, "text": labels[int(low)] if labels else ""}
+            if name not in self.truths:
+                raise UserError(f"TrueCounterfactual.root: has no clip {name}; name the set that the clips come from")
             asked = {"target": target, "fps": self.fps, "frames": state.video.shape[2]}
             clips.append(to_clip(self.truths[name](asked).video, state.video.shape[-1]))
         with full_precision(state.z.device):

@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import sys
+from contextlib import ExitStack
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -24,10 +25,12 @@ from lvcf.data.clip import Batch, safe_name, to_clip, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
 from lvcf.errors import UserError, told
 from lvcf.files import write_json
+from lvcf.lock import locked
 from lvcf.methods import method_label
 from lvcf.models.targets.base import TargetModel
 from lvcf.ranks import orphaned
 from lvcf.report.panel import panel_frames
+from lvcf.run_folder import read_record
 from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tasks.edits import Edit
 
@@ -45,6 +48,7 @@ class PredictionWriter(Callback):
     def __init__(self) -> None:
         self.method = ""  # after the callbacks that take part in sampling, for tables and the report
         self._ranks: Any = None  # the process group they meet in at the end
+        self._lock = ExitStack()  # on the run's folder
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Tell the data module which clips are done, so that only the others are divided among the ranks."""
@@ -70,12 +74,13 @@ class PredictionWriter(Callback):
         manifest, path = self._manifest(trainer, task), task.output / "manifest.json"
         try:
             task.make_output()
+            self._lock.enter_context(locked(task.output))
             if path.exists():
-                _check_same(path, json.loads(path.read_text()), manifest)
+                _check_same(path, read_record(path), manifest)
         except UserError as error:
             return str(error)
         write_json(path, manifest)
-        (task.output / "config.yaml").write_text(task.configuration)
+        (task.output / "config.yaml").write_text(task.configuration, encoding="utf-8")
         return ""
 
     def on_predict_batch_start(
@@ -101,6 +106,14 @@ class PredictionWriter(Callback):
             distributed.monitored_barrier(self._ranks, timeout=SLOWEST)
         except RuntimeError as error:
             raise UserError("another process of the run has ended early; the same command does what is left") from error
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let others write into the folder."""
+        self._lock.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Let others write into the folder."""
+        self._lock.close()
 
     def _manifest(self, trainer: Trainer, task: CounterfactualTask) -> dict[str, Any]:
         clips: Any = trainer.predict_dataloaders.dataset  # type: ignore[union-attr]  # set before predict starts
@@ -192,7 +205,7 @@ class PredictionWriter(Callback):
             "unit": model.unit if model.task == "regression" else "probability",
             **edit.facts,
             "prediction_after": after,
-            "class_after": model.class_of(output[0]),
+            "class_after": model.class_of(output[0], float(edit.goal.low)),
             "seed": task.seed,
             "method": self.method,
             **known,

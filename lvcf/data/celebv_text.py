@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from lvcf.data.clip import Clip, check_names, to_clip
 from lvcf.data.frame_folder import read_frame_folder
 from lvcf.data.sampled import SampledDataset
+from lvcf.data.tables import read_text
 from lvcf.data.video import SUFFIXES, clip_indices, read_video
 from lvcf.errors import UserError
 
@@ -106,7 +107,7 @@ class CelebVTextDataset(SampledDataset):
 
     def __getitem__(self, index: int) -> Clip:
         name = self.ids[index]
-        video, error = self.read(lambda: self._decode(name))
+        video, error = self.read(self.root / name, lambda: self._decode(name))
         return {
             "video": video,
             "id": name,
@@ -142,14 +143,11 @@ class CelebVTextDataset(SampledDataset):
         videos = [path for suffix in SUFFIXES if (path := self.root / f"{name}{suffix}").is_file()]
         if videos:
             return to_clip(read_video(videos[0], self._choose).frames, self.size)
-        try:
-            pictures = read_frame_folder(self.root / name, self.fps, self._choose)
-        except ValueError as error:
-            raise UserError(f"{self.root / name}: {error}; copy all its frames, or lower data.frames") from error
+        pictures = read_frame_folder(self.root / name, self.fps, self._choose)
         return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
 
     def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        return clip_indices(times, self.frames, self.fps)
+        return clip_indices(times, self.frames, self.fps, remedy="copy all its frames, or lower data.frames")
 
 
 def read_benchmark(prompts: Path, questions: Path) -> dict[str, Entry]:
@@ -190,8 +188,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: not found; give the benchmark's file")
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: no JSON ({error}); copy it again") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, not clips by name; give the benchmark's file")

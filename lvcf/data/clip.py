@@ -21,6 +21,12 @@ SIMULATED = "The clips are simulated."
 """What every report on simulated clips has to say."""
 
 
+FRAMES, SIZES = (2, 10_000), (16, 8_192)
+"""The least and most frames of a clip, and pixels of its side: more would not fit into memory."""
+SLOWEST, FASTEST = 0.001, 100_000.0
+"""Frames per second."""
+
+
 class Clip(TypedDict):
     """One sample of a data set; a batch stacks ``video``, ``label`` and ``fps`` and lists the rest.
 
@@ -102,29 +108,44 @@ def check_sampling(frames: int, fps: float, size: int) -> None:
     Raises:
         UserError: a number is out of range.
     """
-    for name, value, least in (("frames", frames, 2), ("size", size, 16)):
-        if value < least:
-            raise UserError(f"data.{name} {value}: at least {least} is needed")
-    if not fps > 0.0:
-        raise UserError(f"data.fps {fps}: choose a number above 0")
+    for name, value, (least, most) in (("frames", frames, FRAMES), ("size", size, SIZES)):
+        if not least <= value <= most:
+            raise UserError(f"data.{name} {value}: at least {least} is needed, and at most {most} can be")
+    check_rate("data.fps", fps)
+
+
+def check_rate(option: str, fps: float) -> None:
+    """Refuse frames per second that no video has.
+
+    Raises:
+        UserError: the number is out of range; the message names the ``option``.
+    """
+    if not SLOWEST <= fps <= FASTEST:
+        raise UserError(f"{option} {fps}: choose a number above 0, from {SLOWEST:g} to {FASTEST:g} frames per second")
 
 
 def hash_share(name: str) -> float:
     """A number in [0, 1) that hangs on a name alone: splits by it stay when clips are added."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
+    return int(hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) / 2**32
 
 
 def check_names(source: Path, ids: list[str], shown: list[str] | None = None) -> None:
-    """Refuse clips that would share a folder; a message shows the ids, or what is ``shown`` for them.
+    """Refuse clips that would share a folder, on disks too that do not tell upper from lower case (macOS, Windows).
+
+    Args:
+        source: where the clips are listed.
+        ids: their names.
+        shown: what a message shows for them instead.
 
     Raises:
-        UserError: two ids are the same after :func:`safe_name`.
+        UserError: two ids are the same after :func:`safe_name`, but for upper and lower case.
     """
     seen: dict[str, str] = {}
-    for folder, name in zip(map(safe_name, ids), shown or ids, strict=True):
+    for name, label in zip(ids, shown or ids, strict=True):
+        folder = safe_name(name).casefold()
         if folder in seen:
-            raise UserError(f"{source}: '{seen[folder]}' and '{name}' would share a folder; rename one")
-        seen[folder] = name
+            raise UserError(f"{source}: '{seen[folder]}' and '{label}' would share a folder; rename one")
+        seen[folder] = label
 
 
 def to_frames(video: Tensor) -> Frames:

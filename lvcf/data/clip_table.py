@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from lvcf.data.clip import hash_share
+from lvcf.data.tables import read_rows
 from lvcf.errors import UserError, nearest
 
 Split = Literal["train", "val", "test", "all"]
@@ -51,6 +51,9 @@ class ClipTable:
         label_column: the column of numbers, or of names in ``labels``.
         prompt_column: the column of neutral prompts.
         labels: the class names in the order of their indices; empty where labels are numbers.
+
+    Raises:
+        UserError: a class name is there twice.
     """
 
     path: Path
@@ -59,12 +62,17 @@ class ClipTable:
     prompt_column: str = PROMPT_COLUMN
     labels: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) < len(self.labels):
+            raise UserError(f"data.labels {', '.join(self.labels)}: a name is there twice; each class needs its own")
+
     def read(self, root: Path) -> list[Entry]:
         """Every row.
 
         Raises:
-            UserError: the file or a column is missing, there is no row, a path leaves ``root``, is not there or is
-                listed twice, a label is no number or no known name, or a split is none.
+            UserError: it is no table (see :func:`~lvcf.data.tables.read_rows`), a column is missing, there is no row,
+                a path leaves ``root``, is not there or is listed twice, a label is no number or no known name, or a
+                split is none.
         """
         entries, lines = list[Entry](), dict[Path, int]()
         for number, row in self._rows():
@@ -81,19 +89,11 @@ class ClipTable:
 
     def _rows(self) -> list[tuple[int, dict[str, str]]]:
         """Rows by column, with their lines; what a row lacks is empty."""
-        try:
-            with self.path.open(newline="", encoding="utf-8-sig") as stream:
-                reader = csv.DictReader(stream, skipinitialspace=True, restval="")
-                self._check_columns(list(reader.fieldnames or []))
-                return [(reader.line_num, row) for row in reader]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(
-                f"{self.path}: not a readable table ({error}); point data.table to a CSV file in UTF-8"
-            ) from error
+        columns, rows = read_rows(self.path)
+        self._check_columns(columns)
+        return rows
 
     def _check_columns(self, found: list[str]) -> None:
-        if len(set(self.labels)) < len(self.labels):
-            raise UserError(f"data.labels {', '.join(self.labels)}: a name is there twice; each class needs its own")
         needed = {
             "path_column": (self.path_column, True),
             "label_column": (self.label_column, self.label_column != LABEL_COLUMN or bool(self.labels)),

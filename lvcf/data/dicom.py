@@ -2,75 +2,150 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import generate_fragments
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels.utils import pixel_array
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import iter_pixels
+from pydicom.uid import MPEGTransferSyntaxes
 
-from lvcf.data.video import Frames, Video
+from lvcf.data.decoding import decode
+from lvcf.data.dicom_pixels import to_8_bits
+from lvcf.data.dicom_times import frame_times
+from lvcf.data.orientation import UPRIGHT, Picture, in_words, square_pixels
+from lvcf.data.video import Choose, Frames, Video
 from lvcf.errors import UserError
 
+SUFFIXES = (".dcm",)
+PICTURES_2D = 1
+"""RegionSpatialFormat of a moving picture; others are M-modes, spectra, curves."""
 
-def read_dicom(path: Path) -> Video:
-    """All frames of a multi-frame DICOM, cropped to the stated ultrasound region, with its own frame times.
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM: by its ending, or, since archives name files by numbers, by its first bytes.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if path.name.upper() == "DICOMDIR" or not os.path.isfile(path):  # a disc's table of contents; a pipe would wait
+        return False
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); correct its permissions or move it out") from error
+
+
+def read_dicom(path: Path, choose: Choose | None = None) -> Video:
+    """The frames that ``choose`` picks (or all) of a multi-frame DICOM: its 2D region, with its own frame times.
 
     Nothing else is read from the file: names, dates and identifiers of patients stay in it.
 
     Raises:
-        UserError: the file is no DICOM, is damaged, or holds no moving picture.
+        UserError: the file is no DICOM, is damaged, holds no moving picture, or ``choose`` finds it too short.
     """
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: no such file; check the data root")
     try:
         dataset = pydicom.dcmread(path)
-        frames = pixel_array(dataset)
+        return _moving_picture(path, dataset, choose or (lambda times: np.arange(len(times))))
     except (InvalidDicomError, AttributeError, ValueError, RuntimeError, OSError, NotImplementedError) as error:
-        raise UserError(
-            f"{path}: not a readable DICOM video ({' '.join(str(error).split())[:200]}); export it again"
-        ) from error
+        problem = " ".join(str(error).split())
+        raise UserError(f"{path}: not a readable DICOM video ({problem}); export it again") from error
+
+
+def _moving_picture(path: Path, dataset: Dataset, choose: Choose) -> Video:
     count = int(dataset.get("NumberOfFrames", 1) or 1)
     if count < 2:
         raise UserError(f"{path}: holds {count} frame; a counterfactual video needs a moving picture")
-    rgb = frames if frames.ndim == 4 else np.repeat(frames[..., None], 3, axis=-1)
-    return Video(_region(dataset, _to_8_bits(rgb)), frame_times(path, dataset, count))
+    if count > len(dataset.PixelData):
+        raise UserError(f"{path}: NumberOfFrames {count} is more than it has bytes for; export it again")
+    times = frame_times(path, dataset, count)
+    try:
+        wanted = choose(times)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    frames = np.stack([_region(dataset, picture) for picture in _pictures(path, dataset, count, wanted)])
+    width = _pixel_width(dataset)
+    if width != 1:
+        frames = np.stack([square_pixels(picture, width) for picture in frames])
+    return Video(frames, times[wanted] - times[wanted][0], in_words(width, UPRIGHT))
 
 
-def frame_times(path: Path, dataset: Dataset, count: int) -> NDArray[np.float64]:
-    """Presentation times in seconds: FrameTimeVector, FrameTime (both ms), or a rate, whichever is there."""
-    if vector := dataset.get("FrameTimeVector"):
-        steps: NDArray[np.float64] = np.array(vector if len(vector) == count else [0.0, *vector], dtype=np.float64)[
-            :count
-        ]
-        steps[0] = 0.0
-        return np.asarray(np.cumsum(steps) / 1000.0, dtype=np.float64)
-    if interval := dataset.get("FrameTime"):
-        return np.asarray(np.arange(count) * (float(interval) / 1000.0), dtype=np.float64)
-    rate = dataset.get("CineRate") or dataset.get("RecommendedDisplayFrameRate")
-    if not rate:
-        raise UserError(f"{path}: states no frame time (FrameTime, FrameTimeVector, CineRate); add one")
-    return np.arange(count) / float(rate)
+def _pictures(path: Path, dataset: Dataset, count: int, wanted: NDArray[np.int64]) -> list[Picture]:
+    """The wanted frames as 8-bit RGB.
+
+    Raises:
+        UserError: there are fewer frames than stated, or there is nothing to decode them with.
+    """
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in MPEGTransferSyntaxes:
+        return list(_decoded_video(path, dataset, count, wanted))
+    decoder = get_decoder(syntax)
+    if not decoder.is_available:
+        extra = any("pylibjpeg-libjpeg" in needed for needed in decoder.missing_dependencies)
+        remedy = "pip install 'lvcf[dicom]' brings a decoder" if extra else "export it uncompressed"
+        raise UserError(f"{path}: is compressed as {syntax.name}, which needs a decoder; {remedy}")
+    chosen, pictures, there = set(wanted.tolist()), dict[int, Picture](), 0
+    for there, pixels in enumerate(iter_pixels(dataset), start=1):
+        if there - 1 in chosen:
+            pictures[there - 1] = to_8_bits(dataset, there - 1, pixels)
+    if there < count:
+        raise UserError(f"{path}: truncated, {there} of {count} frames are there; copy it again")
+    return [pictures[number] for number in wanted.tolist()]
 
 
-def _to_8_bits(frames: NDArray[Any]) -> Frames:
-    if frames.dtype == np.uint8:
-        return frames.astype(np.uint8)
-    values = frames.astype(np.float64)
-    scaled: Frames = np.round(255.0 * (values - values.min()) / max(float(np.ptp(values)), 1.0)).astype(np.uint8)
-    return scaled
+def _decoded_video(path: Path, dataset: Dataset, count: int, wanted: NDArray[np.int64]) -> Frames:
+    """The wanted frames of a whole MPEG stream inside; when they are shown, the DICOM says."""
+
+    def choose(times: NDArray[np.float64]) -> NDArray[np.int64]:
+        if len(times) < count:
+            raise ValueError(f"truncated, {len(times)} of {count} frames are there; copy it again")
+        return wanted
+
+    return decode(path, b"".join(_fragments(dataset)), choose).frames
 
 
-def _region(dataset: Dataset, frames: Frames) -> Frames:
-    """The largest stated ultrasound region that lies inside the picture (a resized copy keeps stale ones), else all."""
+def _fragments(dataset: Dataset) -> Iterator[bytes]:
+    """The parts of an encapsulated stream; a table of offsets comes first."""
+    fragments = generate_fragments(dataset.PixelData)
+    next(fragments)
+    return fragments
+
+
+def _pixel_width(dataset: Dataset) -> Fraction:
+    """How many times as wide as high the pixels are, by PixelAspectRatio (vertical, horizontal)."""
+    ratio = dataset.get("PixelAspectRatio")
+    return Fraction(int(ratio[1]), int(ratio[0])) if ratio else Fraction(1)
+
+
+def _region(dataset: Dataset, picture: Picture) -> Picture:
+    """The largest stated 2D region that lies inside the picture (a resized copy keeps stale ones), else all."""
     regions = dataset.get("SequenceOfUltrasoundRegions") or []
-    boxes = [
-        (int(r.RegionLocationMinX0), int(r.RegionLocationMinY0), int(r.RegionLocationMaxX1), int(r.RegionLocationMaxY1))
-        for r in regions
-        if r.RegionLocationMaxX1 < frames.shape[2] and r.RegionLocationMaxY1 < frames.shape[1]
-    ]
-    if not boxes:
-        return frames
-    left, top, right, bottom = max(boxes, key=lambda b: (b[2] - b[0]) * (b[3] - b[1]))
-    return frames[:, top : bottom + 1, left : right + 1]
+    boxes = [_box(region, picture) for region in regions if region.get("RegionSpatialFormat", 1) == PICTURES_2D]
+    inside = [box for box in boxes if box is not None]
+    if not inside:
+        return picture
+    left, top, right, bottom = max(inside, key=lambda b: (b[2] - b[0]) * (b[3] - b[1]))
+    return picture[top : bottom + 1, left : right + 1]
+
+
+def _box(region: Dataset, picture: Picture) -> tuple[int, int, int, int] | None:
+    """A region's first and last columns and rows: left, top, right, bottom; None if it is none or lies outside."""
+    height, width = picture.shape[:2]
+    stated = [region.get(f"RegionLocation{name}") for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
+    if None in stated:
+        return None
+    left, top, right, bottom = (int(number) for number in stated)
+    right, bottom = min(right, width - (right == width)), min(bottom, height - (bottom == height))  # off by one
+    return (left, top, right, bottom) if 0 <= left < right < width and 0 <= top < bottom < height else None

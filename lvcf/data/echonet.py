@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from lvcf.data.clip import Clip, check_names, to_clip
 from lvcf.data.sampled import SampledDataset
+from lvcf.data.tables import read_rows
 from lvcf.data.video import clip_indices, read_video
 from lvcf.errors import UserError
 
@@ -67,7 +67,7 @@ class EchoNetDataset(SampledDataset):
     def __getitem__(self, index: int) -> Clip:
         name, ef = self.rows[index]
         path = self.root / "Videos" / f"{name}.avi"
-        video, error = self.read(lambda: to_clip(read_video(path, choose=self._choose).frames, self.size))
+        video, error = self.read(path, lambda: to_clip(read_video(path, choose=self._choose).frames, self.size))
         return {
             "video": video,
             "id": name,
@@ -91,17 +91,16 @@ def numbered_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
     """Every row of ``FileList.csv`` as it stands there, with its line.
 
     Raises:
-        UserError: the list or a column is missing.
+        UserError: the list or a column is missing, or it is no table.
     """
     path = root / "FileList.csv"
     if not path.is_file():
         raise UserError(f"{path}: not found; set data.root to EchoNet-Dynamic's folder or make one: lvcf simulate echo")
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        missing = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
-        if missing:
-            raise UserError(f"{path}: column {missing[0]} is missing; expected {', '.join(COLUMNS)}")
-        return list(enumerate(reader, start=2))
+    columns, rows = read_rows(path)
+    missing = [c for c in COLUMNS if c not in columns]
+    if missing:
+        raise UserError(f"{path}: column {missing[0]} is missing; expected {', '.join(COLUMNS)}")
+    return rows
 
 
 def parse_row(path: Path, number: int, row: dict[str, str]) -> tuple[str, float, str]:
@@ -115,10 +114,10 @@ def parse_row(path: Path, number: int, row: dict[str, str]) -> tuple[str, float,
         raise UserError(f"{path}, line {number}: FileName '{row['FileName']}' is not a plain name; correct it")
     try:
         ef = float(row["EF"])
-    except (TypeError, ValueError):
+    except ValueError:
         ef = math.nan
     if not 0.0 <= ef <= 100.0:
         raise UserError(
             f"{path}, line {number}: EF '{row['EF']}' of {name} is not in 0..100; correct or remove the row"
         )
-    return name, ef, (row["Split"] or "").upper()
+    return name, ef, row["Split"].upper()

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lvcf.data.clip import Clip, check_names, hash_share, safe_name, to_clip
+from lvcf.checks import check_choice
+from lvcf.data.clip import Clip, check_names, check_rate, hash_share, safe_name, to_clip
 from lvcf.data.frame_folder import read_frame_folder
 from lvcf.data.sampled import SampledDataset
 from lvcf.data.simulators.face_attributes import index_of, noise_of, values_of
 from lvcf.data.simulators.face_factors import EXPRESSIONS
 from lvcf.data.simulators.face_set import CLIPS, PEOPLE, read_factors
-from lvcf.data.video import clip_indices
+from lvcf.data.tables import read_rows, read_text
+from lvcf.data.video import nearest_frames
 from lvcf.errors import UserError, nearest
 
 Split = Literal["train", "val", "test", "all"]
@@ -43,8 +44,10 @@ def read_people(root: Path) -> dict[str, str]:
     table = root / PEOPLE
     if not table.is_file():
         return {}
-    with table.open(newline="", encoding="utf-8") as rows:
-        return {row["path"]: row["person"] for row in csv.DictReader(rows)}
+    columns, rows = read_rows(table)
+    if not {"path", "person"} <= set(columns):
+        raise UserError(f"{table}: has no columns path and person; make the set again or remove the file")
+    return {row["path"]: row["person"] for _, row in rows}
 
 
 def expression_prompt(label: int, metadata: str) -> str:
@@ -103,9 +106,9 @@ class FERV39KDataset(SampledDataset):
         attributes: bool = False,
     ) -> None:
         super().__init__(root, frames, fps, size, random_start, record_errors)
-        if not source_fps > 0.0:
-            raise UserError(f"data.source_fps {source_fps}: choose a number above 0")
+        check_rate("data.source_fps", source_fps)
         self.source_fps = source_fps
+        check_choice("split", split, get_args(Split))
         self.entries = read_split(self.root, split)
         self.ids = [safe_name(entry.path) for entry in self.entries]
         self.people = read_people(self.root)
@@ -118,7 +121,8 @@ class FERV39KDataset(SampledDataset):
 
     def __getitem__(self, index: int) -> Clip:
         entry = self.entries[index]
-        video, error = self.read(lambda: self._decode(self.root / CLIPS / entry.path))
+        folder = self.root / CLIPS / entry.path
+        video, error = self.read(folder, lambda: self._decode(folder))
         metadata = neutral_prompt(entry.path, self.people.get(entry.path, ""))
         label, prompt, neutral = float(entry.label), expression_prompt(entry.label, metadata), metadata
         if self.factors:
@@ -149,8 +153,12 @@ class FERV39KDataset(SampledDataset):
         return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
 
     def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        held = np.append(times, max(times[-1] + 1.0 / self.source_fps, self.frames / self.fps))
-        return np.minimum(clip_indices(held, self.frames, self.fps, self.start(times)), len(times) - 1)
+        return window(times, self.frames, self.fps, self.start(times))
+
+
+def window(times: NDArray[np.float64], frames: int, fps: float, start: float = 0.0) -> NDArray[np.int64]:
+    """The frames of a clip that begins at ``start`` seconds; one that ends early holds its last frame."""
+    return nearest_frames(times, start + np.arange(frames) / fps)
 
 
 def read_split(root: Path, split: Split) -> list[Entry]:
@@ -185,7 +193,7 @@ def read_list(source: Path) -> list[Entry]:
     Raises:
         UserError: a row has no path and label, names no expression, or its label is not its folder's expression.
     """
-    lines = source.read_text(encoding="utf-8-sig").splitlines()
+    lines = read_text(source).splitlines()
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     return [_entry(f"{source}, line {number}", line) for number, line in numbered if line != "path,id"]
 

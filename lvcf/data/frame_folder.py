@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
-from lvcf.data.video import Choose
+from lvcf.data.decoding import Choose
+from lvcf.data.orientation import Picture
 from lvcf.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-Picture = NDArray[np.uint8]
-"""One frame ``(H, W, 3)`` RGB; a folder's frames may differ in size."""
 
 
 def read_frame_folder(folder: Path, fps: float, choose: Choose) -> list[Picture]:
-    """Read the frames that ``choose`` picks from all presentation times.
+    """Read the frames that ``choose`` picks from all presentation times; they may differ in size.
 
     Frame n lies at n / ``fps`` seconds, so a missing number is a longer wait, not a jump.
 
     Raises:
         UserError: the folder is missing, holds fewer than two frames, a name has no number or one that another file
-            has, or a chosen frame is unreadable.
+            has, ``choose`` finds it too short, or a chosen frame is unreadable.
     """
     files = numbered_files(folder)
-    numbers = np.array(list(files), dtype=np.float64)
-    wanted = choose((numbers - numbers[0]) / fps)
+    first = next(iter(files))
+    numbers = np.array([n - first for n in files], dtype=np.float64)  # of 20 digits they would all be one float
+    try:
+        wanted = choose(numbers / fps)
+    except ValueError as error:
+        raise UserError(f"{folder}: {error}") from error
     paths = list(files.values())
     pictures = {i: read_picture(paths[i]) for i in np.unique(wanted).tolist()}
     return [pictures[i] for i in wanted.tolist()]
@@ -51,16 +54,25 @@ def numbered_files(folder: Path) -> dict[int, Path]:
     return dict(sorted(files.items()))
 
 
+def is_turned(path: Path) -> bool:
+    """Whether EXIF says of a picture that it is stored on its side, upside down or mirrored."""
+    with Image.open(path) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
+
+
 def read_picture(path: Path) -> Picture:
-    """Decode an image to RGB: gray is repeated, 16 bits become 8, CMYK is converted, an alpha channel dropped.
+    """Decode an image to upright RGB: gray is repeated, 16 bits become 8, CMYK is converted, alpha is dropped.
 
     Raises:
         UserError: it cannot be decoded.
     """
+    if not os.path.isfile(path):  # reading a pipe would wait for ever
+        raise UserError(f"{path}: is no file; copy the picture again")
     try:
         with Image.open(path) as image:
+            ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith("I;16"):  # Pillow would clip at 255
                 return np.repeat((np.array(image) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
             return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken PNG
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # a broken PNG is a SyntaxError
         raise UserError(f"{path}: not a readable image ({error}); copy it again or remove it") from error

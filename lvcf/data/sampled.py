@@ -15,6 +15,12 @@ from lvcf.data.video import spare_seconds
 from lvcf.errors import UserError
 
 
+def failure(path: Path, error: Exception) -> str:
+    """Why ``path`` could not be read, in one line that can be written anywhere: a name may be no UTF-8."""
+    text = str(error) if isinstance(error, UserError) else f"{path}: {type(error).__name__}: {error}"
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().splitlines())
+
+
 class SampledDataset(ClipDataset):
     """Clips of ``frames`` frames at ``fps``, cut out of longer videos.
 
@@ -38,18 +44,21 @@ class SampledDataset(ClipDataset):
         """What a report on these clips has to say."""
         return SIMULATED if (self.root / "Factors.csv").exists() else ""
 
-    def read(self, decode: Callable[[], Tensor]) -> tuple[Tensor, str]:
-        """A clip ``(3, T, H, W)`` and no error, or zeros and why it could not be decoded.
+    def read(self, path: Path, decode: Callable[[], Tensor]) -> tuple[Tensor, str]:
+        """The clip at ``path``, ``(3, T, H, W)``, and no error, or zeros and why it could not be decoded.
+
+        Decoders meet damage with exceptions of every kind: whichever it is, only this clip fails.
 
         Raises:
             UserError: it could not, and errors are not recorded.
         """
         try:
             return decode(), ""
-        except UserError as problem:
+        except Exception as error:
+            problem = failure(path, error)
             if not self.record_errors:
-                raise
-            return torch.zeros(3, self.frames, self.size, self.size), str(problem)
+                raise UserError(problem) from error
+            return torch.zeros(3, self.frames, self.size, self.size), problem
 
     def start(self, times: NDArray[np.float64], otherwise: float = 0.0) -> float:
         """Seconds at which a clip starts: a random share of the time it leaves over, or the share ``otherwise``."""

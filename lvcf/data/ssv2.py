@@ -7,19 +7,19 @@ Beside ``something-something-v2-{labels,train,validation,test}.json`` lie the vi
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lvcf.data.clip import Clip, check_names, to_clip
 from lvcf.data.sampled import SampledDataset
+from lvcf.data.tables import read_json
 from lvcf.data.video import clip_indices, read_video, spare_seconds
 from lvcf.errors import UserError
 
@@ -27,6 +27,7 @@ Listed = Literal["train", "validation", "test"]
 Split = Literal["train", "validation", "test", "all"]
 SPLITS: tuple[Listed, ...] = ("train", "validation", "test")
 VIDEO_FOLDER = "20bn-something-something-v2"
+MISSING = "set data.root to Something-Something V2's folder or make one: lvcf simulate motion"
 KEYS = ("id", "label", "template", "placeholders")
 
 
@@ -111,7 +112,7 @@ class SSv2Dataset(SampledDataset):
     def __getitem__(self, index: int) -> Clip:
         item = self.items[index]
         path = self.folder / f"{item.id}.webm"
-        video, error = self.read(lambda: to_clip(read_video(path, choose=self._choose).frames, self.size))
+        video, error = self.read(path, lambda: to_clip(read_video(path, choose=self._choose).frames, self.size))
         label = class_name(item.template)
         return {
             "video": video,
@@ -157,7 +158,7 @@ def read_labels(root: Path) -> list[str]:
     Raises:
         UserError: the file is missing, or its indices are not 0, 1, 2 ...
     """
-    content = _read_json(label_file(root, "labels"), dict)
+    content = read_json(label_file(root, "labels"), dict, MISSING)
     by_index = {str(index): name for name, index in content.items()}
     wanted = [str(index) for index in range(len(content))]
     if sorted(by_index) != sorted(wanted):
@@ -178,11 +179,13 @@ def read_items(root: Path, split: Listed) -> list[Item]:
     path = label_file(root, split)
     keys = KEYS[:1] if split == "test" else KEYS
     items = []
-    for number, entry in enumerate(_read_json(path, list), start=1):
+    for number, entry in enumerate(read_json(path, list, MISSING), start=1):
         lacking = [key for key in keys if not isinstance(entry, dict) or key not in entry]
         if lacking:
             raise UserError(f"{path}, entry {number}: '{lacking[0]}' is missing; expected {', '.join(keys)}")
-        template, words = entry.get("template", ""), entry.get("placeholders", ())
+        template, words = entry.get("template", ""), entry.get("placeholders", [])
+        if not isinstance(template, str) or not isinstance(words, list):
+            raise UserError(f"{path}, entry {number}: template is no text or placeholders no list; download it again")
         items.append(Item(str(entry["id"]), template, tuple(str(word) for word in words)))
     return items
 
@@ -211,17 +214,3 @@ def missing_videos(root: Path, split: Listed, items: list[Item]) -> Iterator[str
     for item in items:
         if f"{item.id}.webm" not in there:
             yield f"{folder / item.id}.webm: not found, but {label_file(root, split).name} lists it; download it again"
-
-
-def _read_json(path: Path, kind: type[Any]) -> Any:
-    if not path.is_file():
-        raise UserError(
-            f"{path}: not found; set data.root to Something-Something V2's folder or make one: lvcf simulate motion"
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
-    if not isinstance(content, kind):
-        raise UserError(f"{path}: holds no JSON {'object' if kind is dict else 'list'}; download it again")
-    return content

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,106 +10,41 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from lvcf.data.decoding import Choose, Frames, Video, decode
 from lvcf.errors import UserError
 
-Frames = NDArray[np.uint8]
-Choose = Callable[[NDArray[np.float64]], NDArray[np.int64]]
-"""From all presentation times (seconds from 0) to the indices of the frames to keep."""
+__all__ = [
+    "SUFFIXES",
+    "Choose",
+    "Frames",
+    "Video",
+    "clip_indices",
+    "nearest_frames",
+    "read_video",
+    "spare_seconds",
+    "write_lossless",
+    "write_mjpeg",
+    "write_preview",
+    "write_webm",
+]
 
-SUFFIXES = (".avi", ".mkv", ".mov", ".mp4", ".webm")
+SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
+MOST_COPIES = 4
+"""How many times a clip may show each frame on the average."""
 
 
-@dataclass
-class Video:
-    """Decoded frames ``(T, H, W, 3)`` uint8 and their presentation times in seconds, from 0."""
-
-    frames: Frames
-    times: NDArray[np.float64]
-
-    @property
-    def fps(self) -> float:
-        """Mean frames per second; 0 for a single frame."""
-        return float((len(self.times) - 1) / self.times[-1]) if len(self.times) > 1 else 0.0
-
-
-def read_video(path: Path, choose: Choose | None = None) -> Video:
+def read_video(path: Path, choose: Choose | None = None, whole: bool = False) -> Video:
     """Decode a file, or only the frames that ``choose`` picks from all presentation times.
+
+    Frames are as they are to be seen: turned as the file says, and with square pixels.  Only chosen ones are kept in
+    memory.  With ``whole`` all are decoded though, to find damage anywhere.
 
     Raises:
         UserError: the file is missing, is no video, is damaged, holds no frame, or ``choose`` finds it too short.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises on a name that is too long
         raise UserError(f"{path}: no such video file; check the data root")
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise UserError(f"{path}: holds no video stream; use one of {', '.join(SUFFIXES)}")
-            return _decode(path, container, choose or (lambda times: np.arange(len(times))))
-    except (av.error.FFmpegError, OSError) as error:
-        raise UserError(f"{path}: not a readable video ({error}); re-encode or remove it") from error
-
-
-def _decode(path: Path, container: av.container.InputContainer, choose: Choose) -> Video:
-    stream = container.streams.video[0]
-    stream.thread_count = 1
-    packets = [packet for packet in container.demux(stream) if packet.size]
-    if not packets:
-        raise UserError(f"{path}: holds no frame; remove it or record it again")
-    if len(packets) < stream.frames:
-        raise UserError(f"{path}: truncated, {len(packets)} of {stream.frames} frames are there; copy it again")
-    _check_whole(path, container, packets)
-    independent = stream.codec_context.codec.intra_only
-    if independent:
-        times = _times(path, [_seconds(p.pts, p.time_base) for p in packets], stream.average_rate)
-        wanted = _chosen(path, times, choose)
-        frames = [f for i in np.unique(wanted) for f in stream.decode(packets[i])]
-        kept = frames if len(frames) == len(np.unique(wanted)) else []
-        kept = [kept[i] for i in np.searchsorted(np.unique(wanted), wanted)] if kept else []
-    else:
-        frames = [f for p in [*packets, None] for f in stream.decode(p)]
-        # not f.time: frames that the decoder held back to the end have a pts but no time base
-        times = _times(path, [_seconds(f.pts, stream.time_base) for f in frames], stream.average_rate)
-        wanted = _chosen(path, times, choose) if frames else np.arange(0)
-        kept = [frames[i] for i in wanted]
-    if not kept:
-        raise UserError(f"{path}: its frames do not decode; copy it again or remove it")
-    return Video(np.stack([f.to_ndarray(format="rgb24") for f in kept]), times[wanted] - times[wanted][0])
-
-
-def _check_whole(path: Path, container: av.container.InputContainer, packets: list[av.Packet[av.VideoStream]]) -> None:
-    """Refuse a file whose header promises a longer video: Matroska has no count of frames, and a part of it decodes."""
-    stamps = sorted(s for s in (_seconds(p.pts, p.time_base) for p in packets) if s is not None)
-    if "matroska" not in container.format.name or len(container.streams) > 1 or len(stamps) < 2:
-        return  # a sound track may last longer than its pictures
-    promised, interval = (container.duration or 0) / av.time_base, (stamps[-1] - stamps[0]) / (len(stamps) - 1)
-    there = stamps[-1] + interval
-    if there < 0.95 * promised - 0.1:
-        raise UserError(f"{path}: truncated, {there:.2f} of {promised:.2f} s are there; copy it again")
-
-
-def _seconds(pts: int | None, base: Fraction | None) -> float | None:
-    return None if pts is None or base is None else float(pts * base)
-
-
-def _chosen(path: Path, times: NDArray[np.float64], choose: Choose) -> NDArray[np.int64]:
-    try:
-        return choose(times)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}; use a longer clip or fewer frames") from error
-
-
-def _times(path: Path, stamps: list[float | None], rate: Fraction | None) -> NDArray[np.float64]:
-    """Presentation times from 0; where the container has none, or repeats one, an even grid at its frame rate.
-
-    Raises:
-        UserError: it has no rate either.
-    """
-    times = np.array([np.nan if s is None else s for s in stamps], dtype=np.float64)
-    if np.isnan(times).any() or (np.diff(times) <= 0).any():
-        if not rate:
-            raise UserError(f"{path}: states neither frame times nor a frame rate; re-encode it with one")
-        times = np.arange(len(stamps)) / float(rate)
-    return times - times[:1]
+    return decode(path, path, choose or (lambda times: np.arange(len(times))), whole)
 
 
 def spare_seconds(times: NDArray[np.float64], frames: int, fps: float) -> float:
@@ -118,15 +52,37 @@ def spare_seconds(times: NDArray[np.float64], frames: int, fps: float) -> float:
     return max(float(times[-1]) - (frames - 1) / fps, 0.0)
 
 
-def clip_indices(times: NDArray[np.float64], frames: int, fps: float, start: float = 0.0) -> NDArray[np.int64]:
+def clip_indices(
+    times: NDArray[np.float64],
+    frames: int,
+    fps: float,
+    start: float = 0.0,
+    remedy: str = "use a longer clip or fewer frames",
+) -> NDArray[np.int64]:
     """Which frames to take for a clip of ``frames`` frames at ``fps``, from ``start`` seconds, by presentation time.
 
+    A video that is slower than ``fps`` shows some frames several times.
+
     Raises:
-        ValueError: the video ends more than half a frame interval before the clip does.
+        ValueError: the video ends more than half a frame interval before the clip does (what to do then is the
+            ``remedy``), or the clip would be copies of one frame or show each more than four times on the average.
     """
     wanted = start + np.arange(frames) / fps
     if wanted[-1] > times[-1] + 0.5 / fps:
-        raise ValueError(f"lasts {times[-1]:.2f} s; {frames} frames at {fps:g} fps need {(frames - 1) / fps:.2f} s")
+        needed = (frames - 1) / fps
+        raise ValueError(f"lasts {times[-1]:.2f} s; {frames} frames at {fps:g} fps need {needed:.2f} s; {remedy}")
+    chosen = nearest_frames(times, wanted)
+    different = len(np.unique(chosen))
+    if different < max(min(frames, 2), frames / MOST_COPIES):
+        raise ValueError(
+            f"gives {different} of {frames} frames ({(len(times) - 1) / times[-1]:.3g} frames per second in the file, "
+            f"{fps:g} asked); lower data.fps"
+        )
+    return chosen
+
+
+def nearest_frames(times: NDArray[np.float64], wanted: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The frames shown nearest to the ``wanted`` times; after the end the last one."""
     after = np.clip(np.searchsorted(times, wanted), 1, max(len(times) - 1, 1))
     before = after - 1
     after = np.minimum(after, len(times) - 1)

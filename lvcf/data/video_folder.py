@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,16 +15,17 @@ import torch
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 
-from lvcf.data.clip import Clip, check_names, safe_name, to_clip
+from lvcf.data.clip import Clip, check_names, check_rate, safe_name, to_clip
 from lvcf.data.clip_table import SPLITS, ClipTable, Entry, Split, hashed_split
-from lvcf.data.dicom import read_dicom
+from lvcf.data.decoding import Choose, Frames
+from lvcf.data.dicom import SUFFIXES as DICOM_SUFFIXES
+from lvcf.data.dicom import is_dicom, read_dicom
 from lvcf.data.frame_folder import SUFFIXES as PICTURE_SUFFIXES
 from lvcf.data.frame_folder import numbered_files, read_frame_folder
 from lvcf.data.sampled import SampledDataset
-from lvcf.data.video import SUFFIXES, Choose, Frames, clip_indices, read_video
+from lvcf.data.video import SUFFIXES, clip_indices, read_video
 from lvcf.errors import UserError
 
-DICOM_SUFFIXES = (".dcm",)
 CLIP_SUFFIXES = (*SUFFIXES, *DICOM_SUFFIXES)
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels; right and bottom excluded."""
@@ -38,7 +40,7 @@ class VideoFolderDataset(SampledDataset):
         frames: frames per clip.
         fps: frames per second to sample at, by presentation time.
         size: height and width of the clip (the centre square, resized).
-        crop: cut this box out of every frame first.
+        crop: cut this box out of every frame first, which is upright and has square pixels then.
         loop: repeat a video that is too short (a cine loop) instead of refusing it.
         frame_folder_fps: frames per second of folders of numbered pictures, which do not say it themselves.
         table: which clips to read, with their labels and prompts; without it all are read, and labels are NaN.
@@ -88,15 +90,16 @@ class VideoFolderDataset(SampledDataset):
                 f"{self.root / folder}: numbered pictures do not say their rate; set data.frame_folder_fps (video is "
                 "mostly 25 or 30), or take them out of the folder"
             )
-        if self.frame_folder_fps is not None and not 0.0 < self.frame_folder_fps < math.inf:
-            raise UserError(f"data.frame_folder_fps {self.frame_folder_fps}: choose a number above 0")
+        if self.frame_folder_fps is not None:
+            check_rate("data.frame_folder_fps", self.frame_folder_fps)
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Clip:
         entry = self.entries[index]
-        video, error = self.read(lambda: self._decode(self.root / entry.path))
+        path = self.root / entry.path
+        video, error = self.read(path, lambda: self._decode(path))
         neutral = entry.prompt or self.metadata
         return {
             "video": video,
@@ -123,10 +126,7 @@ class VideoFolderDataset(SampledDataset):
         if path.is_dir():
             assert self.frame_folder_fps is not None  # checked at the beginning
             return read_whole_folder(path, self.frame_folder_fps, choose)
-        if path.suffix.lower() in DICOM_SUFFIXES:
-            video = read_dicom(path)
-            return video.frames[choose(video.times)]
-        return read_video(path, choose).frames
+        return (read_dicom(path, choose) if is_dicom(path) else read_video(path, choose)).frames
 
     def _choose(self, path: Path, times: NDArray[np.float64]) -> NDArray[np.int64]:
         if len(times) < 2:
@@ -136,10 +136,8 @@ class VideoFolderDataset(SampledDataset):
             period = times[-1] + float(np.diff(times).mean())
             turns = math.ceil(self.frames / self.fps / period)
             repeated = np.concatenate([times + turn * period for turn in range(turns)])
-        try:
-            return clip_indices(repeated, self.frames, self.fps, self.start(times)) % len(times)
-        except ValueError as error:
-            raise UserError(f"{path}: {error}; use a longer clip or set data.loop: true") from error
+        remedy = "use a longer clip or set data.loop: true"
+        return clip_indices(repeated, self.frames, self.fps, self.start(times), remedy) % len(times)
 
 
 def resolve_root(root: Path) -> Path:
@@ -154,7 +152,7 @@ def resolve_root(root: Path) -> Path:
         if found is None:
             raise UserError(f"{root}: pydicom ships no such test file; try pydicom:examples_ybr_color.dcm")
         return Path(str(found))
-    if not root.exists():
+    if not os.path.exists(root):  # Path.exists raises on a name that is too long
         raise UserError(f"{root}: does not exist; point data.root to a folder of {', '.join(CLIP_SUFFIXES)} files")
     return root
 
@@ -176,25 +174,51 @@ def find_clips(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     files, pictured = list[Path](), list[Path]()
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        paths = [Path(folder, name) for name in names if not name.startswith(".")]
-        files += [path for path in paths if path.suffix.lower() in CLIP_SUFFIXES]
+    for folder, paths in walk(root):
+        files += [path for path in paths if is_clip(path)]
         if any(path.suffix.lower() in PICTURE_SUFFIXES and re.search(r"\d", path.stem) for path in paths):
-            pictured.append(Path(folder))
+            pictured.append(folder)
     around = {parent for clip in (*files, *pictured) for parent in clip.parents}
     found = sorted([*files, *(folder for folder in pictured if folder not in around)])
     if not found:
         raise UserError(
-            f"{root}: holds no {', '.join(CLIP_SUFFIXES)} files and no folders of numbered jpg or png files"
+            f"{root}: holds no {', '.join(CLIP_SUFFIXES)} files, no DICOM files without an ending and no folders of "
+            "numbered jpg or png files"
         )
     return found
 
 
+def walk(root: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Every folder at or below ``root`` with the files in it; nothing hidden.
+
+    Raises:
+        UserError: a folder cannot be read; left out in silence, its clips would be missing.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(
+            f"{error.filename}: cannot be read ({error.strerror}); correct its permissions or move it out of {root}"
+        ) from error
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield Path(folder), [Path(folder, name) for name in names if not name.startswith(".")]
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a file is a video or DICOM: by its ending or, of all but pictures, by its first bytes."""
+    ending = path.suffix.lower()
+    return ending in CLIP_SUFFIXES or (ending not in PICTURE_SUFFIXES and is_dicom(path))
+
+
 def clip_name(root: Path, path: Path) -> str:
-    """What a clip ``path`` below ``root`` is called: its path without suffix; the root itself by its own name."""
+    """What a clip ``path`` below ``root`` is called: its path without ending; the root itself by its own name.
+
+    What follows the last dot of a number like 1.2.840 is no ending.
+    """
     inside = str(path) if path.parts else root.resolve().name
-    return inside if (root / path).is_dir() else inside.removesuffix(Path(inside).suffix)
+    ending = Path(inside).suffix
+    return inside if (root / path).is_dir() or ending[1:].isdigit() else inside.removesuffix(ending)
 
 
 def read_whole_folder(folder: Path, fps: float, choose: Choose) -> Frames:
@@ -204,6 +228,18 @@ def read_whole_folder(folder: Path, fps: float, choose: Choose) -> Frames:
         UserError: a number is missing in between, the pictures differ in size, or see
             :func:`~lvcf.data.frame_folder.read_frame_folder`.
     """
+    refuse_gaps(folder)
+    pictures = read_frame_folder(folder, fps, choose)
+    refuse_sizes(folder, [picture.shape for picture in pictures])
+    return np.stack(pictures)
+
+
+def refuse_gaps(folder: Path) -> None:
+    """Refuse a folder whose numbered pictures are not all there.
+
+    Raises:
+        UserError: a number is missing in between.
+    """
     numbers = list(numbered_files(folder))
     gap = next((n for n, after in pairwise(numbers) if after != n + 1), None)
     if gap is not None:
@@ -212,8 +248,14 @@ def read_whole_folder(folder: Path, fps: float, choose: Choose) -> Frames:
             f"{folder}: picture {gap + 1} is missing ({missing} between {numbers[0]} and {numbers[-1]}); copy the "
             "folder again or renumber its pictures"
         )
-    pictures = read_frame_folder(folder, fps, choose)
-    sizes = Counter(f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures)
+
+
+def refuse_sizes(folder: Path, shapes: Iterable[tuple[int, ...]]) -> None:
+    """Refuse a folder of pictures ``(H, W, 3)`` of several sizes.
+
+    Raises:
+        UserError: they are not of one.
+    """
+    sizes = dict.fromkeys(f"{width}x{height}" for height, width, _ in shapes)
     if len(sizes) > 1:
         raise UserError(f"{folder}: its pictures are of sizes {' and '.join(sizes)}; bring them to one")
-    return np.stack(pictures)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from lvcf.data.clip import Batch, ClipDataset
+from lvcf.datamodules.resumable import ResumableLoader
 from lvcf.datamodules.sharding import WholeBatches, check_enough, share
 from lvcf.errors import UserError
 
+MOST_WORKERS = 256
 Stage = Literal["train", "val", "test", "predict"]
 
 
@@ -24,12 +27,17 @@ class ClipDataModule(LightningDataModule):
 
     Attributes:
         is_finished: whether a clip of this name is predicted already; the prediction writer sets it.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(self, batch_size: int, num_workers: int) -> None:
         super().__init__()
         if batch_size < 1:
             raise UserError(f"data.batch_size {batch_size}: at least 1 is needed")
+        if not 0 <= num_workers <= MOST_WORKERS:
+            raise UserError(f"data.num_workers {num_workers}: choose 0 (no process of its own) to {MOST_WORKERS}")
         self.batch_size, self.num_workers = batch_size, num_workers
         self.is_finished: Callable[[str], bool] = lambda name: False
 
@@ -56,8 +64,10 @@ class ClipDataModule(LightningDataModule):
     def _loader(self, stage: Stage) -> DataLoader[Batch]:
         clips, training = self.make_dataset(stage), stage == "train"
         if training:
-            batches = len(clips.ids) // self.batch_size
-            check_enough(len(clips.ids), self.batch_size, batches, self.trainer.world_size if self.trainer else 1)
+            batches, ranks = len(clips.ids) // self.batch_size, self.trainer.world_size if self.trainer else 1
+            check_enough(len(clips.ids), self.batch_size, batches, ranks)
+            if ranks == 1:
+                return ResumableLoader(clips, self.batch_size, self.num_workers)
         return DataLoader(
             clips,  # type: ignore[arg-type]  # collated to a Batch
             batch_size=self.batch_size,
@@ -66,6 +76,7 @@ class ClipDataModule(LightningDataModule):
             drop_last=training,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            generator=None if training else torch.Generator(),  # measuring must not move the training's noise
         )
 
     def _share(self, names: list[str]) -> list[int]:

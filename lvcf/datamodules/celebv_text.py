@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lvcf.data.celebv_text import CelebVTextDataset
+from lvcf.data.clip import check_sampling
 from lvcf.datamodules.base import ClipDataModule, Stage
 
 
@@ -20,6 +21,9 @@ class CelebVTextDataModule(ClipDataModule):
         frames: frames per clip.
         fps: frames per second.
         size: height and width of a clip.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class CelebVTextDataModule(ClipDataModule):
         size: int = 512,
     ) -> None:
         super().__init__(batch_size, num_workers)
+        check_sampling(frames, fps, size)
         self.root, self.prompts, self.questions = root, prompts, questions
         self.frames, self.fps, self.size = frames, fps, size
 

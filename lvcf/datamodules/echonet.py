@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
+from lvcf.checks import check_choice
+from lvcf.data.clip import check_sampling
 from lvcf.data.echonet import EchoNetDataset, Split
 from lvcf.datamodules.base import ClipDataModule, Stage
 
@@ -19,6 +22,9 @@ class EchoNetDataModule(ClipDataModule):
         frames: frames per clip.
         fps: frames per second to sample at.
         size: height and width of a clip.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(
@@ -32,6 +38,8 @@ class EchoNetDataModule(ClipDataModule):
         size: int = 112,
     ) -> None:
         super().__init__(batch_size, num_workers)
+        check_sampling(frames, fps, size)
+        check_choice("data.predict_split", predict_split, get_args(Split))
         self.root, self.predict_split = root, predict_split
         self.frames, self.fps, self.size = frames, fps, size
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
+from lvcf.checks import check_choice
+from lvcf.data.clip import check_rate, check_sampling
 from lvcf.data.ferv39k import SOURCE_FPS, FERV39KDataset, Split
 from lvcf.datamodules.base import ClipDataModule, Stage
 
@@ -21,6 +24,9 @@ class FERV39KDataModule(ClipDataModule):
         size: height and width of a clip.
         source_fps: frames per second of the frame folders, which do not say it themselves.
         attributes: of a simulated set, label and prompt name age, gender, beard and baldness.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(
@@ -36,6 +42,9 @@ class FERV39KDataModule(ClipDataModule):
         attributes: bool = False,
     ) -> None:
         super().__init__(batch_size, num_workers)
+        check_sampling(frames, fps, size)
+        check_choice("data.predict_split", predict_split, get_args(Split))
+        check_rate("data.source_fps", source_fps)
         self.root, self.predict_split = root, predict_split
         self.frames, self.fps, self.size, self.source_fps = frames, fps, size, source_fps
         self.attributes = attributes

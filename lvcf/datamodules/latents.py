@@ -1,4 +1,4 @@
-"""Latents of a clip data module's training and validation clips, encoded once and kept on disk in shards."""
+"""Latents of a clip data module's training, validation and test clips, encoded once and kept on disk in shards."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
+from lvcf.checks import check_number
 from lvcf.data.clip import Batch, ClipDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
+from lvcf.datamodules.resumable import ResumableLoader
 from lvcf.datamodules.sharding import check_enough
 from lvcf.errors import UserError
 from lvcf.files import write_json
@@ -73,10 +75,15 @@ class LatentDataModule(LightningDataModule):
         cache: where the latents go, in a folder for every set of clips; a killed encoding goes on where it stopped.
         windows: random windows per training clip.
         batch_size: latents per training batch.
+
+    Raises:
+        UserError: ``windows`` or ``batch_size`` is below 1.
     """
 
     def __init__(self, clips: ClipDataModule, vae: str, cache: Path, windows: int = 3, batch_size: int = 16) -> None:
         super().__init__()
+        check_number("data.windows", windows, 1)
+        check_number("data.batch_size", batch_size, 1)
         self.prepare_data_per_node = False  # all machines read one cache, which rank 0 writes
         self.clips, self.weights, self.cache = clips, vae, cache
         self.windows, self.batch_size = windows, batch_size
@@ -99,8 +106,8 @@ class LatentDataModule(LightningDataModule):
             UserError: the cache holds latents made with other weights, or this VAE is not that of the trained backbone.
         """
         self._check_backbone()
-        plan: tuple[tuple[Stage, int], ...] = (("train", self.windows), ("val", 1))
-        for stage, windows in plan:
+        for stage in self._stages():
+            windows = self.windows if stage == "train" else 1
             folder = self._folder(stage)
             written = read_optional(folder / "latents.json")
             if written is not None and written["vae"] != self.fingerprint:
@@ -111,6 +118,11 @@ class LatentDataModule(LightningDataModule):
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "latents.json", {"vae": self.fingerprint})
             self._encode(folder, self.clips.make_dataset(stage), windows)
+
+    def _stages(self) -> tuple[Stage, ...]:
+        """Those whose latents the verb needs."""
+        verb = self.trainer.state.fn if self.trainer else None
+        return {"validate": ("val",), "test": ("test",)}.get(str(verb and verb.value), ("train", "val"))  # type: ignore[return-value]  # literals
 
     def _check_backbone(self) -> None:
         """Before hours of encoding: the task's backbone must decode what is encoded here."""
@@ -169,11 +181,21 @@ class LatentDataModule(LightningDataModule):
         latents = LatentDataset(self._folder("train"))
         batches, ranks = len(latents) // self.batch_size, self.trainer.world_size if self.trainer else 1
         check_enough(len(latents), self.batch_size, batches, ranks)
+        if ranks == 1:
+            return ResumableLoader(latents, self.batch_size)
         return DataLoader(latents, self.batch_size, shuffle=True, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[LatentBatch]:
         """Validation latents in order."""
-        return DataLoader(LatentDataset(self._folder("val")), self.batch_size)
+        return self._in_order("val")
+
+    def test_dataloader(self) -> DataLoader[LatentBatch]:
+        """Test latents in order."""
+        return self._in_order("test")
+
+    def _in_order(self, stage: Stage) -> DataLoader[LatentBatch]:
+        own = torch.Generator()  # measuring must not move the training's noise
+        return DataLoader(LatentDataset(self._folder(stage)), self.batch_size, generator=own)
 
 
 def same_vae(one: ModelMixin, other: ModelMixin) -> bool:

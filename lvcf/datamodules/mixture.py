@@ -6,6 +6,7 @@ from typing import cast
 
 from lvcf.data.clip import Clip, ClipDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
+from lvcf.errors import UserError
 
 
 class MixtureDataset(ClipDataset):
@@ -39,10 +40,15 @@ class MixtureDataModule(ClipDataModule):
         parts: the data modules; their own batch sizes and workers play no part.
         batch_size: clips per batch.
         num_workers: loader processes.
+
+    Raises:
+        UserError: there is no part, or a number is out of range.
     """
 
     def __init__(self, parts: list[ClipDataModule], batch_size: int = 8, num_workers: int = 0) -> None:
         super().__init__(batch_size, num_workers)
+        if not parts:
+            raise UserError("data.parts []: name at least one data module")
         self.parts = parts
 
     def make_dataset(self, stage: Stage) -> MixtureDataset:

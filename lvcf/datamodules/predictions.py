@@ -13,7 +13,7 @@ class PredictionsDataModule(ClipDataModule):
 
     Args:
         root: the run's folder.
-        metadata: the neutral prompt.
+        metadata: the neutral prompt, as the run's clips had it; empty says nothing.
         batch_size: clips per batch.
         num_workers: loader processes.
     """
@@ -21,7 +21,7 @@ class PredictionsDataModule(ClipDataModule):
     def __init__(
         self,
         root: Path,
-        metadata: str = "apical four chamber echocardiogram",
+        metadata: str = "",
         batch_size: int = 4,
         num_workers: int = 0,
     ) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
+from lvcf.checks import check_choice
+from lvcf.data.clip import check_rate, check_sampling
 from lvcf.data.clip_table import LABEL_COLUMN, PATH_COLUMN, PROMPT_COLUMN, ClipTable, Split
 from lvcf.data.video_folder import Box, VideoFolderDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
@@ -19,7 +22,7 @@ class VideoFolderDataModule(ClipDataModule):
 
     Args:
         root: the folder, or one file.
-        metadata: the neutral prompt: what the clips show, without the explained attribute.
+        metadata: the neutral prompt: what the clips show, without the explained attribute; empty says nothing.
         batch_size: clips per batch.
         num_workers: loader processes.
         frames: frames per clip.
@@ -36,13 +39,13 @@ class VideoFolderDataModule(ClipDataModule):
         predict_split: the split ``lvcf predict`` explains.
 
     Raises:
-        UserError: labels are asked for without a table.
+        UserError: labels are asked for without a table, or a number is out of range.
     """
 
     def __init__(
         self,
         root: Path,
-        metadata: str = "apical four chamber echocardiogram",
+        metadata: str = "",
         batch_size: int = 4,
         num_workers: int = 0,
         frames: int = 16,
@@ -59,6 +62,12 @@ class VideoFolderDataModule(ClipDataModule):
         predict_split: Split = "all",
     ) -> None:
         super().__init__(batch_size, num_workers)
+        check_sampling(frames, fps, size)
+        check_choice("data.predict_split", predict_split, get_args(Split))
+        if frame_folder_fps is not None:
+            check_rate("data.frame_folder_fps", frame_folder_fps)
+        if crop is not None and not (0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
+            raise UserError(f"data.crop {list(crop)}: is no box; give left, top, right, bottom in pixels")
         columns = (path_column, label_column, prompt_column)
         if table is None and (labels or columns != (PATH_COLUMN, LABEL_COLUMN, PROMPT_COLUMN)):
             raise UserError("data.table: missing, but data.labels or a column is set; name the CSV file that has them")

@@ -30,6 +30,10 @@ def from_flow(flow: Tensor, z_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[
     return z_t - expand(sigma, z_t) * flow, z_t + expand(alpha, z_t) * flow
 
 
+READ = {"epsilon": from_epsilon, "v_prediction": from_v, "flow_prediction": from_flow}
+"""By what a denoiser predicts, in diffusers' words."""
+
+
 def noise_of(clean: Tensor, z_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """The noise that makes z_t from a (guided) clean estimate: eps = (z_t - alpha z0) / sigma.  Needs sigma > 0."""
     return (z_t - expand(alpha, z_t) * clean) / expand(sigma, z_t)

@@ -23,7 +23,7 @@ from lvcf.metrics.motion import warping_error
 from lvcf.metrics.region import Region, region_iou, region_precision
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
-from lvcf.run_folder import Prediction, off_target
+from lvcf.run_folder import Prediction, damaged, off_target
 
 FACTS = (
     "id",
@@ -68,7 +68,9 @@ def measure_clip(
     prediction: Prediction, truth: Truth | None, oracle: TargetModel | None, lpips: Path | None = None
 ) -> Row:
     """Fidelity, proximity and steadiness of one clip and, where its true counterfactual is known, truth."""
-    factual, final = prediction.factual(), prediction.counterfactual()
+    factual, final, mask = prediction.factual(), prediction.counterfactual(), prediction.mask()
+    if not factual.shape == final.shape == (*mask.shape, 3):
+        raise damaged(prediction.folder, "factual, counterfactual and mask have different sizes")
     x, x_final = (to_clip(frames, frames.shape[1]) for frames in (factual, final))
     row: Row = {"fidelity/ssim": ssim(x_final, x), "fidelity/psnr": psnr(x_final, x)}
     for net in LPIPS_FILES:
@@ -82,9 +84,10 @@ def measure_clip(
         "temporal/warping_levels_of_factual": warping_error(x),
     }
     if truth is not None:
-        row |= truth.compare(factual, final, prediction.mask())
-        row["truth/ssim_of_truth"] = ssim(to_clip(truth.video, truth.video.shape[1]), x)
-        write_json(prediction.folder / "curves.json", truth.curves)
+        row |= truth.compare(factual, final, mask)
+        row["truth/ssim_of_truth"] = ssim(to_clip(truth.video, x.shape[-1]), x)
+        if truth.curves:
+            write_json(prediction.folder / "curves.json", truth.curves)
     if oracle is not None and truth is not None and oracle.task == prediction.result["task"]:
         row |= _oracle(oracle, x_final, prediction.result)
     return row
@@ -113,7 +116,7 @@ def composition(row: Row, tolerance: float) -> Row:
 
 def way_back(prediction: Prediction, origin: Path) -> Row:
     """Reversibility: for a run over another run's counterfactuals, the distance to the clip that one began with."""
-    folder = origin / "predictions" / prediction.id
+    folder = origin / "predictions" / prediction.file_name
     if not (folder / "factual.mkv").exists():
         return {}
     first, final = Prediction(folder, {}).factual(), prediction.counterfactual()
@@ -148,7 +151,7 @@ def read_region(place: Path, prediction: Prediction) -> Region:
     Raises:
         UserError: there is no such file, or it is no mask.
     """
-    choices = [place / f"{prediction.id}{suffix}" for suffix in MASK_SUFFIXES] if place.is_dir() else [place]
+    choices = [place / f"{prediction.file_name}{suffix}" for suffix in MASK_SUFFIXES] if place.is_dir() else [place]
     path = next((choice for choice in choices if choice.is_file()), None)
     if path is None:
         missing = " or ".join(choice.name for choice in choices)

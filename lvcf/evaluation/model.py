@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
@@ -22,7 +21,7 @@ from lvcf.guidance.goal import Goal, make_goal
 from lvcf.metrics.robustness import perturbed, reencoded
 from lvcf.metrics.transition import Read, area, cout, follow, progress
 from lvcf.models.targets.base import TargetModel
-from lvcf.run_folder import Json, Prediction
+from lvcf.run_folder import Json, Prediction, damaged, read_configuration
 from lvcf.tasks.edits import sample_generator
 
 
@@ -33,14 +32,18 @@ def load_target_model(run: Path) -> TargetModel:
         UserError: the run kept no configuration, or the model does not load.
     """
     path = run / "config.yaml"
-    content = yaml.safe_load(path.read_text()) if path.is_file() else None
+    content = read_configuration(run)
     if not content:
         raise UserError(f"{path}: not there or empty; --with-model needs the configuration that lvcf predict keeps")
+    try:
+        asked = content["model"]["init_args"]["target_model"]
+    except (LookupError, TypeError) as error:
+        raise damaged(path, "no model.init_args.target_model") from error
     sys.path.append(str(Path.cwd()))  # a user's own model lies where the command is typed
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--target_model", type=TargetModel)
     try:
-        parsed = parser.parse_object({"target_model": content["model"]["init_args"]["target_model"]})
+        parsed = parser.parse_object({"target_model": asked})
         model: TargetModel = parser.instantiate(parsed).target_model
     except (ArgumentError, ValueError) as error:
         cause = cause_of(error)
@@ -91,7 +94,7 @@ def reader(model: TargetModel, goal: Goal, result: Json, before: float) -> Read:
     """
 
     def of_class(video: Tensor) -> tuple[Tensor, Tensor]:
-        probabilities = model(video).softmax(-1)
+        probabilities = goal.probabilities(model(video))
         places = int(goal.low), model.labels.index(result["class_before"])
         return probabilities[:, places[0]], probabilities[:, places[1]]
 

@@ -10,8 +10,11 @@ import numpy as np
 import torch
 from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
 
+from lvcf.guidance.goal import MIN_CONFIDENCE
 from lvcf.metrics.adherence import flipped, flipped_from_right
+from lvcf.metrics.recovered import PARTS, pooled_share
 from lvcf.metrics.statistics import Interval, Values, interval, mean_interval, share_interval, standard_error
+from lvcf.metrics.unavailable import unavailable
 
 Row = dict[str, Any]
 TRANSITION = ("explanation/cout", "explanation/insertion", "explanation/deletion")
@@ -20,7 +23,7 @@ VALIDITY = ("adherence/valid_reencoded", "adherence/valid_perturbed")
 NOT_FIGURES = ("id", "status", "task", "prediction_", "class_", "said_", "target", "label")
 """Beginnings of the columns that are facts about a clip."""
 PARTIAL = {
-    "truth/share_": "no clip has anything to recover: each shows its target already",
+    "truth/share_": "no clip has anything to recover: each is all but the truth already",
     "truth/mask_precision": "every mask is empty",
     "composition/": "no clip was asked for what the model says already (--model.target=delta:0 asks so)",
     "adherence/valid_": "no clip reached its target",
@@ -29,7 +32,11 @@ PARTIAL = {
     "minimality/": "no clip has others beside it that M reads as it did, and others that M reads as the target",
 }
 """Beginnings of the figures that some clips do not have (NaN), and the reason where none has."""
+CORRECTION = "before_correction"
+BEFORE = f"prediction_{CORRECTION}"
+"""What M read before the last correction, of the clip not yet rounded to 8 bits; runs without one lack it."""
 SHARES = (
+    f"adherence/within_tolerance_{CORRECTION}",
     "truth/pixel_class",
     "truth/oracle_class",
     "explanation/oracle_agrees",
@@ -47,7 +54,11 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
     metrics |= adherence(done)
     names = [k for k in dict.fromkeys(k for row in done for k in row) if not k.startswith(NOT_FIGURES)]
     for name in names:
-        metrics |= _column(name if "/" in name else f"cost/{name}", name, done)
+        if name in PARTS and all(part in row for part in PARTS[name] for row in done):
+            missed, asked = (_column_of(done, part) for part in PARTS[name])
+            metrics |= pooled_share(name, missed, asked)
+        else:
+            metrics |= _column(name if "/" in name else f"cost/{name}", name, done)
     return metrics | _together(done)
 
 
@@ -67,7 +78,7 @@ def adherence(rows: list[Row]) -> dict[str, Any]:
     within = {"adherence/within_tolerance": float(reached.mean())}
     within |= _spread("adherence/within_tolerance", None, share_interval(reached))
     if rows[0]["task"] == "classification":
-        return within | _flips(rows)
+        return within | _flips(rows) | _before_correction(rows)
     after, low, high = (_column_of(rows, name) for name in ("prediction_after", "target_low", "target_high"))
     target = np.clip(after, low, high)
     error = np.abs(after - target)
@@ -77,6 +88,7 @@ def adherence(rows: list[Row]) -> dict[str, Any]:
     result = {
         "adherence/mae": float(mean_absolute_error(*measured)),
         **_spread("adherence/mae", standard_error(error), mean_interval(error)),
+        **_before_correction(rows),
         "adherence/rmse": float(mean_squared_error(*measured, squared=False)),
         **_spread("adherence/rmse", None, roots),
         **within,
@@ -86,6 +98,22 @@ def adherence(rows: list[Row]) -> dict[str, Any]:
         result["adherence/r2"] = float(r2_score(*measured))
         result |= _spread("adherence/r2", None, interval(_r2, after, target))
     return result
+
+
+def _before_correction(rows: list[Row]) -> dict[str, Any]:
+    """Adherence before the last correction; see :data:`BEFORE`."""
+    sure = rows[0]["task"] == "classification"
+    names = ("within_tolerance", "confidence") if sure else ("mae",)
+    keys = [f"adherence/{name}_{CORRECTION}" for name in names]
+    if any(BEFORE not in row for row in rows):
+        return dict.fromkeys(keys, unavailable("no last correction was made"))
+    before = _column_of(rows, BEFORE)
+    if sure:  # the target's probability
+        columns = [(before >= MIN_CONFIDENCE).astype(np.float64), before]
+    else:
+        low, high = (_column_of(rows, name) for name in ("target_low", "target_high"))
+        columns = [np.abs(before - np.clip(before, low, high))]
+    return {k: v for key, values in zip(keys, columns, strict=True) for k, v in figure(key, values, len(rows)).items()}
 
 
 def _flips(rows: list[Row]) -> dict[str, Any]:

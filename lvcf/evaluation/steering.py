@@ -13,10 +13,17 @@ from lvcf.errors import UserError
 from lvcf.evaluation.parallel import measure_each
 from lvcf.evaluation.rows import Row
 from lvcf.evaluation.steering_clip import SteeringMeasures
-from lvcf.evaluation.steering_rows import COSTS, comparisons, facts, figures_of, methods_of, summarise
+from lvcf.evaluation.steering_rows import (
+    COSTS,
+    comparisons,
+    facts,
+    figures_of,
+    methods_of,
+    summarise,
+)
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.unavailable import unavailable
-from lvcf.run_folder import Prediction, read_manifest, read_predictions
+from lvcf.run_folder import Prediction, read_manifest, read_predictions, unfinished
 from lvcf.steering.methods import COLUMNS
 
 SETS = ("realism/fid", "realism/kid", "realism/fvd")
@@ -65,7 +72,8 @@ def tabulate(run: Path, rows: list[Row], more: dict[str, Any]) -> dict[str, Any]
         more: further figures, and why some are missing.
     """
     manifest, tests = read_manifest(run), comparisons(rows)
-    metrics = summarise(rows)
+    told = unfinished(manifest, len(rows), "steer")
+    metrics = summarise(rows) | ({"unfinished": told} if told else {})
     for test in tests:
         key = f"steered-{test['other']}/{test['metric']}"
         metrics[key] = test["difference"]

@@ -8,21 +8,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lvcf.data.clip import to_clip
+from lvcf.data.clip import SIMULATED, to_clip
 from lvcf.data.simulators.attribute_truth import AttributeTruth, is_known, read_factors
+from lvcf.data.simulators.face_factors import FaceFactors
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
 from lvcf.evaluation.clip import read_region
 from lvcf.evaluation.rows import Row
 from lvcf.evaluation.steering_networks import Networks
+from lvcf.evaluation.truths import read_set
 from lvcf.metrics import change
 from lvcf.metrics.fidelity import lpips_distance, lpips_network, lpips_unavailable, ssim
 from lvcf.metrics.outside import restored, ssim_outside
 from lvcf.metrics.region import Region
 from lvcf.metrics.unavailable import unavailable
-from lvcf.run_folder import Json, Prediction
+from lvcf.run_folder import Json, Prediction, Record
 from lvcf.steering.case import Case
-from lvcf.steering.graph import CausalGraph
+from lvcf.steering.stored import stored_graph
 
 OUTSIDE = ("outside/ssim", "outside/l1_levels", "outside/lpips")
 TRUTH = ("truth/ssim", "truth/share_recovered_smooth", "truth/l1_levels")
@@ -39,10 +41,16 @@ class SteeringMeasures:
         UserError: a network that was asked for does not load.
     """
 
-    def __init__(self, manifest: Json, options: argparse.Namespace) -> None:
-        self.graph = CausalGraph.model_validate(manifest["evaluation_graph"])
-        known = manifest["data"] and is_known(self.graph.variables)
-        self.factors = read_factors(Path(manifest["data"])) if known else {}
+    def __init__(self, manifest: Record, options: argparse.Namespace) -> None:
+        self.graph = stored_graph(manifest, "evaluation_graph")
+        self.no_truth = unavailable("only of the face phantom's clips the truth is known")
+        self.factors: dict[str, FaceFactors] = {}
+        if SIMULATED in manifest["notice"] and is_known(self.graph.variables):
+            try:
+                read_set(Path(manifest["data"]))
+                self.factors = read_factors(Path(manifest["data"]))
+            except UserError as problem:
+                self.no_truth = unavailable(problem)
         self.lpips: Path | None = options.lpips
         self.region: Path | None = options.region
         self.networks = Networks(options, self.graph.variables)
@@ -65,7 +73,7 @@ class SteeringMeasures:
         """Why figures are not there."""
         reasons: dict[str, str] = {}
         if not self.factors:
-            reasons |= dict.fromkeys(TRUTH, unavailable("only of the face phantom's clips the truth is known"))
+            reasons |= dict.fromkeys(TRUTH, self.no_truth)
             if self.region is None:
                 reasons |= dict.fromkeys(OUTSIDE, unavailable("mark where change is wanted, --region"))
         if no_lpips := lpips_unavailable("alex", self.lpips):

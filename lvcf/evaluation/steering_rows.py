@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lvcf.metrics.recovered import ASKED, PARTS, pooled_share
 from lvcf.metrics.statistics import FEWEST, Values, clustered, holm, sign_permutation
 from lvcf.metrics.unavailable import unavailable
 from lvcf.run_folder import Json
@@ -77,6 +78,9 @@ def figure(key: str, name: str, rows: list[Row]) -> dict[str, Any]:
     if not known:
         told = next((row[name] for row in done if isinstance(row.get(name), str)), None)
         return {key: told or unavailable("not known of any clip")}
+    if name in PARTS and all(part in row for part in PARTS[name] for row in done):
+        missed, asked = (np.array([row[part] for row in done], dtype=np.float64) for part in PARTS[name])
+        return pooled_share(key, missed, asked, [row["clip"] for row in done])
     values = np.array([row[name] for row in known], dtype=np.float64)
     found = {key: float(values.mean())} | _spread(key, name, values, known)
     return found if len(known) == len(rows) else found | {f"{key}.n": len(known)}
@@ -91,7 +95,7 @@ def comparisons(rows: list[Row]) -> list[Row]:
     """
     tests: list[Row] = []
     for name in figures_of(rows):
-        if name not in COSTS and not name.endswith(OF_OTHERS):
+        if name not in COSTS and not name.endswith(OF_OTHERS) and not name.startswith(ASKED):
             tests += _holm([test for other in BASELINES if (test := _test(rows, name, other))])
     return tests
 

@@ -13,8 +13,11 @@ from lvcf.evaluation.steering_rows import COSTS, OURS, Row, comparisons, methods
 from lvcf.metrics.statistics import LEVEL
 from lvcf.run_folder import SUFFIXES
 from lvcf.steering.methods import COLUMNS
+from lvcf.steering.reasons import line
 
 WIDTH = 150
+HINT = 2000
+"""Characters of a reason at most: a record may hold anything."""
 MEBI = 2**20
 
 
@@ -29,10 +32,12 @@ def print_methods(run: Path, metrics: dict[str, Any], rows: list[Row]) -> None:
         counts = (str(metrics[f"{method}/{name}"]) for name in ("n", "failed"))
         table.add_row(method, *counts, *(cell(metrics, f"{method}/{name}") for name in names))
     _print(table)
+    if "unfinished" in metrics:
+        print(f"  {metrics['unfinished']}")
     print("\n".join(f"  {name}: {meaning}, by the evaluating judge" for name, meaning in COLUMNS.items()))
     for row in rows:
         if row["status"] == "failed":
-            print(f"  {row['id']}: failed: {row['hint']}")
+            print(f"  {row['id']}: failed: {line(row['hint'], most=HINT)}")
 
 
 def print_details(metrics: dict[str, Any], rows: list[Row]) -> None:

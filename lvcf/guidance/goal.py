@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,6 +27,7 @@ class Goal:
         scale: the value's training standard deviation.
         tolerance: how far outside [low, high] still counts as reached, in the value's unit.
         classification: whether outputs are logits.
+        multi_label: whether each logit has its own sigmoid, and not all one softmax.
     """
 
     low: Tensor
@@ -34,31 +35,37 @@ class Goal:
     scale: float
     tolerance: float
     classification: bool = False
+    multi_label: bool = False
 
     def __getitem__(self, rows: Tensor) -> Goal:
         """The goals of some samples."""
-        return Goal(self.low[rows], self.high[rows], self.scale, self.tolerance, self.classification)
+        return replace(self, low=self.low[rows], high=self.high[rows])
 
     def to(self, device: torch.device) -> Goal:
         """The same goals on a device."""
-        return Goal(self.low.to(device), self.high.to(device), self.scale, self.tolerance, self.classification)
+        return replace(self, low=self.low.to(device), high=self.high.to(device))
 
     def repeat(self, n: int) -> Goal:
         """The goals of ``n`` stacked copies of the batch."""
-        return Goal(self.low.repeat(n), self.high.repeat(n), self.scale, self.tolerance, self.classification)
+        return replace(self, low=self.low.repeat(n), high=self.high.repeat(n))
 
     def loss(self, output: Tensor) -> Tensor:
-        """Per sample ``(B,)``: ((distance to the nearest edge) / scale)^2, or the cross-entropy."""
+        """Per sample ``(B,)``: ((distance to the nearest edge) / scale)^2, or the cross-entropy.
+
+        Of a multi-label model, the binary cross-entropy of the asked label, which should be there.
+        """
+        if self.multi_label:
+            return functional.softplus(-self._asked(output))
         if self.classification:
             return functional.cross_entropy(output, self.low.long(), reduction="none")
         return (self._distance(output) / self.scale) ** 2
 
     def reached(self, output: Tensor) -> Tensor:
         """Per sample ``(B,)`` bool: within tolerance."""
+        if self.multi_label:
+            return self.reading(output) >= MIN_CONFIDENCE
         if self.classification:
-            probability = output.softmax(-1)
-            chosen = probability.gather(1, self.low.long()[:, None])[:, 0]
-            return (output.argmax(-1) == self.low.long()) & (chosen >= MIN_CONFIDENCE)
+            return (output.argmax(-1) == self.low.long()) & (self.reading(output) >= MIN_CONFIDENCE)
         return self._distance(output) <= self.tolerance
 
     def settled(self, output: Tensor, aim: float) -> Tensor:
@@ -88,13 +95,22 @@ class Goal:
     def reading(self, output: Tensor) -> Tensor:
         """What is reported ``(B,)``: the value, or the target class's probability."""
         if self.classification:
-            return output.softmax(-1).gather(1, self.low.long()[:, None])[:, 0]
+            return self._asked(self.probabilities(output))
         return output
 
+    def probabilities(self, output: Tensor) -> Tensor:
+        """A classifier's ``(B, K)``: of its classes, or of each label."""
+        return output.sigmoid() if self.multi_label else output.softmax(-1)
+
+    def _asked(self, numbers: Tensor) -> Tensor:
+        return numbers.gather(1, self.low.long()[:, None])[:, 0]
+
     def _log_odds(self, output: Tensor) -> Tensor:
-        chosen = self.low.long()[:, None]
-        others = output.scatter(1, chosen, float("-inf")).logsumexp(-1)
-        return output.gather(1, chosen)[:, 0] - others
+        """Of the asked class against all others together; of a multi-label model its logit is just that."""
+        if self.multi_label:
+            return self._asked(output)
+        others = output.scatter(1, self.low.long()[:, None], float("-inf")).logsumexp(-1)
+        return self._asked(output) - others
 
     def _distance(self, value: Tensor) -> Tensor:
         return functional.relu(self.low - value) + functional.relu(value - self.high)
@@ -218,4 +234,4 @@ def _uniform_away(before: float, low: float, high: float, away: float, draw: flo
 def make_goal(edges: list[tuple[float, float]], model: TargetModel, tolerance: float) -> Goal:
     """Goals of a batch from each sample's edges."""
     low, high = torch.tensor(edges, dtype=torch.float32).T
-    return Goal(low, high, model.scale, tolerance, model.task == "classification")
+    return Goal(low, high, model.scale, tolerance, model.task == "classification", model.multi_label)

@@ -28,13 +28,14 @@ class SentenceEmbedder:
 
     def __init__(self, folder: str) -> None:
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-            self.network = AutoModel.from_pretrained(folder).eval().requires_grad_(False)
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            network = AutoModel.from_pretrained(folder, trust_remote_code=False)
+            pooling = Path(folder) / "1_Pooling" / "config.json"
+            self.first = pooling.is_file() and bool(json.loads(pooling.read_text()).get("pooling_mode_cls_token"))
         except Exception as error:  # transformers, safetensors and tokenizers raise their own
             told = " ".join(str(error).split())[:200]
             raise UserError(f"--embedder {folder}: no text encoder loads ({told})") from error
-        pooling = Path(folder) / "1_Pooling" / "config.json"
-        self.first = pooling.is_file() and bool(json.loads(pooling.read_text()).get("pooling_mode_cls_token"))
+        self.network = network.eval().requires_grad_(False)
         self.longest = min(int(self.tokenizer.model_max_length), LONGEST)
 
     @torch.no_grad()

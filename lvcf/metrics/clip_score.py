@@ -31,7 +31,7 @@ class ClipEmbedder:
         self.preprocessing = preprocessing_of(folder)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
+            self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
             network = CLIPModel.from_pretrained(folder)
         except Exception as error:  # transformers, safetensors and tokenizers raise their own
             raise UserError(f"--clip {folder}: no CLIP loads ({' '.join(str(error).split())[:200]})") from error

@@ -135,6 +135,8 @@ def _view(path: Path, entry: Any) -> View:
     shape = list(entry.shape)
     if len(shape) != 5 or (isinstance(shape[1], int) and shape[1] != 3):
         raise UserError(f"--dover {path}: input {entry.name} is {shape}; (clips, 3, frames, height, width) is needed")
+    if entry.type != "tensor(float)":
+        raise UserError(f"--dover {path}: input {entry.name} is {entry.type}; export it in float32")
     technical = entry.name.startswith("tech")
     usual = (CLIPS if technical else 1, 3, FRAMES, SIDE, SIDE)
     clips, _, frames, height, width = (n if isinstance(n, int) else u for n, u in zip(shape, usual, strict=True))

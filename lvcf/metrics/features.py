@@ -17,7 +17,7 @@ from lvcf.errors import UserError
 from lvcf.metrics.unavailable import UnavailableError
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.checkpoint import read_weights
-from lvcf.models.targets.exported import load_graph
+from lvcf.models.targets.graphs import load_graph
 from lvcf.models.targets.video_classifier import preprocessing_of
 
 FORMS = "inception:FILE, i3d:FILE, videomae:FOLDER, module:PACKAGE.CLASS, oracle or oracle-frames"
@@ -194,8 +194,9 @@ def _module(class_path: str) -> nn.Module:
     sys.path.append(str(Path.cwd()))  # a user's own module lies where the command is typed
     try:
         made = getattr(importlib.import_module(package), name)()
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"--features module:{class_path}: does not load ({error}); give PACKAGE.CLASS") from error
+    except Exception as error:  # a user's own code may raise anything
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise UserError(f"--features module:{class_path}: does not load ({told}); give PACKAGE.CLASS") from error
     if not isinstance(made, nn.Module):
         raise UserError(f"--features module:{class_path}: is no torch.nn.Module")
     extractor: Any = made

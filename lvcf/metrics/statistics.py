@@ -99,11 +99,16 @@ def clustered(values: Values, groups: Sequence[str], share: bool = False) -> tup
     sums, counts = (np.bincount(place, weights).astype(np.float64) for weights in (values, np.ones_like(values)))
     if len(sums) < FEWEST:
         return None, None
-    off = sums - values.mean() * counts
-    error = float(np.sqrt((off**2).sum() * len(sums) / (len(sums) - 1)) / len(values))
+    error = ratio_error(sums, counts, float(values.mean()))
     if share and np.ptp(sums / counts) == 0.0:
         return error, _wilson(float(values.mean()), len(sums))
     return error, interval(_ratio, sums, counts)
+
+
+def ratio_error(sums: Values, counts: Values, ratio: float) -> float:
+    """Standard error of a ratio of sums over independent clips or groups ``(n,)``, n >= 2, by the delta method."""
+    off = sums - ratio * counts
+    return float(np.sqrt((off**2).sum() * len(sums) / (len(sums) - 1)) / counts.sum())
 
 
 def _wilson(share: float, n: int) -> Interval:

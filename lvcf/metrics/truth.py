@@ -8,10 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torchmetrics import Metric
 
-from lvcf.metrics.clip_metric import ClipMetric
+from lvcf.metrics.recovered import KINDS, PARTS, share_of
 from lvcf.metrics.region import region_iou
 
 Gray = NDArray[np.uint8]
@@ -20,14 +23,29 @@ CHANGED_LEVELS = 12.0
 """A voxel truly changed if its smoothed difference exceeds this many of 255 levels."""
 
 
+def missed_and_asked(final: Gray, factual: Gray, truth: Gray, sigma: float) -> tuple[float, float]:
+    """|final - truth|_1 and |factual - truth|_1 in levels, on frames smoothed with ``sigma`` pixels (0 = raw)."""
+    smooth_final, smooth_factual, smooth_truth = (_smoothed(clip, sigma) for clip in (final, factual, truth))
+    return float(np.abs(smooth_final - smooth_truth).sum()), float(np.abs(smooth_factual - smooth_truth).sum())
+
+
 def share_recovered(final: Gray, factual: Gray, truth: Gray, sigma: float) -> float:
-    """1 - |final - truth|_1 / |factual - truth|_1 on frames smoothed with ``sigma`` pixels (0 = raw).
+    """1 - missed / asked (:func:`missed_and_asked`); NaN where the mean change asked for is below ``FLOOR`` levels.
 
     0 is doing nothing, 1 is the true counterfactual; negative is worse than doing nothing.
     """
-    smooth_final, smooth_factual, smooth_truth = (_smoothed(clip, sigma) for clip in (final, factual, truth))
-    missed = float(np.abs(smooth_final - smooth_truth).sum())
-    return 1.0 - missed / float(np.abs(smooth_factual - smooth_truth).sum())
+    return share_of(*missed_and_asked(final, factual, truth, sigma), voxels=truth.size)
+
+
+def recovery(final: Gray, factual: Gray, truth: Gray) -> dict[str, float]:
+    """The columns :data:`lvcf.metrics.recovered.PARTS` of one clip: shares, then what they are made of."""
+    shares: dict[str, float] = {}
+    parts: dict[str, float] = {}
+    for (share, names), sigma in zip(PARTS.items(), KINDS.values(), strict=True):
+        sums = missed_and_asked(final, factual, truth, sigma)
+        shares[share] = share_of(*sums, voxels=truth.size)
+        parts |= {name: part / truth.size for name, part in zip(names, sums, strict=True)}
+    return shares | parts
 
 
 def truly_changed(factual: Gray, truth: Gray, sigma: float = 2.0) -> NDArray[np.bool_]:
@@ -50,18 +68,30 @@ def _smoothed(clip: Gray, sigma: float) -> NDArray[np.float64]:
     return gaussian_filter(clip.astype(np.float64), sigma, axes=(1, 2)) if sigma else clip.astype(np.float64)
 
 
-class ShareRecovered(ClipMetric):
-    """:func:`share_recovered`, of final, factual and true clips ``(B, T, H, W[, 3])``.
+class ShareRecovered(Metric):
+    """1 - sum of missed / sum of asked over clips, of final, factual and true clips ``(B, T, H, W[, 3])``.
 
     Args:
         sigma: of the smoothing, in pixels.
         options: torchmetrics' own.
     """
 
+    full_state_update = False
+    is_differentiable = False
+    sums: Tensor
+
     def __init__(self, sigma: float = 2.0, **options: Any) -> None:
         super().__init__(**options)
         self.sigma = sigma
+        self.add_state("sums", torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def of_clip(self, final: Gray, factual: Gray, truth: Gray) -> float:
-        """Of one clip."""
-        return share_recovered(final, factual, truth, self.sigma)
+    def update(self, final: Any, factual: Any, truth: Any) -> None:
+        """Add clips."""
+        for clips in zip(final, factual, truth, strict=True):
+            missed, asked = missed_and_asked(*clips, sigma=self.sigma)
+            self.sums += torch.tensor([missed, asked, clips[2].size], dtype=torch.float64, device=self.sums.device)
+
+    def compute(self) -> Tensor:
+        """The share; NaN where the mean change asked for is below :data:`lvcf.metrics.recovered.FLOOR` levels."""
+        missed, asked, voxels = self.sums.tolist()
+        return torch.tensor(share_of(missed, asked, int(voxels) or 1), dtype=torch.float64)

@@ -15,15 +15,16 @@ def difference_map(edited: list[Tensor], reference: list[Tensor], weights: list[
     """Sum over decoder blocks of the weighted channel norm of the feature difference, ``(B, 1, T, H, W)``.
 
     Args:
-        edited: features ``(B, C_k, T_k, H_k, W_k)`` when decoding the edited latent.
+        edited: features ``(B, C_k, T, H_k, W_k)`` when decoding the edited latent, for each frame of the clip.
         reference: the same for the reference latent.
         weights: one per block.
-        size: (T, H, W) of the clip; each block's map is scaled to mean 1 per sample and interpolated in space and time.
+        size: (T, H, W) of the clip; each block's map is scaled to mean 1 per sample and interpolated in space.
     """
     total = torch.zeros(())
     for weight, one, other in zip(weights, edited, reference, strict=True):
         norm = (one - other).float().norm(dim=1, keepdim=True)
         norm = norm / (norm.mean(dim=(1, 2, 3, 4), keepdim=True) + 1e-12)
+        # as long in time as the clip: interpolated in space alone
         total = total + weight * functional.interpolate(norm, size=size, mode="trilinear", align_corners=False)
     return total
 

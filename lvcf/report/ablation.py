@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 from lvcf.report.run import figures_of
-from lvcf.run_folder import Json, Prediction, read_manifest, read_optional, read_predictions
+from lvcf.run_folder import Json, Prediction, read_lines, read_manifest, read_metrics, read_predictions
 
 Line = dict[str, str]
 """A line of a CSV file."""
@@ -54,14 +53,6 @@ def other_lines(folder: Path) -> list[Line]:
     return [line for line in read_lines(folder / "table.csv") if _plain(line["method"]) not in found]
 
 
-def read_lines(path: Path) -> list[Line]:
-    """A CSV file by its headings; empty where there is none."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def _folders(folder: Path) -> dict[str, Path]:
     return {_plain(path.parent.name): path.parent for path in sorted(folder.glob("*/cell.yaml"))}
 
@@ -70,7 +61,7 @@ def _cell(folder: Path, line: Line) -> Cell:
     started = (folder / "manifest.json").is_file()
     manifest = read_manifest(folder) if started else {}
     clips = read_predictions(folder) if started else []
-    metrics = read_optional(folder / "metrics.json")
+    metrics = read_metrics(folder)
     return Cell(
         name=line.get("method") or folder.name.replace("__", ", ").replace("_", " "),
         folder=folder,

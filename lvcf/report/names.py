@@ -40,9 +40,15 @@ class Figure:
 
 FIGURES = {
     "adherence/mae": Figure("mean absolute error", "How far M's reading is from the target.", LOWER, MODEL),
+    "adherence/mae_before_correction": Figure(
+        "mean absolute error before the last correction", "Of M's reading before its own last step.", LOWER, MODEL
+    ),
     "adherence/rmse": Figure("root mean squared error", "As the mean error; large misses weigh more.", LOWER, MODEL),
     "adherence/r2": Figure("R²", "How well M's readings follow the targets; 1 is exactly.", HIGHER),
     "adherence/within_tolerance": Figure("within tolerance", "Share of clips that reached the target.", HIGHER),
+    "adherence/within_tolerance_before_correction": Figure(
+        "within tolerance before the last correction", "Share of clips that had reached the target by then.", HIGHER
+    ),
     "adherence/flip_rate": Figure(
         "flip rate", "Share of clips of which M now says the target's class and did not before.", HIGHER
     ),
@@ -50,6 +56,9 @@ FIGURES = {
         "flip rate from right", "Flip rate over the clips whose class M had right before.", HIGHER
     ),
     "adherence/confidence": Figure("confidence", "M's mean probability of the target's class.", HIGHER),
+    "adherence/confidence_before_correction": Figure(
+        "confidence before the last correction", "M's mean probability of the target's class by then.", HIGHER
+    ),
     "adherence/error": Figure("distance to the target", "Of M's reading of the saved counterfactual.", LOWER, MODEL),
     "adherence/valid_reencoded": Figure(
         "valid when re-encoded", "Share of reached clips that stay within tolerance after lossy H.264.", HIGHER
@@ -130,11 +139,21 @@ FIGURES = {
         "counterfactual latent divergence", "Near the clips of the target and of the own clip, far from others.", LOWER
     ),
     "truth/share_recovered_smooth": Figure(
-        "true change recovered, smoothed", "1 is the true counterfactual, 0 is doing nothing.", HIGHER
+        "true change recovered, smoothed",
+        "1 − missed / asked, over all clips together: 1 is the true counterfactual, 0 is doing nothing.",
+        HIGHER,
     ),
     "truth/share_recovered_raw": Figure(
         "true change recovered, raw", "The same pixel by pixel; redrawn texture counts against it.", HIGHER
     ),
+    **{
+        f"truth/{part}_{kind}": Figure(f"{name}{how}", about, better, "levels")
+        for kind, how in (("smooth", ", smoothed"), ("raw", ", raw"))
+        for part, name, about, better in (
+            ("missed", "missed", "Mean absolute difference of the counterfactual to the true clip.", LOWER),
+            ("asked", "asked for", "Mean absolute difference of the factual to the true clip.", ""),
+        )
+    },
     "truth/l1_levels": Figure("distance to the truth", "Mean absolute difference to the true clip.", LOWER, "levels"),
     "truth/ssim": Figure("SSIM with the truth", "Of the counterfactual to the true clip.", HIGHER),
     "truth/l1_levels_of_factual": Figure(
@@ -228,6 +247,7 @@ FIGURES = {
     "cost/mask_share": Figure("clip changed (mask)", "Share of the clip where change was let in.", LOWER),
     "n": Figure("clips", "That did not fail."),
     "failed": Figure("failed clips", "Left out of every other figure."),
+    "unfinished": Figure("unfinished", "What the run has not made yet is in no figure."),
     "method": Figure("method"),
     "prompt": Figure("prompt"),
     "simulated": Figure("simulated", "Whether the clips come from a simulator."),

@@ -38,18 +38,24 @@ def main(args: list[str]) -> int:
 def write_report(folder: Path) -> Path:
     """Write ``<folder>/report.html`` from the folder's files and return its path.
 
-    The page loads nothing from the network.  A run's videos are inside it; those of a steering run, an ablation or a
-    study, which are many, stay where they are, and the page links to them.  It is the same page for the same files.
+    The page loads nothing from the network.  A run's videos are inside it unless they are many
+    (:data:`lvcf.report.run_page.EMBEDDED`); those of a steering run, an ablation or a study are, stay where they are,
+    and the page links to them.  It is the same page for the same files.
 
     Raises:
         UserError: ``folder`` is nothing that lvcf wrote, or one of its files is damaged.
     """
     template, context = _kind(folder)
     shown = {"name": folder.resolve().name, "gradient": _gradient(), **context(folder)}
-    page = load_template(Path(__file__).parent / "templates" / template).render(shown)
-    path = folder / "report.html"
-    # an id may hold bytes that are no text: file names may
-    path.write_text(page, encoding="utf-8", errors="replace")
+    page = load_template(Path(__file__).parent / "templates" / template)
+    path, partial = folder / "report.html", folder / ".report.html.partial"
+    try:
+        # hints and ids may hold bytes that are no text: file names may
+        with partial.open("w", encoding="utf-8", errors="replace") as stream:
+            stream.writelines(page.generate(shown))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
     return path
 
 

@@ -105,6 +105,8 @@ def _surround(tall: int, wide: int, scale: int) -> Frames:
     width, height = 4 * wide + 3 * GAP, HEADER + tall + FOOTER
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=_GROUND)
     canvas = FigureCanvasAgg(figure)
+    if canvas.get_width_height() != (width, height):  # with some NumPys, 4.6 inches are 459.9999 pixels, cut to 459
+        figure.set_size_inches((width + 1e-6) / 100, (height + 1e-6) / 100)
     size = 72 / 100 * min(22.0, wide / 14)
     for index, caption in enumerate(CAPTIONS):
         centre = (index * (wide + GAP) + wide / 2) / width

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from lvcf.run_folder import (
     Json,
     Prediction,
     off_target,
+    read_cells,
     read_manifest,
-    read_optional,
+    read_metrics,
     read_predictions,
     read_table,
 )
@@ -44,8 +44,8 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         manifest=manifest,
         clips=clips,
-        metrics=read_optional(folder / "metrics.json"),
-        table=_read_table(folder / "table.csv"),
+        metrics=read_metrics(folder),
+        table=read_cells(folder / "table.csv"),
         figures=figures_of(folder, clips),
     )
 
@@ -67,10 +67,3 @@ def _known_of(result: Json) -> dict[str, float]:
         reading = {"adherence/error": off_target(after, target["low"], target["high"])}
     costs = ("mask_share", "steps", "gradient_evaluations", "queries", "seconds")
     return reading | {f"cost/{name}": float(result[name]) for name in costs if name in result}
-
-
-def _read_table(path: Path) -> list[list[str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.reader(file) if row]

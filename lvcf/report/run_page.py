@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lvcf.metrics.statistics import share_interval
-from lvcf.report.media import embed_panel
+from lvcf.report.media import show_panel
 from lvcf.report.metrics import metric_groups, plain, readable
 from lvcf.report.names import figure_of
 from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
@@ -23,17 +23,20 @@ PROMPTS = {
     "neutral": "neutral: the words do not name the target, so the change comes from the model explained",
     "target": "target: the words name the target, so the video model can reach it without the model explained",
 }
+EMBEDDED = 50
+"""Clips up to which a page holds its videos; it takes about a megabyte for each."""
 _PROBABLE = (0.5, 1.0)
 """The target band of a classifier: the class is reached at p >= 0.5."""
 
 
 def run_context(folder: Path) -> Json:
-    """What ``run.html.j2`` shows of a run folder.
+    """What ``run.html.j2`` shows of a run folder; ``clips`` are read one by one as they are asked for, and once.
 
     Raises:
         UserError: ``folder`` is no run folder, or one of its files is damaged.
     """
     run = read_run(folder)
+    asked, linked = len(run.manifest["ids"]), len(run.clips) > EMBEDDED
     unit = next((str(clip.result["unit"]) for clip in run.clips if not clip.failed), "")
     counts = {status: sum(clip.status == status for clip in run.clips) for status in STATUSES}
     return {
@@ -42,19 +45,27 @@ def run_context(folder: Path) -> Json:
         "asked": _asked(run.manifest),
         "statuses": STATUSES,
         "counts": counts,
-        "pending": len(set(run.manifest["ids"]) - {clip.id for clip in run.clips}),
+        "pending": asked - len(run.clips),
         "share": _share(counts),
         "figures": {key: figure_of(key, unit) for key in dict.fromkeys(k for row in run.figures.values() for k in row)},
-        "clips": [_card(clip, run.figures.get(clip.id, {})) for clip in run.clips],
+        "made": len(run.clips),
+        "linked": linked,
+        "clips": (_card(clip, run.figures.get(clip.id, {}), linked) for clip in run.clips),
         "curves": any(clip.curves for clip in run.clips),
         "scatter": _scatter(run.clips),
         "groups": metric_groups(run.metrics, unit) if run.metrics is not None else [],
         "simulated": bool(run.metrics and run.metrics.get("simulated")),
         "evaluated": run.metrics is not None,
+        "partial": measured_on(run.metrics["n"] + run.metrics.get("failed", 0), asked) if run.metrics else "",
         "evaluate": f"lvcf evaluate {shlex.quote(str(run.folder))}",
         "table": run.table,
         "numeric": [any(_is_number(cell) for cell in column) for column in zip_longest(*run.table)],
     }
+
+
+def measured_on(known: int, asked: int) -> str:
+    """Of how few of a run's clips its figures tell; empty if of all."""
+    return f"{known} of {asked} clips" if known < asked else ""
 
 
 def _share(counts: Mapping[str, int]) -> str:
@@ -79,7 +90,7 @@ def _asked(manifest: Json) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in rows]
 
 
-def _card(clip: Prediction, figures: Mapping[str, float]) -> Json:
+def _card(clip: Prediction, figures: Mapping[str, float], linked: bool) -> Json:
     """What the template shows of one clip; a failed clip has a hint and nothing else."""
     numbers = {key: plain(value) for key, value in figures.items()}
     card: Json = {"id": clip.id, "status": clip.status, "hint": clip.result["hint"], "finished": False}
@@ -96,7 +107,10 @@ def _card(clip: Prediction, figures: Mapping[str, float]) -> Json:
         "before": readable(result["prediction_before"]),
         "reference": readable(result["prediction_reference"]),
         "after": readable(result["prediction_after"]),
-        "panel": embed_panel(clip.folder),
+        "corrected": readable(corrected)
+        if (corrected := result.get("prediction_before_correction")) is not None
+        else "",
+        "panel": show_panel(clip.folder, linked),
         "fps": result["fps"],
         "trajectory": result["trajectory"],
         "plots": _plots(clip),

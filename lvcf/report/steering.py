@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lvcf.evaluation.steering_rows import TEXTS, comparisons, facts, summarise
-from lvcf.report.ablation import Line, read_lines
+from lvcf.report.ablation import Line
 from lvcf.report.metrics import as_number
-from lvcf.run_folder import Json, Prediction, read_manifest, read_optional, read_predictions
+from lvcf.run_folder import Json, Prediction, read_lines, read_manifest, read_metrics, read_predictions
 from lvcf.steering.graph import CausalGraph, said
 from lvcf.steering.methods import METHODS
+from lvcf.steering.stored import stored_graph
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,14 @@ def read_steering(folder: Path) -> SteeringFolder:
     """
     manifest, predictions = read_manifest(folder), read_predictions(folder)
     rows = {prediction.id: facts(prediction.result) for prediction in predictions}
-    written, lines = read_optional(folder / "metrics.json"), read_lines(folder / "predictions.csv")
+    written, lines = read_metrics(folder), read_lines(folder / "predictions.csv")
     measured = {line["id"]: line for line in lines}
     metrics = summarise(list(rows.values())) if written is None else written
     return SteeringFolder(
         folder=folder,
         manifest=manifest,
-        graph=CausalGraph.model_validate(manifest["graph"]),
-        truth=CausalGraph.model_validate(manifest["evaluation_graph"]),
+        graph=stored_graph(manifest, "graph"),
+        truth=stored_graph(manifest, "evaluation_graph"),
         cases=_cases(manifest, predictions),
         metrics=metrics,
         tests=_tests(list(rows.values())) if written is None else read_lines(folder / "comparisons.csv"),

@@ -12,7 +12,7 @@ from lvcf.report.causal_plot import ROLES, causal_plot, roles_of
 from lvcf.report.media import LAYOUT
 from lvcf.report.metrics import Row, as_number, metric_row, plain, readable
 from lvcf.report.names import figure_of
-from lvcf.report.run_page import STATUSES
+from lvcf.report.run_page import STATUSES, measured_on
 from lvcf.report.steering import SteeringCase, SteeringFolder, read_steering
 from lvcf.run_folder import SUFFIXES, Json, Prediction
 from lvcf.steering.methods import COLUMNS, METHODS
@@ -44,6 +44,7 @@ def steering_context(folder: Path) -> Json:
         "failures": _failures(results),
         "pictures": _pictures(run),
         "evaluated": run.evaluated,
+        "partial": measured_on(run.metrics["n"], len(run.manifest["ids"])),
         "evaluate": f"lvcf evaluate {shlex.quote(str(folder))}",
         "replay": f"lvcf steer --replay {shlex.quote(str(folder))}",
         "simulated": run.metrics.get("simulated", False),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shlex
 from collections import defaultdict
 from pathlib import Path
@@ -11,7 +10,8 @@ from lvcf.data.video import read_video
 from lvcf.report.metrics import readable
 from lvcf.report.names import Figure
 from lvcf.report.plots import share_plot
-from lvcf.run_folder import Json, read_optional
+from lvcf.run_folder import Json, read_lines, read_shape
+from lvcf.run_shapes import Analysis
 from lvcf.study.answers import read_key
 from lvcf.study.questions import NONE, QUESTIONS
 
@@ -26,7 +26,8 @@ def study_context(study: Path) -> Json:
     Raises:
         UserError: the study, its analysis or a clip is damaged.
     """
-    key, result = read_key(study), read_optional(study / "analysis.json")
+    key, analysis = read_key(study), study / "analysis.json"
+    result = read_shape(analysis, Analysis) if analysis.is_file() else None
     first, second = (str(key[run]["name"]) for run in ("first", "second"))
     names = {"first": first, NONE: "no preference", "second": second}
     leads = _leads(study / "answers.csv") if result else {}
@@ -83,10 +84,9 @@ def _interval(row: Json, share: str) -> str:
 def _leads(path: Path) -> Leads:
     """By trial and question, how many more raters preferred the first run than the second."""
     leads: Leads = defaultdict(dict)
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            of_trial, step = leads[row["trial"]], {"first": 1, "second": -1}.get(row["preferred"], 0)
-            of_trial[row["question"]] = of_trial.get(row["question"], 0) + step
+    for row in read_lines(path):
+        of_trial, step = leads[row["trial"]], {"first": 1, "second": -1}.get(row["preferred"], 0)
+        of_trial[row["question"]] = of_trial.get(row["question"], 0) + step
     return leads
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+ANSWERED = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
+"""Of what models write: what is asked for has no other fields, and those that come nevertheless are left out."""
 Role = Literal["intervened", "descendant", "preserved"]
 """What a question tests: effectiveness on what was set and on what follows from it, minimality on all else."""
 
 
 class NoAnswerError(Exception):
     """A judge or rewriter did not answer: refused, was not understood, or was away; the message says which."""
+
+
+class CaseError(Exception):
+    """One case cannot be finished: its editor, judge or rewriter broke down; the message says who and why."""
 
 
 class Question(BaseModel):
@@ -42,12 +49,12 @@ class Answer(BaseModel):
     Attributes:
         attribute: the question's.
         observed: the option that the edited clip shows.
-        realised: whether that is the expected value; the loop stops on these.
+        realised: whether that is the expected value; the loop stops on these.  :func:`check_answers` sets it.
         confidence: in ``realised``, 0-1.
         criticism: what is wrong in the frames, for the rewriter; empty if nothing is.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ANSWERED
 
     attribute: str
     observed: str
@@ -59,9 +66,15 @@ class Answer(BaseModel):
 class Verdict(BaseModel):
     """A judge's answers, one per question."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ANSWERED
 
     answers: tuple[Answer, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_list(cls, given: object) -> object:
+        """A bare list is the list of answers."""
+        return {"answers": given} if isinstance(given, list) else given
 
     @property
     def realised(self) -> bool:
@@ -87,7 +100,7 @@ class Verdict(BaseModel):
 class Rewrite(BaseModel):
     """A prompt, and what the clip should move away from: a whole negative prompt, or nothing."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ANSWERED
 
     prompt: str = Field(min_length=1)
     negative: str
@@ -115,27 +128,54 @@ class Reply(Generic[T]):
     requests: int = 1
 
 
-def check_answers(verdict: Verdict, questions: Iterable[Question]) -> Verdict:
-    """The answers in the questions' order.
+def check_answers(verdict: Verdict, questions: Sequence[Question]) -> Verdict:
+    """The answers in the questions' order; what was observed decides what is realised, whatever a judge says of it.
 
     Raises:
         NoAnswerError: a question has no answer or two, or an answer chooses none of the options.
     """
-    by_name = {answer.attribute: answer for answer in verdict.answers}
-    asked = {question.attribute: question for question in questions}
-    if set(by_name) != set(asked) or len(by_name) != len(verdict.answers):
+    answers = fitting(verdict, questions).answers
+    right = [a.observed == q.expected for a, q in zip(answers, questions, strict=True)]
+    return Verdict(answers=tuple(a.model_copy(update={"realised": r}) for a, r in zip(answers, right, strict=True)))
+
+
+def fitting(verdict: Verdict, questions: Sequence[Question]) -> Verdict:
+    """The answers in the questions' order and spelling, which differs from a judge's in upper and lower case alone.
+
+    Raises:
+        NoAnswerError: a question has no answer or two, or an answer chooses none of the options.
+    """
+    names = [question.attribute for question in questions]
+    by_name = {_spelt(answer.attribute, names): answer for answer in verdict.answers}
+    if set(by_name) != set(names) or len(by_name) != len(verdict.answers):
         raise NoAnswerError(
-            f"answers for {', '.join(a.attribute for a in verdict.answers)}, not for {', '.join(asked)}"
+            f"answers for {', '.join(a.attribute for a in verdict.answers)}, not for {', '.join(names)}"
         )
-    for name, question in asked.items():
-        if by_name[name].observed not in question.options:
+    answers = []
+    for question in questions:
+        name, answer = question.attribute, by_name[question.attribute]
+        observed = _spelt(answer.observed, question.options)
+        if observed not in question.options:
             options = ", ".join(question.options)
-            raise NoAnswerError(f"'{by_name[name].observed}' is none of {name}'s options ({options})")
-    return Verdict(answers=tuple(by_name[name] for name in asked))
+            raise NoAnswerError(f"'{answer.observed}' is none of {name}'s options ({options})")
+        answers.append(answer.model_copy(update={"attribute": name, "observed": observed}))
+    return Verdict(answers=tuple(answers))
+
+
+def _spelt(word: str, choices: Sequence[str]) -> str:
+    """A word as the only choice that it equals but for upper and lower case spells it; else the word itself."""
+    near = [choice for choice in choices if choice.casefold() == word.strip().casefold()]
+    return near[0] if word not in choices and len(near) == 1 else word
 
 
 def judged(question: Question, probabilities: dict[str, float]) -> Answer:
-    """The answer of a judge that knows a probability for every option."""
+    """The answer of a judge that knows a probability for every option.
+
+    Raises:
+        NoAnswerError: one of them is no number: no option is the most probable.
+    """
+    if not all(math.isfinite(share) for share in probabilities.values()):
+        raise NoAnswerError(f"its probabilities of {question.attribute} are not finite")
     observed = max(question.options, key=lambda option: probabilities[option])
     realised = observed == question.expected
     criticism = "" if realised else f"the clip shows {question.attribute} = {observed}, not {question.expected}"

@@ -188,11 +188,14 @@ class CausalGraph(BaseModel):
 
     def _check_template(self, where: str, template: str) -> None:
         try:
-            slots = {slot for _, slot, _, _ in string.Formatter().parse(template) if slot is not None}
+            parts = [(slot, form) for _, slot, *form in string.Formatter().parse(template) if slot is not None]
         except ValueError as error:
             raise UserError(f"{where}: '{template}' has an open brace ({error}); write {{variable}}") from error
+        slots = {slot for slot, _ in parts}
         for slot in sorted(slots - {CLIP}):
             self._known(where, slot)
+        if formed := [slot for slot, form in parts if any(form)]:
+            raise UserError(f"{where}: says how to write '{formed[0]}'; write {{{formed[0]}}} alone")
         if lacking := [name for name in self.variables if name not in slots]:
             raise UserError(f"{where}: says nothing of '{lacking[0]}'; add {{{lacking[0]}}}")
 
@@ -341,10 +344,10 @@ def read_graph(name: str | Path) -> CausalGraph:
     path = find_config(str(name))
     try:
         return CausalGraph.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
     except ValidationError as error:
         raise UserError(f"{path}: {_first(error)}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

@@ -6,13 +6,23 @@ frames, its criticisms are the gradient, the rewriter's next prompt is the step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lvcf.errors import UserError
-from lvcf.steering.answers import NoAnswerError, Question, Rewrite, Verdict, check_answers
+from lvcf.steering.answers import (
+    CaseError,
+    NoAnswerError,
+    Question,
+    Reply,
+    Rewrite,
+    Verdict,
+    check_answers,
+    fitting,
+)
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.graph import hint
@@ -102,6 +112,7 @@ class Steering:
 
         Raises:
             UserError: there is no such method.
+            CaseError: editor, judge or rewriter broke down, or the edit is no clip that can be shown.
         """
         if method not in METHODS:
             raise UserError(f"methods: no '{method}'; {hint(method, list(METHODS))}")
@@ -171,8 +182,18 @@ class Steering:
 
     def _edit(self, rewrite: Rewrite, seed: int) -> Tensor:
         if self._state is None:  # not before it is needed: a record runs without the editor's work
-            self._state = self.editor.prepare(self.clip, self.case.source_prompt)
-        return self.editor.edit(self._state, rewrite.prompt, rewrite.negative, seed)
+            self._state = self.editor.prepare(self.clip.clone(), self.case.source_prompt)
+        edited = self.editor.edit(self._state, rewrite.prompt, rewrite.negative, seed)
+        if edited.shape != self.clip.shape:
+            raise CaseError(
+                f"the edit has shape {(*edited.shape,)}, the clip {(*self.clip.shape,)}; correct the editor"
+            )
+        if not torch.isfinite(edited).all():
+            raise CaseError(
+                f"the edit of seed {seed} is not finite: {self.editor.identity} divides by 0 or overflows; check its "
+                "weights, scheduler and precision"
+            )
+        return edited
 
     def _rewritten(self, attempts: list[Attempt]) -> Rewrite:
         last = attempts[-1]
@@ -195,13 +216,20 @@ def ask_judge(
 ) -> Verdict:
     """A judge's verdict on a clip, recorded; every question has exactly one answer.
 
+    What was recorded counts as it is: records of before may contradict themselves, and have to run again as they ran.
+
     Raises:
         NoAnswerError: there is none.
     """
+
+    def asked() -> Reply[Verdict]:
+        own = replace(shown, source=shown.source.clone(), edited=shown.edited.clone())  # it may work in place
+        reply = judge.judge(own, questions, prompt)
+        return replace(reply, answer=check_answers(reply.answer, questions))
+
     request: Line = {
         "prompt": prompt,
         "images": shown.hashes,
         "questions": [question.model_dump(mode="json") for question in questions],
     }
-    verdict = transcript.ask(kind, judge.identity, request, Verdict, lambda: judge.judge(shown, questions, prompt))
-    return check_answers(verdict, questions)
+    return fitting(transcript.ask(kind, judge.identity, request, Verdict, asked), questions)

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
-from lvcf.run_folder import Prediction, is_steering, read_manifest, read_predictions
+from lvcf.run_folder import Prediction, Record, is_steering, read_manifest, read_predictions
 from lvcf.steering.answers import Reply, Rewrite, Verdict
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
-from lvcf.steering.graph import CausalGraph
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
-from lvcf.steering.loop import Budget, Steering
+from lvcf.steering.loop import Steering
 from lvcf.steering.results import history
+from lvcf.steering.stored import stored_budget, stored_graph
 from lvcf.steering.transcript import Transcript
 
 
@@ -70,15 +70,15 @@ def replay(run: Path) -> list[str]:
     return [prediction.id for prediction in predictions if not _same(prediction, manifest)]
 
 
-def _same(prediction: Prediction, manifest: dict[str, Any]) -> bool:
+def _same(prediction: Prediction, manifest: Record) -> bool:
     result = prediction.result
     frames = prediction.factual()
-    graph = CausalGraph.model_validate(manifest["graph"])
+    graph = stored_graph(manifest, "graph")
     noise, given = result["noise"] or None, result.get("given", "")  # runs of before have none
     case = Case(result["clip"], result["words"], graph, result["factual"], result["intervention"], noise, given)
     editor, judge, rewriter = (Absent(manifest[role]) for role in ("editor", "judge", "rewriter"))
     record = Transcript(prediction.folder, float(result["fps"]), live=False)
     clip = to_clip(frames, frames.shape[1])
-    steering = Steering(case, clip, editor, judge, rewriter, record, Budget(**manifest["budget"]), result["seed"])
+    steering = Steering(case, clip, editor, judge, rewriter, record, stored_budget(manifest), result["seed"])
     outcome = steering.run(result["method"])
     return bool(history(outcome) == result["history"] and outcome.best == result["best"])

@@ -15,7 +15,7 @@ from lvcf.files import write_json
 from lvcf.metrics.truth import CHANGED_LEVELS
 from lvcf.report.panel import panel_frames
 from lvcf.run_folder import Json
-from lvcf.steering.answers import Question, Verdict
+from lvcf.steering.answers import Question, Verdict, check_answers
 from lvcf.steering.loop import Outcome
 
 SCHEMA_VERSION = 2
@@ -40,6 +40,7 @@ def history(outcome: Outcome) -> list[Json]:
 
 def measured(verdict: Verdict, questions: list[Question]) -> dict[str, float]:
     """:data:`lvcf.steering.methods.COLUMNS` of one clip; minimality is NaN where nothing is to be preserved."""
+    verdict = check_answers(verdict, questions)
     right = {answer.attribute: answer.realised for answer in verdict.answers}
     kept = [right[q.attribute] for q in questions if q.role == "preserved"]
     made = [right[q.attribute] for q in questions if q.role != "preserved"]

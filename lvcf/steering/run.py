@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -15,17 +14,19 @@ from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
 from lvcf.files import write_json
-from lvcf.run_folder import Json, finished_result, read_json
-from lvcf.steering.answers import NoAnswerError, Verdict
+from lvcf.lock import locked
+from lvcf.run_folder import Json, finished_result, read_json, read_record
+from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
 from lvcf.steering.graph import hint, read_graph, said, text
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
+from lvcf.steering.reasons import reason
 from lvcf.steering.results import head, measured, write_result
 from lvcf.steering.shared import Shared
-from lvcf.steering.transcript import Transcript
+from lvcf.steering.transcript import RecordError, Transcript
 from lvcf.tasks.edits import sample_generator
 
 Known = tuple[dict[str, str], dict[str, float]]
@@ -55,7 +56,8 @@ class SteeringRun:
         same_judge: let one judge steer and evaluate.
 
     Raises:
-        UserError: the graphs do not fit, a method is unknown, or the judges are the same.
+        UserError: the graphs do not fit, a method is unknown, nothing or the same is asked for twice, or the judges are
+            the same.
     """
 
     def __init__(
@@ -81,7 +83,8 @@ class SteeringRun:
         self.editor, self.judge, self.rewriter, self.evaluator = Remembering(editor), judge, rewriter, evaluator
         self.data, self.output, self.factual = data, Path(output), factual
         self.interventions = [{name: text(value) for name, value in do.items()} for do in interventions]
-        self.methods, self.budget = methods or list(DEFAULT), budget or Budget()
+        possible = [method for method in DEFAULT if method != "best_of_n" or editor.draws]
+        self.methods, self.budget = methods or possible, budget or Budget()
         self.clips, self.seed = clips, seed
         self.configuration = ""  # the command line's whole configuration, for the run's folder
         self._check(same_judge)
@@ -94,6 +97,18 @@ class SteeringRun:
         for method in self.methods:
             if method not in METHODS:
                 raise UserError(f"methods: no '{method}'; {hint(method, list(METHODS))}")
+        if self.clips is not None and self.clips < 1:
+            raise UserError(f"clips {self.clips}: at least 1 is needed; leave it out for all")
+        if not self.interventions:
+            raise UserError("interventions: empty; name at least one, such as [{age: other}]")
+        for name, asked in (("methods", self.methods), ("interventions", list(map(said, self.interventions)))):
+            if twice := [one for i, one in enumerate(asked) if one in asked[:i]]:
+                raise UserError(f"{name}: {twice[0]} twice; leave one out")
+        if "best_of_n" in self.methods and not self.editor.draws:
+            raise UserError(
+                f"methods: best_of_n wants edits that differ by their seed, and this editor's are equal "
+                f"({self.editor.identity.split()[0]} draws nothing); leave best_of_n out"
+            )
         ours, theirs = ({n: list(v.values) for n, v in g.variables.items()} for g in (self.graph, self.truth))
         if ours != theirs:
             raise UserError(f"evaluation_graph: {self.truth.name} has other variables or values than {self.graph.name}")
@@ -106,21 +121,28 @@ class SteeringRun:
         number = len(clips.ids) if self.clips is None else min(self.clips, len(clips.ids))
         names = [name for clip in clips.ids[:number] for name, _, _ in self._plan(clip)]
         check_names(self.output, names)
-        self._write_manifest(clips, names)
-        missing = {name for name in names if not self._done(name)}
-        with tqdm(total=len(missing), desc="steer", unit="counterfactual") as bar:
-            return sum(self._of_clip(clips, i, missing, bar) for i in range(number))
+        try:
+            (self.output / "predictions").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.output}: cannot be written ({error.strerror}); choose another output") from error
+        with locked(self.output, "--output"):
+            self._write_manifest(clips, names)
+            missing = {name for name in names if not self._done(name)}
+            with tqdm(total=len(missing), desc="steer", unit="counterfactual") as bar:
+                return sum(self._of_clip(clips, i, missing, bar) for i in range(number))
 
     def _of_clip(self, clips: ClipDataset, index: int, missing: set[str], bar: tqdm[NoReturn]) -> int:
         """Make a clip's missing counterfactuals; returns how many failed."""
         plan = self._plan(clips.ids[index])
         if not any(name in missing for name, _, _ in plan):
             return 0
-        clip, self.shared, failures = clips[index], Shared(), 0
-        known: Known | str = clip["error"] or self._known(clips, clip)
+        self.shared, failures = Shared(), 0
+        clip = _read(clips, index)
+        known = clip if isinstance(clip, str) else self._known(clips, clip)
         for name, do, method in plan:
             if name in missing:
-                failures += not self._one(name, clip, known, do, method)
+                facts = {"id": name, "clip": safe_name(clips.ids[index]), "method": method, "intervention": dict(do)}
+                failures += not self._one(clip, known, facts)
                 bar.update()
             self.shared.add(self.output / "predictions" / name)
         return failures
@@ -136,14 +158,28 @@ class SteeringRun:
     def _done(self, name: str) -> bool:
         return finished_result(self.output / "predictions" / name) is not None
 
-    def _one(self, name: str, clip: Clip, known: Known | str, do: Mapping[str, str], method: str) -> bool:
-        """Make one counterfactual; whether it did not fail."""
-        final, folder = (self.output / "predictions" / part for part in (name, f".{name}.partial"))
+    def _one(self, clip: Clip | str, known: Known | str, facts: Json) -> bool:
+        """Make one counterfactual; whether it did not fail.
+
+        Args:
+            clip: the clip, or why there is none.
+            known: what is known of it, or why that is not.
+            facts: what ``result.json`` says in any case: id, clip, method, intervention.
+        """
+        final, folder = (self.output / "predictions" / part for part in (facts["id"], f".{facts['id']}.partial"))
         if final.exists():  # failed; what was recorded until then counts
             final.rename(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        facts: Json = {"id": name, "clip": safe_name(clip["id"]), "method": method, "intervention": dict(do)}
-        problem = known if isinstance(known, str) else self._steer(folder, clip, known, facts)
+        problem = next((why for why in (clip, known) if isinstance(why, str)), "")
+        if not isinstance(clip, str) and not isinstance(known, str):
+            try:
+                problem = self._steer(folder, clip, known, dict(facts))
+            except RecordError as error:
+                problem = str(error).replace(str(folder), str(final))
+            except UserError:  # a mistake in the configuration or the data's files
+                raise
+            except Exception as error:  # one odd case does not end a run
+                problem = reason(error)
         if problem:
             write_json(folder / "result.json", {**head(), **facts, "status": "failed", "hint": problem})
         folder.rename(final)
@@ -206,41 +242,54 @@ class SteeringRun:
         }
 
     def _known(self, clips: ClipDataset, clip: Clip) -> Known | str:
-        """A clip's factual values; why they are not known, if a judge was asked in vain.
+        """A clip's factual values; why they are not known, if that is so of this clip alone.
 
         Raises:
-            UserError: the data set or file does not tell.
+            UserError: the data set or file tells of no clip.
         """
         if self.factual == "judge":
             return self._observed(clip)
         if self.factual == "data":
-            return clips.known(clip["id"])
+            try:
+                return clips.known(clip["id"])
+            except LookupError as error:  # its tables lack this clip
+                return f"factual data: {reason(error)}"
         path = Path(self.factual)
         if not path.is_file():
             raise UserError(f"factual {self.factual}: no such file; write data, judge, or a JSON file of clips")
-        values = read_json(path).get(clip["id"])
+        told: object = read_json(path)
+        if not isinstance(told, dict):
+            raise UserError(f"{path}: holds no clips; write {{clip: {{variable: value}}}}")
+        values = told.get(clip["id"])
         if not isinstance(values, dict):
-            raise UserError(f"{path}: has no values of clip {clip['id']}; add {{variable: value}}")
-        return {name: text(value) for name, value in values.items()}, {}
+            return f"{path}: has no values of clip {clip['id']}; add {{variable: value}}"
+        known = {name: text(value) for name, value in values.items()}
+        try:
+            self.graph.counterfactual(known, {})
+        except UserError as error:
+            return f"{path}, clip {clip['id']}: {error}"
+        return known, {}
 
     def _observed(self, clip: Clip) -> Known | str:
         """What the steering judge sees in the factual clip; recorded beside the clip's predictions."""
         video = round_to_8_bits(clip["video"])
-        transcript = Transcript(self.output / "observed" / safe_name(clip["id"]), float(clip["fps"]))
         shown = Shown(clip["id"], video, video, float(clip["fps"]))
         try:
+            transcript = Transcript(self.output / "observed" / safe_name(clip["id"]), float(clip["fps"]))
             verdict: Verdict = ask_judge(
                 transcript, "observe", self.judge, shown, observe(self.graph), clip["neutral_prompt"]
             )
         except NoAnswerError as problem:
             return f"{self.judge.identity}: {problem}; the same command tries again"
+        except (CaseError, RecordError) as problem:
+            return str(problem)
         return verdict.values(), {}
 
     def _write_manifest(self, clips: ClipDataset, ids: list[str]) -> None:
         """Write the manifest, or check that a half-done run here is this one.
 
         Raises:
-            UserError: the folder cannot be written, or holds another run.
+            UserError: the folder holds another run.
         """
         kept = {
             "ids": ids,
@@ -259,19 +308,24 @@ class SteeringRun:
         }
         path = self.output / "manifest.json"
         if path.exists():
-            old = read_json(path)
+            old = read_record(path)
             differing = [key for key, value in json.loads(json.dumps(kept)).items() if old.get(key) != value]
             if differing:
                 raise UserError(
                     f"{self.output}: holds a run with another {', '.join(differing)}; choose another output"
                 )
-        try:
-            (self.output / "predictions").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.output}: cannot be written ({error.strerror}); choose another output") from error
-        (self.output / "config.yaml").write_text(self.configuration)
+        (self.output / "config.yaml").write_text(self.configuration, encoding="utf-8")
         method, notice = "causal steering", [getattr(clips, "notice", "")]
         write_json(path, {**head(), **kept, "method": method, "prompt": "target", "notice": [n for n in notice if n]})
+
+
+def _read(clips: ClipDataset, index: int) -> Clip | str:
+    """A clip, or why it cannot be read."""
+    try:
+        clip = clips[index]
+    except Exception as error:  # a reader may meet anything in a file
+        return reason(error)
+    return clip["error"] or clip
 
 
 def first_seed(seed: int, clip: str) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from lvcf.errors import UserError
 from lvcf.run_folder import finished_result
-from lvcf.steering.transcript import Made
+from lvcf.steering.results import SHOWN
+from lvcf.steering.transcript import Made, read_record
 
 
 class Shared:
@@ -22,10 +23,16 @@ class Shared:
         self.results: dict[str, Path] = {}
 
     def add(self, folder: Path) -> None:
-        """Add a prediction's folder, finished or failed."""
+        """Add a prediction's folder, finished or failed; nothing of one that is damaged."""
         path = folder / "calls.jsonl"
-        rows = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        edits = [line for line in map(json.loads, rows) if line["kind"] == "edit"]
-        self.edits |= {line["key"]: (folder / line["answer"]["video"], line) for line in edits}
-        if result := finished_result(folder):
-            self.results[edits[result["best"]]["answer"]["sha256"]] = folder
+        try:
+            lines = read_record(path) if path.is_file() else []
+        except UserError:
+            return
+        edits = [(folder / line["answer"]["video"], line) for line in lines if line["kind"] == "edit"]
+        if all(video.is_file() for video, _ in edits):
+            self.edits |= {line["key"]: (video, line) for video, line in edits}
+            hashes = {i: line["answer"]["sha256"] for i, (_, line) in enumerate(edits)}
+            result = finished_result(folder)
+            if result and result.get("best") in hashes and all((folder / name).is_file() for name in SHOWN):
+                self.results[hashes[result["best"]]] = folder

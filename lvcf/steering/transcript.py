@@ -5,29 +5,57 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from lvcf.clock import now
 from lvcf.data.clip import round_to_8_bits, to_clip, to_frames
 from lvcf.data.video import read_video, write_lossless
 from lvcf.errors import UserError
 from lvcf.memory import forget_peak, peak_memory
-from lvcf.steering.answers import NoAnswerError, Reply
+from lvcf.steering.answers import CaseError, NoAnswerError, Reply
 from lvcf.steering.judges.base import frames_hash
+from lvcf.steering.reasons import line as one_line
+from lvcf.steering.reasons import reason
 
 T = TypeVar("T", bound=BaseModel)
+Called = TypeVar("Called")
 Line = dict[str, Any]
 Made = tuple[Path, Line]
 """An edited clip's video and the line of its record."""
 COUNTED = ("judge", "rewrite", "paraphrase")
 """Kinds of calls that the budget counts; evaluation is not steering."""
+
+
+class RecordError(UserError):
+    """A record that is damaged, ends early, or is of other calls."""
+
+
+class Recorded(BaseModel):
+    """What every line of a record has to hold."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    key: str
+    kind: str
+    answer: Line | None
+    problem: str
+    seconds: float
+    tokens: int | None = None
+    peak_memory_bytes: int | None = None
+
+
+class Edited(BaseModel):
+    """The answer of an edit: its video, in the record's folder, and the hash of its frames."""
+
+    video: str = Field(pattern=r"^attempts/\d+\.mkv$")
+    sha256: str
 
 
 class Transcript:
@@ -42,7 +70,7 @@ class Transcript:
         made: edits of other records by their key; the same one is copied, and costs what it cost there.
 
     Raises:
-        UserError: the record is damaged, or ends early and may not go on.
+        RecordError: the record is damaged, or ends early and may not go on.
     """
 
     def __init__(self, folder: Path, fps: float, live: bool = True, made: Mapping[str, Made] | None = None) -> None:
@@ -58,20 +86,23 @@ class Transcript:
             who: the editor.
             request: prompt, negative, seed, and the source's hash.
             run: makes the clip.
+
+        Raises:
+            CaseError: it broke down.
+            RecordError: the record is of another call, or its clip is another one.
         """
         line = self._recorded("edit", who, request) or self._copied(_head("edit", who, request)["key"])
         if line is None:
             with _spending() as spent:
-                clip = round_to_8_bits(run().float().cpu())
+                clip = round_to_8_bits(_called(who, run).float().cpu())
             write_lossless(self.folder / (name := self._new_video()), to_frames(clip), self.fps)
             answer = {"video": name, "sha256": frames_hash(to_frames(clip))}
             self._add({**_head("edit", who, request), "answer": answer, "problem": "", **spent})
             return clip
-        frames = read_video(self.folder / line["answer"]["video"]).frames
-        if frames_hash(frames) != line["answer"]["sha256"]:
-            raise UserError(
-                f"{self.folder / line['answer']['video']}: not the clip that was recorded; remove {self.folder}"
-            )
+        path = self.folder / line["answer"]["video"]
+        frames = read_video(path).frames if path.is_file() else None
+        if frames is None or frames_hash(frames) != line["answer"]["sha256"]:
+            raise RecordError(f"{path}: not the clip that was recorded; remove {self.folder}")
         return to_clip(frames, frames.shape[1])
 
     def _copied(self, key: str) -> Line | None:
@@ -100,6 +131,8 @@ class Transcript:
 
         Raises:
             NoAnswerError: there was none.
+            CaseError: who was asked broke down.
+            RecordError: the record is of another call, or its answer is none.
         """
         line = self._recorded(kind, who, request)
         if line is None:
@@ -107,15 +140,20 @@ class Transcript:
             self._add(line)
         if line["problem"]:
             raise NoAnswerError(line["problem"])
-        return expected.model_validate(line["answer"])
+        try:
+            return expected.model_validate(line["answer"])
+        except ValidationError as error:
+            raise RecordError(
+                f"{self.path}, line {len(self.lines)}: no answer of a {kind}; remove the folder"
+            ) from error
 
     def _ask(self, line: Line, run: Callable[[], Reply[T]]) -> Line:
         spent: Line = {}
         try:
             with _spending() as spent:
-                reply = run()
+                reply = _called(line["who"], run)
         except NoAnswerError as problem:
-            return {**line, "answer": None, "problem": str(problem), **spent}
+            return {**line, "answer": None, "problem": one_line(str(problem)), **spent}
         facts = {"asked": reply.asked, "images": reply.images, "tokens": reply.tokens, "requests": reply.requests}
         answer = reply.answer.model_dump(mode="json")
         return {**line, **facts, "answer": answer, "problem": "", **spent}
@@ -143,18 +181,18 @@ class Transcript:
         """The record's next line if there is one.
 
         Raises:
-            UserError: it is of another call, or the record has ended and nothing may be asked.
+            RecordError: it is of another call, or the record has ended and nothing may be asked.
         """
         place = len(self.lines)
         if place >= len(self.record):
             if self.live:
                 return None
-            raise UserError(
+            raise RecordError(
                 f"{self.path}: the record ends before call {place + 1} ({kind}); run it again without --replay"
             )
         line = self.record[place]
         if line["key"] != _head(kind, who, request)["key"]:
-            raise UserError(
+            raise RecordError(
                 f"{self.path}, line {place + 1}: records another {line['kind']} than the {kind} asked for now; "
                 "use the settings of the record, or remove the folder"
             )
@@ -170,19 +208,63 @@ class Transcript:
     def _read(self) -> list[Line]:
         if not self.path.is_file():
             return []
-        rows = self.path.read_text(encoding="utf-8").splitlines()
-        lines = []
-        for number, row in enumerate(rows, start=1):
-            try:
-                lines.append(json.loads(row))
-            except ValueError as error:
-                if self.live and number == len(rows):  # the run was killed while it wrote
-                    break
-                raise UserError(f"{self.path}, line {number}: no JSON ({error}); remove the folder") from error
+        lines = read_record(self.path, unfinished=self.live)
         if self.live:
             lines = lines[: next((i for i, line in enumerate(lines) if line["problem"]), len(lines))]
-            self.path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            kept = self.path.with_name(f".{self.path.name}.partial")
+            kept.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+            kept.replace(self.path)
         return lines
+
+
+def read_record(path: Path, unfinished: bool = False) -> list[Line]:
+    """The lines of a ``calls.jsonl``.
+
+    Args:
+        path: the file.
+        unfinished: leave out a last line that is no JSON: the run was killed while it wrote.
+
+    Raises:
+        RecordError: a line is damaged.
+    """
+    rows, lines = path.read_bytes().splitlines(), []
+    for number, row in enumerate(rows, start=1):
+        try:
+            lines.append(_checked(json.loads(row)))
+        except ValidationError as error:
+            raise RecordError(f"{path}, line {number}: no record of a call; remove the folder") from error
+        except (ValueError, RecursionError) as error:
+            if unfinished and number == len(rows):
+                break
+            raise RecordError(f"{path}, line {number}: no JSON ({error}); remove the folder") from error
+    return lines
+
+
+def _checked(line: Any) -> Line:
+    """A line that holds what every line has to, and of an edit also where its video is.
+
+    Raises:
+        ValidationError: it does not.
+    """
+    kept = Recorded.model_validate(line)
+    if kept.kind == "edit":
+        Edited.model_validate(kept.answer)
+    return dict(line)
+
+
+def _called(who: str, run: Callable[[], Called]) -> Called:
+    """What a call gives.
+
+    Raises:
+        NoAnswerError: from the call.
+        CaseError: whatever else it raised, which may be anything.
+    """
+    try:
+        return run()
+    except (NoAnswerError, CaseError):
+        raise
+    except Exception as error:
+        raise CaseError(f"{who}: {reason(error)}") from error
 
 
 def _head(kind: str, who: str, request: Line) -> Line:
@@ -195,9 +277,9 @@ def _head(kind: str, who: str, request: Line) -> Line:
 def _spending() -> Iterator[Line]:
     """Yields what becomes, once the call has ended in any way, its seconds and its peak of memory."""
     device, spent = torch.device("cuda" if torch.cuda.is_available() else "cpu"), Line()
-    forget_peak(device)
-    started = time.perf_counter()
+    measured, started = forget_peak(device), now(device)
     try:
         yield spent
     finally:
-        spent |= {"seconds": time.perf_counter() - started, "peak_memory_bytes": peak_memory(device)}
+        spent |= {"seconds": now(device) - started}
+        spent |= {"peak_memory_bytes": peak_memory(device)} if measured else {}

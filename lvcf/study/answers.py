@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvcf.errors import UserError, nearest
-from lvcf.run_folder import Json, read_json
+from lvcf.run_folder import Json, damaged, is_plain, read_json, read_record, read_shape
+from lvcf.run_shapes import StudyKey
 from lvcf.study.questions import CHECKED, CHOICES, FORMAT, QUESTIONS, VERSION
 from lvcf.study.trials import FEWEST_CHECKS
 
@@ -35,9 +36,13 @@ def read_key(study: Path) -> Json:
         raise UserError(f"{study}: no such study folder; give the folder that lvcf study make wrote")
     if not (study / "key.json").is_file():
         raise UserError(f"{study}: holds no key.json, so it is no study; give the folder that lvcf study make wrote")
-    key = read_json(study / "key.json")
-    if not isinstance(key, dict) or not {"study", "first", "second", "trials"} <= key.keys():
-        raise UserError(f"{study / 'key.json'}: not the key of a study; give the folder that lvcf study make wrote")
+    path = study / "key.json"
+    if not {"study", "first", "second", "trials"} <= read_record(path).keys():
+        raise UserError(f"{path}: not the key of a study; give the folder that lvcf study make wrote")
+    key = read_shape(path, StudyKey)
+    odd = next((name for name in key["trials"] if not is_plain(name)), None)
+    if odd is not None:
+        raise damaged(path, f"trials hold {odd!r}, which is no file's name")
     return key
 
 

@@ -11,7 +11,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
 
+from lvcf.checks import check_number
 from lvcf.data.clip import Batch
+from lvcf.errors import UserError
 from lvcf.models.backbones.ltx import pad_frames
 from lvcf.tasks.optim import finite, one_cycle
 
@@ -30,6 +32,9 @@ class AutoencoderTask(LightningModule):
         kl_weight: weight of the KL divergence to the unit Gaussian.
         edge_weight: weight of the L1 error of spatial and temporal differences, which keeps walls and motion sharp.
         train_encoder: off sharpens the decoder alone, so that a denoiser trained on the latents stays valid.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(
@@ -44,6 +49,10 @@ class AutoencoderTask(LightningModule):
         train_encoder: bool = True,
     ) -> None:
         super().__init__()
+        check_number("model.frames", frames, 1)
+        check_number("model.lr", lr, 0.0, above=True)
+        for name, value in {"latent_noise": latent_noise, "kl_weight": kl_weight, "edge_weight": edge_weight}.items():
+            check_number(f"model.{name}", value, 0.0)
         self.vae, self.output, self.frames, self.lr = vae, output, frames, lr
         self.latent_noise, self.kl_weight, self.edge_weight = latent_noise, kl_weight, edge_weight
         self.train_encoder = train_encoder
@@ -52,6 +61,8 @@ class AutoencoderTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One window of ``frames`` frames per clip."""
         video = batch["video"]
+        if video.shape[2] < self.frames:
+            raise UserError(f"model.frames {self.frames}: the clips have {video.shape[2]}; choose at most that many")
         start = int(torch.randint(video.shape[2] - self.frames + 1, ()))
         video = video[:, :, start : start + self.frames]
         posterior = self.vae.encode(video).latent_dist
@@ -66,11 +77,18 @@ class AutoencoderTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """PSNR in dB of whole clips, peak to peak 2."""
+        self._measure(batch, "val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same on the test split."""
+        self._measure(batch, "test")
+
+    def _measure(self, batch: Batch, split: str) -> None:
         video = pad_frames(batch["video"], self.vae.temporal_compression_ratio)
         restored = self.vae.decode(self.vae.encode(video).latent_dist.mode()).sample
         error = (restored.clamp(-1, 1) - video).square().mean(dim=(1, 2, 3, 4))
         psnr = (10 * torch.log10(4.0 / error)).mean()
-        self.log("val/psnr", psnr, prog_bar=True, batch_size=len(video), sync_dist=True)
+        self.log(f"{split}/psnr", psnr, prog_bar=True, batch_size=len(video), sync_dist=True)
 
     def on_fit_end(self) -> None:
         """Save the VAE, with its latent's mean and deviation per channel measured anew if the encoder changed."""

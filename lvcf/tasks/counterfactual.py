@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 import traceback
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lvcf.callbacks.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, full_precision
 from lvcf.checks import check_choice, check_number
+from lvcf.clock import now
 from lvcf.data.clip import Batch, round_to_8_bits, safe_name
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
 from lvcf.diffusion.parameterization import expand
@@ -23,6 +24,7 @@ from lvcf.guidance.goal import make_goal, parse_target
 from lvcf.memory import forget_peak, peak_memory
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.check import NoNumberError, check_target
 from lvcf.run_folder import finished_result
 from lvcf.tasks.edits import Edit, check_labels, draws, readable, sample_generator, select
 from lvcf.tasks.wording import Wording
@@ -109,6 +111,7 @@ class CounterfactualTask(LightningModule):
         self.guidance_scale, self.steps, self.strength = guidance_scale, steps, strength
         self.inversion, self.solver, self.decode = inversion, solver, decode
         self.tolerance, self.seed, self.noise_seed = tolerance, seed, noise_seed
+        self.check_model = False  # lvcf predict sets it: whether M is tried before the first batch
         self.configuration = ""  # the command line's whole configuration, for the run's folder
         self.tracebacks: dict[str, str] = {}  # of clips on which M or a part of the backbone raised
 
@@ -123,6 +126,8 @@ class CounterfactualTask(LightningModule):
         """
         if all(error or self.is_done(name) for name, error in zip(batch["id"], batch["error"], strict=True)):
             return []
+        if self.check_model:
+            self._check_target_model(batch["video"])
         try:
             with torch.no_grad():
                 return self._explain(batch)
@@ -145,7 +150,7 @@ class CounterfactualTask(LightningModule):
     def _explain(self, batch: Batch) -> list[Edit]:
         """Edit the clips that can be read, all at once."""
         measured = forget_peak(self.device)
-        started, asked = self._now(), self.target_model.queries
+        started, asked = now(self.device), self.target_model.queries
         before = self.judge(batch["video"])
         check_labels(batch, self.request, self.target_model)
         good = readable(batch, before)
@@ -159,7 +164,7 @@ class CounterfactualTask(LightningModule):
         state.decoded = self._decoded(state)
         self._notify("on_decoded", state)
         state.keep_finite(state.decoded, state.video, "the decoded counterfactual")
-        costs: dict[str, Any] = {"seconds": (self._now() - started) / len(good)}
+        costs: dict[str, Any] = {"seconds": (now(self.device) - started) / len(good)}
         if measured:
             costs["peak_memory_bytes"] = peak_memory(self.device)
         if not self.target_model.differentiable:
@@ -167,12 +172,6 @@ class CounterfactualTask(LightningModule):
         for row, problem in zip(good, state.problems, strict=True):
             batch["error"][row] = problem
         return [self._edit(state, row, costs) for row, problem in enumerate(state.problems) if not problem]
-
-    def _now(self) -> float:
-        """Seconds, once the device has done what it was asked."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
 
     def make_output(self) -> None:
         """Make the run's folder.
@@ -213,6 +212,14 @@ class CounterfactualTask(LightningModule):
         with full_precision(video.device):
             output: Tensor = self.target_model(video.float())
             return output
+
+    def _check_target_model(self, video: Tensor) -> None:
+        """Once, on made-up clips like these; wrapped models were checked when they were made."""
+        self.check_model = False
+        if not self.target_model.checked:
+            # a clip of which it says no number fails by itself
+            with full_precision(video.device), contextlib.suppress(NoNumberError):
+                check_target(self.target_model, video.shape[2:], video.device)
 
     def _notify(self, hook: str, state: SamplingState) -> None:
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -262,8 +269,14 @@ class CounterfactualTask(LightningModule):
             steps=[0] * len(ids),
             gradient_evaluations=[0] * len(ids),
             notes=[
-                {"prediction_before": value, "said_before": said, "class_before": self.target_model.class_of(output)}
-                for value, said, output in zip(goal.reading(before).tolist(), self._said(before), before, strict=True)
+                {
+                    "prediction_before": value,
+                    "said_before": said,
+                    "class_before": self.target_model.class_of(output, asked),
+                }
+                for value, said, output, asked in zip(
+                    goal.reading(before).tolist(), self._said(before), before, goal.low.tolist(), strict=True
+                )
             ],
             problems=[""] * len(ids),
         )

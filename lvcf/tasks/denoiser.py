@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
 
+from lvcf.checks import check_number
 from lvcf.datamodules.latents import LatentBatch
 from lvcf.diffusion.parameterization import expand
 from lvcf.errors import UserError
@@ -39,7 +40,8 @@ class DenoiserTask(LightningModule):
         notice: what every report made with the trained backbone has to say; None keeps what the untrained one says.
 
     Raises:
-        UserError: ``lora_rank`` is negative, or goes with a trained text encoder, which its file would not hold.
+        UserError: a number is out of range, or ``lora_rank`` goes with a trained text encoder, which its file would not
+            hold.
     """
 
     def __init__(
@@ -55,6 +57,10 @@ class DenoiserTask(LightningModule):
         notice: str | None = None,
     ) -> None:
         super().__init__()
+        check_number("model.lr", lr, 0.0, above=True)
+        check_number("model.neutral_share", neutral_share, 0.0, 1.0)
+        if noise_shift is not None:
+            check_number("model.noise_shift", noise_shift)
         if lora_rank < 0 or (lora_rank and train_text_encoder):
             raise UserError(f"model.lora_rank {lora_rank}: choose 0 or more; above 0, train_text_encoder must be false")
         self.backbone = backbone
@@ -85,13 +91,20 @@ class DenoiserTask(LightningModule):
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         """The same loss on fixed noise and an even grid of times, with the full and with the neutral prompt."""
+        self._measure(batch, batch_idx, "val")
+
+    def test_step(self, batch: LatentBatch, batch_idx: int) -> None:
+        """The same on the test split."""
+        self._measure(batch, batch_idx, "test")
+
+    def _measure(self, batch: LatentBatch, batch_idx: int, split: str) -> None:
         latent = batch["latent"]
         generator = torch.Generator().manual_seed(batch_idx)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         t = torch.linspace(0.05, 0.95, len(latent), device=latent.device)
-        for name, prompts in (("val/loss", batch["prompt"]), ("val/loss_neutral", batch["neutral_prompt"])):
+        for name, prompts in (("loss", batch["prompt"]), ("loss_neutral", batch["neutral_prompt"])):
             loss = self._loss(latent, t, prompts, noise)
-            self.log(name, loss, prog_bar=True, batch_size=len(latent), sync_dist=True)
+            self.log(f"{split}/{name}", loss, prog_bar=True, batch_size=len(latent), sync_dist=True)
 
     def _loss(self, latent: Tensor, t: Tensor, prompts: list[str], noise: Tensor) -> Tensor:
         alpha, sigma = self.backbone.alpha_sigma(t)
@@ -103,7 +116,8 @@ class DenoiserTask(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained only: the rest stands in the backbone's folder."""
-        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        every = self.named_parameters(remove_duplicate=False)  # a text encoder's embedding has two names
+        trained = {name for name, parameter in every if parameter.requires_grad}
         for key in (key for key in WEIGHTS if key in checkpoint):
             checkpoint[key] = {name: value for name, value in checkpoint[key].items() if name in trained}
 

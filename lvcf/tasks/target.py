@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics import Accuracy, MeanAbsoluteError, Metric, MetricCollection, R2Score
 
+from lvcf.checks import check_number
 from lvcf.data.clip import Batch
 from lvcf.data.degrade import degrade
 from lvcf.errors import UserError
@@ -30,6 +31,9 @@ class TargetTask(LightningModule):
         blur: largest blur of the degradation, in pixels.
         noise: its largest noise, on the [-1, 1] scale.
         gain: its largest relative change of brightness.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(
@@ -42,9 +46,13 @@ class TargetTask(LightningModule):
         gain: float = 0.15,
     ) -> None:
         super().__init__()
+        check_number("model.lr", lr, 0.0, above=True)
+        for name, value in {"blur": blur, "noise": noise, "gain": gain}.items():
+            check_number(f"model.{name}", value, 0.0)
         self.network, self.output, self.lr = network, output, lr
         self.blur, self.noise, self.gain = blur, noise, gain
         self.val_scores = MetricCollection(_metrics(network), prefix="val/")
+        self.test_scores = self.val_scores.clone(prefix="test/")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Huber loss on the value in units of its scale, or the cross-entropy."""
@@ -60,10 +68,17 @@ class TargetTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """MAE in the value's unit and R2, or the accuracy."""
+        self._measure(batch, self.val_scores)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """The same on the test split."""
+        self._measure(batch, self.test_scores)
+
+    def _measure(self, batch: Batch, scores: MetricCollection) -> None:
         self._check(batch)
         label = batch["label"].long() if self.network.task == "classification" else batch["label"].float()
-        self.val_scores.update(self.network(batch["video"]), label)
-        self.log_dict(self.val_scores, prog_bar=True, batch_size=len(label))
+        scores.update(self.network(batch["video"]), label)
+        self.log_dict(scores, prog_bar=True, batch_size=len(label))
 
     def _check(self, batch: Batch) -> None:
         classes = len(self.network.labels) if self.network.task == "classification" else None

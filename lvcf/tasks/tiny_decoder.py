@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
 
+from lvcf.checks import check_number
 from lvcf.datamodules.latents import LatentBatch
 from lvcf.diffusion.parameterization import expand
 from lvcf.models.backbones.base import Backbone
@@ -29,12 +30,17 @@ class TinyDecoderTask(LightningModule):
         output: where ``save_pretrained`` puts the decoder after training.
         lr: peak learning rate.
         latent_noise: largest deviation of the noise, in units of the latent's own; every latent draws its own.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     def __init__(
         self, decoder: TinyDecoder, backbone: Backbone, output: Path, lr: float = 2e-3, latent_noise: float = 0.5
     ) -> None:
         super().__init__()
+        check_number("model.lr", lr, 0.0, above=True)
+        check_number("model.latent_noise", latent_noise, 0.0)
         self.decoder, self.backbone = decoder, backbone.eval().requires_grad_(False)
         self.output, self.lr, self.latent_noise = output, lr, latent_noise
 
@@ -51,6 +57,13 @@ class TinyDecoderTask(LightningModule):
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         """PSNR in dB between both clips, peak to peak 2, and the cosine of both gradients of the clip's energy."""
+        self._measure(batch, "val")
+
+    def test_step(self, batch: LatentBatch, batch_idx: int) -> None:
+        """The same on the test split."""
+        self._measure(batch, "test")
+
+    def _measure(self, batch: LatentBatch, split: str) -> None:
         latent = batch["latent"]
         with torch.enable_grad():
             point = latent.detach().requires_grad_(True)
@@ -60,8 +73,8 @@ class TinyDecoderTask(LightningModule):
             ours, true = (torch.autograd.grad(clip, point, energy.to(clip))[0].flatten(1) for clip in (got, wanted))
         error = (got - wanted).detach().float().square().mean(dim=(1, 2, 3, 4))
         measured = {
-            "val/psnr": (10 * torch.log10(4.0 / error)).mean(),
-            "val/gradient_cosine": functional.cosine_similarity(ours, true).mean(),
+            f"{split}/psnr": (10 * torch.log10(4.0 / error)).mean(),
+            f"{split}/gradient_cosine": functional.cosine_similarity(ours, true).mean(),
         }
         self.log_dict(measured, prog_bar=True, batch_size=len(latent))
 

@@ -40,7 +40,7 @@ class Wording:
         """
         words = [self._say(low, high) for low, high in edges]
         pairs = zip(metadata, words, strict=True)
-        return [self.template.format(metadata=known, target=word) for known, word in pairs]
+        return [self.template.format(metadata=known, target=word).strip() for known, word in pairs]
 
     def text(self, low: float, high: float) -> str:
         """A target for tables: a class's name, a value or a range."""

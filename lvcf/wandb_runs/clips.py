@@ -11,7 +11,9 @@ from lvcf.wandb_runs.names import Place
 if TYPE_CHECKING:
     import wandb
 
-COLUMNS: list[str | int] = ["id", "panel", "mask", "target", "before", "after", "SSIM", "status"]
+READINGS = {"before": "before", "before correction": "before_correction", "after": "after"}
+"""M's readings by the table's heading, and what ``result.json`` calls them behind ``prediction_``."""
+COLUMNS: list[str | int] = ["id", "panel", "mask", "target", *READINGS, "SSIM", "status"]
 STEPS: list[str | int] = ["id", "step", "t", "weight", "loss", "prediction"]
 REGION = {0: "kept", 1: "edited"}
 
@@ -54,9 +56,9 @@ def _row(prediction: Prediction, place: Place, ssim: float | None) -> list[Any]:
 
     result, name = prediction.result, place.call(prediction.id)
     if prediction.failed:
-        return [name, None, None, None, None, None, None, prediction.status]
+        return [name, *(None for _ in COLUMNS[2:]), prediction.status]
     panel = wandb.Video(prediction.folder / "panel.mp4", format="mp4")
-    readings = (result["prediction_before"], result["prediction_after"])
+    readings = [result.get(f"prediction_{reading}") for reading in READINGS.values()]
     return [name, panel, _mask(prediction), result["target"]["text"], *readings, ssim, prediction.status]
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import html
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lvcf.run_folder import read_predictions
+from lvcf.run_folder import read_configuration, read_manifest, read_predictions
 from lvcf.wandb_runs.clips import log_clips, log_metrics
 from lvcf.wandb_runs.names import Place, recall, remember
 from lvcf.wandb_runs.start import default_project, start
@@ -30,7 +27,7 @@ def log_evaluation(folder: Path, metrics: dict[str, Any], rows: Sequence[dict[st
     place = recall(folder) or Place(default_project(), name, name, hash_ids, "")
     place = remember(folder, replace(place, hash_ids=hash_ids))
     predictions = read_predictions(folder)
-    asked = yaml.safe_load((folder / "config.yaml").read_text()) or {}
+    asked = read_configuration(folder)
     configuration = place.configuration(asked, (p.id for p in predictions))
     similarity = {row["id"]: row["fidelity/ssim"] for row in rows if "fidelity/ssim" in row}
     with start(place, "evaluate", folder, configuration) as run:
@@ -72,12 +69,12 @@ def log_comparison(rows: Sequence[dict[str, Any]], output: Path, plan: dict[str,
     place = recall(output)
     if place is None or not rows:
         return
-    clips = {name for path in output.glob("*/manifest.json") for name in json.loads(path.read_text())["ids"]}
+    clips = {name for path in output.glob("*/manifest.json") for name in read_manifest(path.parent)["ids"]}
     columns: list[str | int] = list(dict.fromkeys(key for row in rows for key in row))
     # a figure may be a number in one row and the reason why there is none in the next
     table = wandb.Table(
         columns=columns, data=[[row.get(str(key)) for key in columns] for row in rows], allow_mixed_types=True
     )
-    text = html.escape((output / "table.md").read_text())
+    text = html.escape((output / "table.md").read_text(encoding="utf-8"))
     with start(place, "ablate", output, place.configuration(plan, clips)) as run:
         run.log({"comparison": table, "table": wandb.Html(f"<pre>{text}</pre>", inject=False, data_is_not_path=True)})

@@ -1,52 +1,87 @@
-"""Running the task on toys with everything that `lvcf predict` writes."""
+"""Runs over simulated sets made by hand: the clips as the data sets read them, and any edit of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning import LightningDataModule, Trainer
-from torch.utils.data import DataLoader, Dataset
+import numpy as np
 
-from lvcf.callbacks.writer import PredictionWriter
-from lvcf.data.clip import Clip
-from lvcf.tasks.counterfactual import CounterfactualTask
+from lvcf.data.clip import SIMULATED, to_clip, to_frames
+from lvcf.data.echonet import EchoNetDataset
+from lvcf.data.ferv39k import FERV39KDataset
+from lvcf.data.simulators.truth import read_truths
+from lvcf.data.ssv2 import SSv2Dataset
+from lvcf.data.video import Frames, write_lossless, write_preview
+from lvcf.files import write_json
 
-
-class Clips(Dataset[Clip]):
-    def __init__(self, clips: Sequence[Clip]) -> None:
-        self.clips, self.ids = clips, [clip["id"] for clip in clips]
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> Clip:
-        return self.clips[index]
+DATASETS: dict[str, Any] = {"echo": EchoNetDataset, "face": FERV39KDataset, "motion": SSv2Dataset}
+Edit = Callable[[Frames, Frames], Frames]
+"""From a factual and a true clip, both ``(T, H, W, 3)`` at the run's size, to the counterfactual."""
 
 
-class ClipModule(LightningDataModule):
-    """Ready clips as a data module."""
-
-    def __init__(self, clips: Sequence[Clip], batch_size: int) -> None:
-        super().__init__()
-        self.clips, self.batch_size = Clips(clips), batch_size
-
-    def predict_dataloader(self) -> DataLoader[Clip]:
-        return DataLoader(self.clips, batch_size=self.batch_size)
+def nothing(factual: Frames, truth: Frames) -> Frames:
+    return factual
 
 
-def run(
-    task: CounterfactualTask, clips: Sequence[Clip], output: Path, callbacks: Sequence[Any] = (), batch_size: int = 4
-) -> None:
-    """Predict and write, as ``lvcf predict`` does."""
-    output.mkdir(parents=True, exist_ok=True)
-    Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        inference_mode=False,
-        callbacks=[*callbacks, PredictionWriter()],
-    ).predict(task, datamodule=ClipModule(clips, batch_size), return_predictions=False)
+def everything(factual: Frames, truth: Frames) -> Frames:
+    return truth
+
+
+def put_run(
+    run: Path,
+    phantom: str,
+    root: Path,
+    targets: list[Any],
+    edit: Edit = nothing,
+    size: int = 112,
+    frames: int = 16,
+    **facts: Any,
+) -> Path:
+    """A finished run of the set's first clips, one per target: a value, or the name of a class."""
+    dataset = DATASETS[phantom](root, "all", frames=frames, size=size)
+    truths = read_truths(root)
+    for clip, target in zip((dataset[i] for i in range(len(targets))), targets, strict=True):
+        folder = run / "predictions" / clip["id"]
+        folder.mkdir(parents=True)
+        value = float(target) if phantom == "echo" else 0.0
+        result = {
+            "id": clip["id"],
+            "status": "not_reached",
+            "hint": "",
+            "task": "regression" if phantom == "echo" else "classification",
+            "unit": "%",
+            "target": {"low": value, "high": value, "text": str(target)},
+            "prediction_before": 0.1,
+            "prediction_reference": 0.1,
+            "prediction_after": 0.2,
+            "class_before": "",
+            "class_after": "",
+            "trajectory": [],
+            "steps": 1,
+            "gradient_evaluations": 0,
+            "seconds": 1.0,
+            "peak_memory_bytes": 2**20,
+            "mask_share": 1.0,
+            "seed": 0,
+            "fps": 8.0,
+            "frames": frames,
+            **facts,
+        }
+        factual = to_frames(clip["video"])
+        truth = factual if edit is nothing else resized(truths[clip["id"]](result).video, size)
+        write_lossless(folder / "factual.mkv", factual, 8.0)
+        write_lossless(folder / "counterfactual.mkv", edit(factual, truth), 8.0)
+        np.savez_compressed(folder / "mask.npz", mask=np.full(factual.shape[:3], 255, np.uint8))
+        write_preview(folder / "panel.mp4", factual, 8.0)
+        write_json(folder / "result.json", result)
+    manifest = {"ids": dataset.ids[: len(targets)], "tolerance": 1.0, "method": "by hand", "prompt": "neutral"}
+    manifest |= {"notice": [SIMULATED], "data": str(root), "target": "", "target_model": "", "backbone": ""}
+    write_json(run / "manifest.json", manifest | {"seed": 0, "command": "", "versions": {}})
+    return run
+
+
+def resized(video: Frames, size: int) -> Frames:
+    """As the readers do: bicubic, antialiased, to 8 bits."""
+    return to_frames(to_clip(video, size))

@@ -12,7 +12,7 @@ from lvcf.callbacks.last_correction import LastCorrection
 from lvcf.guidance.goal import Goal, parse_target
 from lvcf.models.targets.base import TargetModel
 from lvcf.tasks.counterfactual import CounterfactualTask
-from tests.faults.runs import run
+from tests.faults.toy_runs import run
 from tests.helpers import results
 from tests.toys import Capture, GaussianBackbone, LinearTarget, make_clips, predict
 

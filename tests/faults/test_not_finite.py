@@ -18,7 +18,7 @@ from lvcf.files import write_json
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.base import Embedding
 from lvcf.tasks.counterfactual import CounterfactualTask
-from tests.faults.runs import run
+from tests.faults.toy_runs import run
 from tests.helpers import results
 from tests.toys import GaussianBackbone, LinearTarget, make_clips
 

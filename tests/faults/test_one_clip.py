@@ -15,7 +15,7 @@ from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.tasks.counterfactual import CounterfactualTask
-from tests.faults.runs import run
+from tests.faults.toy_runs import run
 from tests.helpers import results
 from tests.toys import GaussianBackbone, LinearTarget, as_clip, make_clips
 

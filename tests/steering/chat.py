@@ -54,7 +54,7 @@ class ChatServer:
 
     def reply(self, body: dict[str, Any], path: str) -> tuple[int, dict[str, str], bytes]:
         """State, headers and body."""
-        if path != "/v1/chat/completions":
+        if path.partition("?")[0] != "/v1/chat/completions":
             return 404, {}, b"no such path"
         asked = body.get("response_format", {"type": "text"})["type"]
         if asked not in (*self.formats, "text"):

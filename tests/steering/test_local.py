@@ -142,6 +142,13 @@ def test_the_rewriter_writes_one_line_or_says_that_it_wrote_nothing(folder) -> N
             assert set(prompt.split()) <= set(WORDS)
 
 
+def test_what_a_model_thinks_aloud_is_no_prompt(folder, monkeypatch) -> None:
+    model = LocalModel(str(folder))
+    thought = "<think>\nold, with a beard\n</think>\n\nan old man"
+    monkeypatch.setattr(model.processor, "decode", lambda *arguments, **options: thought)
+    assert LocalRewriter(model).paraphrase(ASKED).answer.prompt == "an old man"
+
+
 def test_what_is_no_such_model(tmp_path, folder) -> None:
     with pytest.raises(UserError, match="no image-text-to-text model loads"):
         LocalModel(str(tmp_path))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lvcf.data.clip import to_clip, to_frames
+from lvcf.data.ferv39k import window
 from lvcf.data.simulators import face_set
 from lvcf.data.simulators.face import render
 from lvcf.data.simulators.face_attributes import ATTRIBUTES, set_values, values_of
 from lvcf.data.simulators.face_factors import FaceFactors
 from lvcf.data.simulators.face_set import frame_times, through_codec
+from lvcf.data.simulators.resized import at_size
 from lvcf.data.simulators.truth import phantom_of
-from lvcf.data.video import Frames, clip_indices
-from lvcf.metrics.truth import l1_levels, mask_iou, share_recovered, truly_changed
+from lvcf.data.video import Frames
+from lvcf.metrics.truth import l1_levels, mask_iou, recovery, truly_changed
 
 
 class AttributeTruth:
@@ -34,7 +34,7 @@ class AttributeTruth:
         self.factors = set_values(factors, result["intervention"])
         self.size = size
         grid = frame_times()
-        self.times = grid[clip_indices(grid, int(result["frames"]), float(result["fps"]))]
+        self.times = grid[window(grid, int(result["frames"]), float(result["fps"]))]
 
     @property
     def values(self) -> dict[str, str]:
@@ -51,15 +51,9 @@ class AttributeTruth:
         return truly_changed(factual, self.video)
 
     def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
-        """Truth metrics of a final clip ``(T, H, W, 3)`` with its mask ``(T, H, W)``.
-
-        Shares of the true change are NaN where nothing has to change: the clip shows what is set already.
-        """
-        changes = bool((factual != self.video).any()) and self.region(factual).any()
-        smooth, raw = (share_recovered(final, factual, self.video, s) if changes else math.nan for s in (2.0, 0.0))
+        """Truth metrics of a final clip ``(T, H, W, 3)`` with its mask ``(T, H, W)``."""
         return {
-            "truth/share_recovered_smooth": smooth,
-            "truth/share_recovered_raw": raw,
+            **recovery(final, factual, self.video),
             "truth/l1_levels": l1_levels(final, self.video),
             "truth/l1_levels_of_factual": l1_levels(factual, self.video),
             "truth/mask_iou": mask_iou(mask, factual, self.video),
@@ -68,7 +62,7 @@ class AttributeTruth:
 
 @lru_cache(maxsize=2)  # the methods of one clip and intervention are compared with the same truth
 def _rendered(factors: FaceFactors, times: tuple[float, ...], size: int) -> Frames:
-    return to_frames(to_clip(through_codec(render(factors, np.array(times))), size))
+    return at_size(through_codec(render(factors, np.array(times))), size)
 
 
 def read_factors(root: Path) -> dict[str, FaceFactors]:

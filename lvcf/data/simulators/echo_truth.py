@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from lvcf.data.simulators.echo import FPS, EchoFactors, Ventricle, render
 from lvcf.data.simulators.echo_ruler import Measurement, measure
 from lvcf.data.simulators.echo_set import frame_times, to_rgb
+from lvcf.data.simulators.resized import at_size, fits_ruler
 from lvcf.data.video import Frames, clip_indices, read_video, write_mjpeg
 from lvcf.metrics.region import region_precision
-from lvcf.metrics.truth import l1_levels, mask_iou, share_recovered, truly_changed
+from lvcf.metrics.truth import l1_levels, mask_iou, recovery, truly_changed
 
 Gray = NDArray[np.uint8]
 
@@ -23,10 +24,22 @@ Gray = NDArray[np.uint8]
 class EchoTruth:
     """The true counterfactual of one clip, and comparisons with it.
 
+    Attributes:
+        ruled: the figures that are measured in the phantom's own pixels.
+
     Args:
         factors: of the factual clip.
         result: its ``result.json``; the target's edge nearest to the factual EF is what is true.
     """
+
+    ruled: tuple[str, ...] = (
+        "truth/pixel_ef",
+        "truth/pixel_ef_of_truth",
+        "truth/pixel_ef_error",
+        "truth/ruler_error",
+        "leakage/edv_percent",
+        "leakage/beat_correlation_loss",
+    )
 
     def __init__(self, factors: EchoFactors, result: dict[str, Any]) -> None:
         self.factors = factors
@@ -48,24 +61,32 @@ class EchoTruth:
             return read_video(path).frames
 
     def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
-        """Truth metrics of a final clip ``(T, H, W, 3)``, by its first channel; also fills ``curves``."""
-        factual, final, truth = (clip[..., 0] for clip in (factual, final, self.video))
-        of_final, of_truth, of_factual = (measure(clip, self.shape) for clip in (final, truth, factual))
-        self.curves = self._curves(of_factual, of_final, of_truth)
+        """Truth metrics of a final clip ``(T, H, W, 3)``, by its first channel; fills ``curves`` if the ruler fits."""
+        true = at_size(self.video, factual.shape[1])
+        ruled = self._measured(factual, final, true) if fits_ruler(factual) else {}
+        factual, final, truth = (clip[..., 0] for clip in (factual, final, true))
         return {
-            "truth/share_recovered_smooth": share_recovered(final, factual, truth, sigma=2.0),
-            "truth/share_recovered_raw": share_recovered(final, factual, truth, sigma=0.0),
+            **recovery(final, factual, truth),
             "truth/l1_levels": l1_levels(final, truth),
-            "truth/pixel_ef": of_final.ef,
-            "truth/pixel_ef_of_truth": of_truth.ef,
-            "truth/pixel_ef_error": abs(of_final.ef - of_truth.ef),
-            "truth/ruler_error": abs(of_truth.ef - self.target),
+            **ruled,
             "truth/mask_iou": mask_iou(mask, factual, truth),
             "truth/mask_precision": region_precision(mask, truly_changed(factual, truth)),
-            "leakage/edv_percent": 100.0 * abs(of_final.volume_ratio.max() / of_truth.volume_ratio.max() - 1.0),
-            "leakage/beat_correlation_loss": 1.0 - _correlation(of_final.volume_ratio, of_truth.volume_ratio),
             "leakage/brightness_levels": abs(float(final.mean()) - float(truth.mean())),
         }
+
+    def _measured(self, *clips: Frames) -> dict[str, float]:
+        """What the ruler says of the factual, the final and the true clip."""
+        of_factual, of_final, of_truth = (measure(clip[..., 0], self.shape) for clip in clips)
+        self.curves = self._curves(of_factual, of_final, of_truth)
+        values = (
+            of_final.ef,
+            of_truth.ef,
+            abs(of_final.ef - of_truth.ef),
+            abs(of_truth.ef - self.target),
+            100.0 * abs(of_final.volume_ratio.max() / of_truth.volume_ratio.max() - 1.0),
+            1.0 - _correlation(of_final.volume_ratio, of_truth.volume_ratio),
+        )
+        return dict(zip(self.ruled, values, strict=True))
 
     def _curves(self, factual: Measurement, final: Measurement, truth: Measurement) -> dict[str, Any]:
         curves = {"factual": factual.area, "counterfactual": final.area, "truth": truth.area}

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lvcf.data.ferv39k import window
 from lvcf.data.simulators.face import render
 from lvcf.data.simulators.face_factors import EXPRESSIONS, FaceFactors
 from lvcf.data.simulators.face_ruler import Measurement, measure
 from lvcf.data.simulators.face_set import frame_times, through_codec
+from lvcf.data.simulators.resized import at_size, fits_ruler
 from lvcf.data.simulators.set_folder import known_class
-from lvcf.data.video import Frames, clip_indices
+from lvcf.data.video import Frames
 from lvcf.metrics.region import region_precision
-from lvcf.metrics.truth import CHANGED_LEVELS, l1_levels, mask_iou, share_recovered, truly_changed
+from lvcf.metrics.truth import CHANGED_LEVELS, l1_levels, mask_iou, recovery, truly_changed
 
 Gray = NDArray[np.uint8]
 
 
 class FaceTruth:
     """The true counterfactual of one clip, and comparisons with it.
+
+    Attributes:
+        ruled: the figures that are measured in the phantom's own pixels.
 
     Args:
         factors: of the factual clip.
@@ -32,11 +36,13 @@ class FaceTruth:
         UserError: the phantom shows no such expression.
     """
 
+    ruled: tuple[str, ...] = ("truth/pixel_class", "truth/pixel_class_of_truth", "truth/action_unit_error")
+
     def __init__(self, factors: FaceFactors, result: dict[str, Any]) -> None:
         self.factors = factors
         self.target = known_class(result["target"]["text"], EXPRESSIONS)
         grid = frame_times()
-        self.times = grid[clip_indices(grid, int(result["frames"]), float(result["fps"]))]
+        self.times = grid[window(grid, int(result["frames"]), float(result["fps"]))]
         self.curves: dict[str, Any] = {}
 
     @cached_property
@@ -49,28 +55,30 @@ class FaceTruth:
         return measure(clip[-1], self.factors, float(self.times[-1]))
 
     def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
-        """Truth metrics of a final RGB clip ``(T, H, W, 3)``, mask ``(T, H, W)``; also fills ``curves``.
-
-        The share of the true change is NaN where the target is what the clip shows already: nothing changes.
-        """
-        gray, gray_final, gray_truth = (to_gray(clip) for clip in (factual, final, self.video))
-        of_final, of_truth = self.measure(final), self.measure(self.video)
+        """Truth metrics of a final RGB clip ``(T, H, W, 3)``, mask ``(T, H, W)``; also fills ``curves``."""
+        true = at_size(self.video, factual.shape[1])
+        gray, gray_final, gray_truth = (to_gray(clip) for clip in (factual, final, true))
         self.curves = _curves(gray, gray_final, gray_truth)
         still = np.abs(gray_truth.astype(np.float64) - gray) <= CHANGED_LEVELS
-        moved = self.target != self.factors.expression
-        smooth, raw = (share_recovered(gray_final, gray, gray_truth, s) if moved else math.nan for s in (2.0, 0.0))
         return {
-            "truth/share_recovered_smooth": smooth,
-            "truth/share_recovered_raw": raw,
-            "truth/l1_levels": l1_levels(final, self.video),
-            "truth/pixel_class": float(of_final.expression == self.target),
-            "truth/pixel_class_of_truth": float(of_truth.expression == self.target),
-            "truth/action_unit_error": float(np.abs(of_final.action_units - of_truth.action_units).mean()),
+            **recovery(gray_final, gray, gray_truth),
+            "truth/l1_levels": l1_levels(final, true),
+            **(self._measured(final, true) if fits_ruler(factual) else {}),
             "truth/mask_iou": mask_iou(mask, gray, gray_truth),
             "truth/mask_precision": region_precision(mask, truly_changed(gray, gray_truth)),
             "leakage/unchanged_levels": float(np.abs(gray_final.astype(np.float64) - gray)[still].mean()),
-            "leakage/brightness_levels": abs(float(final.mean()) - float(self.video.mean())),
+            "leakage/brightness_levels": abs(float(final.mean()) - float(true.mean())),
         }
+
+    def _measured(self, final: Frames, true: Frames) -> dict[str, float]:
+        """What the ruler says of the final and the true clip."""
+        of_final, of_truth = self.measure(final), self.measure(true)
+        values = (
+            float(of_final.expression == self.target),
+            float(of_truth.expression == self.target),
+            float(np.abs(of_final.action_units - of_truth.action_units).mean()),
+        )
+        return dict(zip(self.ruled, values, strict=True))
 
 
 def to_gray(clip: Frames) -> Gray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 from typing import Any
 
@@ -13,15 +12,19 @@ from lvcf.data.simulators.motion import ACTIONS, MotionFactors, centres, frame_t
 from lvcf.data.simulators.motion_draw import SIZE, Array
 from lvcf.data.simulators.motion_ruler import Motion, measure
 from lvcf.data.simulators.motion_set import LABELS
+from lvcf.data.simulators.resized import at_size, fits_ruler
 from lvcf.data.simulators.set_folder import known_class
 from lvcf.data.ssv2 import window
 from lvcf.data.video import Frames
 from lvcf.metrics.region import region_precision
-from lvcf.metrics.truth import l1_levels, mask_iou, share_recovered, truly_changed
+from lvcf.metrics.truth import l1_levels, mask_iou, recovery, truly_changed
 
 
 class MotionTruth:
     """The true counterfactual of one clip, and comparisons with it.
+
+    Attributes:
+        ruled: the figures that are measured in the phantom's own pixels.
 
     Args:
         factors: of the factual clip.
@@ -30,6 +33,15 @@ class MotionTruth:
     Raises:
         UserError: the phantom shows no such action.
     """
+
+    ruled: tuple[str, ...] = (
+        "truth/pixel_class",
+        "truth/pixel_class_of_truth",
+        "truth/pixel_class_before",
+        "truth/path_error",
+        "truth/ruler_error",
+        "truth/object_seen",
+    )
 
     def __init__(self, factors: MotionFactors, result: dict[str, Any]) -> None:
         self.factors = factors
@@ -44,32 +56,33 @@ class MotionTruth:
         return render(self.factors.do(action=self.target), self.times)
 
     def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
-        """Truth metrics of a final clip, RGB frames ``(T, 112, 112, 3)``, mask ``(T, 112, 112)``; fills ``curves``.
-
-        The share of the true change is NaN where the target is what the clip shows already: nothing changes.
-        """
-        truth = self.video
-        of_final, of_truth, of_factual = (measure(clip, self.factors, self.times) for clip in (final, truth, factual))
-        self.curves = _curves({"factual": of_factual, "counterfactual": of_final, "truth": of_truth})
-        path = centres(self.factors.do(action=self.target), self.times)
+        """Truth metrics of a final RGB clip ``(T, H, W, 3)`` with its mask; fills ``curves`` if the ruler fits."""
+        truth = at_size(self.video, factual.shape[1])
         unchanged = (factual == truth).all(axis=-1)
-        moved = not unchanged.all()
-        smooth, raw = (share_recovered(final, factual, truth, s) if moved else math.nan for s in (2.0, 0.0))
         return {
-            "truth/share_recovered_smooth": smooth,
-            "truth/share_recovered_raw": raw,
+            **recovery(final, factual, truth),
             "truth/l1_levels": l1_levels(final, truth),
-            "truth/pixel_class": float(of_final.action == self.target),
-            "truth/pixel_class_of_truth": float(of_truth.action == self.target),
-            "truth/pixel_class_before": float(of_factual.action == self.target),
-            "truth/path_error": _apart(of_final.track, of_truth.track),
-            "truth/ruler_error": _apart(of_truth.track, path),
-            "truth/object_seen": float(of_final.seen.mean()),
+            **(self._measured(factual, final, truth) if fits_ruler(factual) else {}),
             "truth/mask_iou": mask_iou(mask, factual, truth),
             "truth/mask_precision": region_precision(mask, truly_changed(factual, truth)),
             "leakage/unchanged_levels": l1_levels(final[unchanged], truth[unchanged]),
             "leakage/brightness_levels": abs(float(final.mean()) - float(truth.mean())),
         }
+
+    def _measured(self, *clips: Frames) -> dict[str, float]:
+        """What the ruler says of the factual, the final and the true clip."""
+        of_factual, of_final, of_truth = (measure(clip, self.factors, self.times) for clip in clips)
+        self.curves = _curves({"factual": of_factual, "counterfactual": of_final, "truth": of_truth})
+        path = centres(self.factors.do(action=self.target), self.times)
+        values = (
+            float(of_final.action == self.target),
+            float(of_truth.action == self.target),
+            float(of_factual.action == self.target),
+            _apart(of_final.track, of_truth.track),
+            _apart(of_truth.track, path),
+            float(of_final.seen.mean()),
+        )
+        return dict(zip(self.ruled, values, strict=True))
 
 
 def _apart(one: Array, other: Array) -> float:

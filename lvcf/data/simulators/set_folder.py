@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lvcf.errors import UserError
 from lvcf.files import write_rows
+from lvcf.ranks import serve
 
 F = TypeVar("F")
 Marker = Literal["none", "label", "random", "alone"]
@@ -51,7 +52,7 @@ def read_rows(root: Path) -> list[dict[str, str]]:
     path = root / "Factors.csv"
     if not path.exists():
         return []
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -64,7 +65,7 @@ def write_missing(clips: Mapping[Path, F], write: Callable[[Path, F], None], tit
         title: of the progress bar.
     """
     todo = [(path, factors) for path, factors in clips.items() if not path.exists()]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), initializer=serve) as pool:
         jobs = pool.map(write, *zip(*todo, strict=True), chunksize=4) if todo else iter(())
         for _ in tqdm(jobs, total=len(todo), desc=title, unit="clip"):
             pass

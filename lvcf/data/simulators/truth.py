@@ -22,17 +22,23 @@ class Truth(Protocol):
     """The true counterfactual of one clip, and comparisons with it.
 
     Attributes:
-        curves: what ``compare`` measured per frame: ``what``, ``unit``, ``factual``, ``counterfactual``, ``truth``.
+        ruled: the figures of ``compare`` that only clips of the phantom's own size have: rulers measure in its pixels.
+        curves: what ``compare`` measured per frame: ``what``, ``unit``, ``factual``, ``counterfactual``, ``truth``;
+            empty if nothing was.
     """
 
+    ruled: tuple[str, ...]
     curves: dict[str, Any]
 
     @property
     def video(self) -> Frames:
-        """The clip under the intervention, read back from the set's codec ``(T, H, W, 3)``."""
+        """The clip under the intervention, read back from the set's codec, at its size ``(T, 112, 112, 3)``."""
 
     def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
-        """Truth metrics of a final clip ``(T, H, W, 3)`` with its mask ``(T, H, W)``; fills ``curves``."""
+        """Truth metrics of a final clip ``(T, H, W, 3)`` of any size with its mask ``(T, H, W)``; fills ``curves``.
+
+        The true clip is compared at that size, resized as the data sets resize.
+        """
 
 
 MakeTruth = Callable[[dict[str, Any]], Truth]

@@ -61,6 +61,27 @@ class Backbone(nn.Module, ABC):
         samples = [torch.cat(outputs[i : i + calls], dim=2) for i in range(0, len(outputs), calls)]
         return torch.cat(samples)
 
+    @property
+    def time_compression(self) -> int:
+        """How many frames a latent frame stands for; 1 unless a family says otherwise.
+
+        Latent frame 0 is frame 0 alone, latent frame k stands for frames c (k - 1) + 1 to c k.  DESIGN equation 18.
+        """
+        return 1
+
+    def at_frames(self, feature: Tensor, latents: int, frames: int) -> Tensor:
+        """A decoder block's feature ``(B, C, F, H, W)`` for each frame of the clip, ``(B, C, frames, H, W)``.
+
+        On its way to the clip a block's output is F long: frame 0, and F - 1 equal groups of frames behind it.
+
+        Args:
+            feature: from :meth:`features`.
+            latents: number of latent frames that were decoded.
+            frames: of the clip, without those that the backbone added.
+        """
+        behind, last = feature.shape[2] - 1, max(self.time_compression * (latents - 1), 1)
+        return feature[:, :, [-(-t * behind // last) for t in range(frames)]]  # rounded up
+
     @abstractmethod
     def embed(self, prompts: list[str]) -> Embedding:
         """Encode prompts."""

@@ -15,7 +15,7 @@ from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
 
 
 class CogVideoXBackbone(PipelineBackbone):
-    """See :class:`Backbone`; 4k + 1 frames, latents are the VAE's times its ``scaling_factor``."""
+    """See :class:`Backbone`; 8k + 1 frames, latents are the VAE's times its ``scaling_factor``."""
 
     pipeline_name = "CogVideoXPipeline"
     vae_class = AutoencoderKLCogVideoX
@@ -25,7 +25,7 @@ class CogVideoXBackbone(PipelineBackbone):
     def encode_with(cls, vae: AutoencoderKLCogVideoX, video: Tensor) -> Tensor:
         """See the base class."""
         check_pixels(video, 2 ** (len(vae.config.block_out_channels) - 1))
-        padded = pad_frames(video, vae.config.temporal_compression_ratio)
+        padded = pad_frames(video, frame_multiple(vae))
         latent: Tensor = vae.encode(padded).latent_dist.mode() * vae.config.scaling_factor
         return latent
 
@@ -39,6 +39,11 @@ class CogVideoXBackbone(PipelineBackbone):
     def latent_channels(self) -> int:
         """See the base class."""
         return int(self.vae.config.latent_channels)
+
+    @property
+    def time_compression(self) -> int:
+        """See the base class."""
+        return int(self.vae.config.temporal_compression_ratio)
 
     @property
     def patch(self) -> int:
@@ -81,3 +86,8 @@ class CogVideoXBackbone(PipelineBackbone):
             device=torch.device(z_t.device),
         )
         return rotary
+
+
+def frame_multiple(vae: AutoencoderKLCogVideoX) -> int:
+    """What frames behind the first come in: the decoder takes latent frames in pairs, and puts a lone one too late."""
+    return int(vae.num_latent_frames_batch_size * vae.config.temporal_compression_ratio)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+from typing import get_args
 
-import torch
 from diffusers import ModelMixin
 from huggingface_hub import snapshot_download
 
+from lvcf.checks import check_number
 from lvcf.configuration import find_weights
 from lvcf.errors import UserError
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
@@ -17,7 +17,8 @@ from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_lora
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.ltx_video import LTXVideoBackbone
-from lvcf.models.backbones.pipeline import PARTS, PipelineBackbone, TextDtype, read_index
+from lvcf.models.backbones.parts import PARTS, class_name, load_part, read_index
+from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype
 from lvcf.models.backbones.wan import WanBackbone
 
 Family = type[PipelineBackbone]
@@ -54,6 +55,9 @@ def load_backbone(
     Raises:
         UserError: nothing is there, it is of no known family, or a part of it does not load.
     """
+    check_number("model.backbone.frame_rate", frame_rate, 0.0, above=True)
+    if text_dtype not in get_args(TextDtype):
+        raise UserError(f"model.backbone.text_dtype {text_dtype}: choose one of {', '.join(get_args(TextDtype))}")
     folder = find_backbone(weights)
     backbone = family_of(folder).from_pretrained(folder, text_dtype)
     backbone.frame_rate = frame_rate
@@ -108,11 +112,8 @@ def load_vae(weights: str) -> tuple[Family, ModelMixin]:
     found = find_backbone(weights)
     folder = found / "vae" if (found / "model_index.json").is_file() else found
     families = {family.vae_class.__name__: family for family in FAMILIES.values()}
-    try:
-        name = json.loads((folder / "config.json").read_text()).get("_class_name")
-        if name not in families:
-            raise UserError(f"{folder}: holds a {name}; the known VAEs are {', '.join(families)}")
-        vae = families[name].vae_class.from_pretrained(folder, torch_dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder}: the VAE does not load ({' '.join(str(error).split())[:300]})") from error
-    return families[name], vae.eval().requires_grad_(False)
+    name = class_name(folder)
+    if name not in families:
+        raise UserError(f"{folder}: holds a {name}; the known VAEs are {', '.join(families)}")
+    vae = load_part(families[name].vae_class, folder)
+    return families[name], vae.requires_grad_(False)

@@ -13,6 +13,7 @@ from torch import Tensor
 from lvcf.configuration import find_weights
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Embedding
+from lvcf.models.backbones.parts import load_part
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
 from lvcf.models.backbones.text import small_text_encoder, small_tokenizer, teach_statements
 
@@ -45,6 +46,11 @@ class LTXBackbone(PipelineBackbone):
         return int(self.vae.config.latent_channels)
 
     @property
+    def time_compression(self) -> int:
+        """See the base class."""
+        return int(self.vae.temporal_compression_ratio)
+
+    @property
     def patch_channels(self) -> int:
         """See the base class."""
         return self.patch**2
@@ -56,7 +62,8 @@ class LTXBackbone(PipelineBackbone):
 
     def embed(self, prompts: list[str]) -> Embedding:
         """See the base class."""
-        return self.embed_tokens(prompts, self.tokenizer.model_max_length, masked=True)
+        length = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
+        return self.embed_tokens(prompts, length, masked=True)
 
     def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
         """See the base class: the flow u = eps - z_0."""
@@ -125,7 +132,7 @@ def ltx_backbone(weights: str, vae: str | None = None) -> LTXBackbone:
 
 def ltx_vae(weights: str) -> AutoencoderKLLTXVideo:
     """Load a VAE to train on, from a folder or from the shipped weights by name (``phantom/backbone/vae``)."""
-    vae: AutoencoderKLLTXVideo = AutoencoderKLLTXVideo.from_pretrained(find_weights(weights))
+    vae: AutoencoderKLLTXVideo = load_part(AutoencoderKLLTXVideo, find_weights(weights))
     return vae
 
 

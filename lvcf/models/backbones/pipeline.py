@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -13,7 +12,6 @@ import torch
 from diffusers import ModelMixin, SchedulerMixin
 from torch import Tensor, nn
 from transformers import (
-    AutoTokenizer,
     CLIPTextModel,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -22,18 +20,25 @@ from transformers import (
 )
 
 from lvcf.configuration import find_weights
-from lvcf.diffusion.parameterization import expand, from_epsilon, from_flow, from_v
+from lvcf.diffusion.parameterization import READ, expand
 from lvcf.errors import UserError
 from lvcf.models.backbones import schedule
 from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.backbones.parts import (
+    PARTS,
+    cause,
+    check_configurations,
+    check_shards,
+    load_model,
+    load_tokenizer,
+    read_index,
+)
 from lvcf.models.backbones.text import embed_prompts
 
-PARTS = ("vae", "transformer", "text_encoder", "tokenizer", "scheduler")
 TEXT_ENCODERS: dict[str, type[PreTrainedModel]] = {
     kind.__name__: kind for kind in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel)
 }
 TextDtype = Literal["float32", "bfloat16"]
-READ = {"epsilon": from_epsilon, "v_prediction": from_v, "flow_prediction": from_flow}
 
 
 class PipelineBackbone(Backbone):
@@ -85,19 +90,18 @@ class PipelineBackbone(Backbone):
         index = read_index(folder)
         cls._check_index(folder, index)
         try:
+            check_configurations(folder)
             backbone = cls(
-                _loaded(cls.vae_class, folder / "vae", torch_dtype=torch.float32),
-                _loaded(cls.transformer_class, folder / "transformer", torch_dtype=torch.float32),
-                _loaded(_text_encoder(index), folder / "text_encoder", dtype=getattr(torch, text_dtype)),
-                AutoTokenizer.from_pretrained(folder / "tokenizer"),
+                load_model(cls.vae_class, folder, "vae", torch_dtype=torch.float32),
+                load_model(cls.transformer_class, folder, "transformer", torch_dtype=torch.float32),
+                load_model(_text_encoder(index), folder, "text_encoder", dtype=getattr(torch, text_dtype)),
+                load_tokenizer(folder / "tokenizer"),
                 _scheduler(index).from_pretrained(folder / "scheduler"),
             )
-        except (OSError, ValueError, RuntimeError, ImportError, TypeError) as error:
-            raise UserError(
-                f"{folder}: a part of the backbone does not load ({' '.join(str(error).split())[:300]})"
-            ) from error
         except UserError as error:
             raise UserError(f"{folder}: {error}") from error
+        except Exception as error:  # constructors of two libraries on a file's values: they share no base class
+            raise UserError(f"{folder}: a part of the backbone does not load ({cause(error)})") from error
         backbone.notice = index.get("_notice", "")
         return backbone
 
@@ -117,10 +121,7 @@ class PipelineBackbone(Backbone):
             found = index[part][1]
             if found != wanted.__name__:
                 raise UserError(f"{folder}: its {part} is a {found}; {name} takes {wanted.__name__}")
-        for listing in folder.glob("*/*.safetensors.index.json"):
-            for shard in sorted(set(json.loads(listing.read_text())["weight_map"].values())):
-                if not (listing.parent / shard).is_file():
-                    raise UserError(f"{listing.parent / shard}: this shard is missing; copy or download it again")
+        check_shards(folder)
 
     def pipeline(self) -> Any:
         """The stock pipeline of the same parts."""
@@ -232,22 +233,6 @@ class PipelineBackbone(Backbone):
         return embed_prompts(self.text_encoder, self.tokenizer, prompts, length, masked)
 
 
-def read_index(folder: Path) -> dict[str, Any]:
-    """A pipeline's ``model_index.json``.
-
-    Raises:
-        UserError: it is missing or damaged.
-    """
-    path = folder / "model_index.json"
-    try:
-        index: dict[str, Any] = json.loads(path.read_text())
-        return {"_class_name": "pipeline without a name", **index}
-    except FileNotFoundError as error:
-        raise UserError(f"{folder}: holds no model_index.json; point to a whole backbone's folder") from error
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}); copy or download it again") from error
-
-
 def check_pixels(video: Tensor, multiple: int) -> None:
     """Refuse clips whose frames a VAE cannot take.
 
@@ -257,18 +242,6 @@ def check_pixels(video: Tensor, multiple: int) -> None:
     height, width = video.shape[-2:]
     if height % multiple or width % multiple:
         raise UserError(f"data.size: frames of {height} x {width}; this backbone's VAE takes multiples of {multiple}")
-
-
-def _loaded(kind: Any, folder: Path, **options: Any) -> Any:
-    """A model with all of its tensors: both libraries would warn, and fill missing ones with random numbers."""
-    logging.disable(logging.WARNING)
-    try:
-        model, info = kind.from_pretrained(folder, output_loading_info=True, **options)
-    finally:
-        logging.disable(logging.NOTSET)
-    if missing := sorted(info["missing_keys"]):
-        raise ValueError(f"{folder.name} lacks {len(missing)} tensors, such as {missing[0]}")
-    return model.eval()
 
 
 def _text_encoder(index: dict[str, Any]) -> type[PreTrainedModel]:

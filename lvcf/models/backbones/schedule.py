@@ -24,16 +24,35 @@ def prediction_of(scheduler: SchedulerMixin) -> Prediction:
     """What the denoiser predicts, from the scheduler's configuration.
 
     Raises:
-        UserError: something else.
+        UserError: something else, or the noise where there is nothing but noise.
     """
     if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
         return "flow_prediction"
     kind: Prediction = scheduler.config.get("prediction_type", "epsilon")
-    known = get_args(Prediction)
-    if kind not in known or (kind == "flow_prediction" and not isinstance(scheduler, UniPCMultistepScheduler)):
+    known, name = get_args(Prediction), type(scheduler).__name__
+    flow = kind == "flow_prediction"
+    if kind not in known or (flow and not isinstance(scheduler, UniPCMultistepScheduler)):
         raise UserError(
-            f"scheduler {type(scheduler).__name__} with prediction_type '{kind}': flows want "
+            f"scheduler {name} with prediction_type '{kind}': flows want "
             f"FlowMatchEulerDiscreteScheduler or UniPCMultistepScheduler, others one of {', '.join(known[:2])}"
+        )
+    if flow != scheduler.config.get("use_flow_sigmas", False):
+        raise UserError(
+            f"scheduler {name} with prediction_type '{kind}' and use_flow_sigmas {str(not flow).lower()}: "
+            "a flow has prediction_type flow_prediction and use_flow_sigmas true, a diffusion neither; correct its file"
+        )
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise UserError(
+            f"scheduler {name}: its noise schedule is not known here; flows want FlowMatchEulerDiscreteScheduler or "
+            "UniPCMultistepScheduler, diffusions one with betas such as DDIMScheduler"
+        )
+    if not ((scheduler.alphas_cumprod >= 0.0) & (scheduler.alphas_cumprod <= 1.0)).all():
+        raise UserError(f"scheduler {name}: its betas leave no share of signal in 0..1; correct its file")
+    silent = scheduler.config.get("rescale_betas_zero_snr", False) or float(scheduler.alphas_cumprod.min()) <= 0.0
+    if kind == "epsilon" and silent:
+        raise UserError(
+            f"scheduler {name} with prediction_type 'epsilon' and zero signal at its end (rescale_betas_zero_snr): "
+            "the noise says nothing of the clip where alpha is 0; use weights that predict v (v_prediction)"
         )
     return kind
 
@@ -63,7 +82,8 @@ def timestep(scheduler: SchedulerMixin, t: Tensor) -> Tensor:
 def time_grid(scheduler: SchedulerMixin, steps: int, strength: float, tokens: int) -> Tensor:
     """``steps + 1`` falling times from about ``strength`` to 0, spaced (and shifted) as the scheduler does.
 
-    At ``strength`` 1 these are the times of the stock pipeline.  A single step has nothing to space.
+    At ``strength`` 1 these are the times of the stock pipeline, each once: some solvers ask at a time twice.  A single
+    step has nothing to space.
 
     Args:
         scheduler: of the backbone; its own state is set to these steps.
@@ -72,7 +92,7 @@ def time_grid(scheduler: SchedulerMixin, steps: int, strength: float, tokens: in
         tokens: the denoiser's sequence length, by which some flows are shifted.
 
     Raises:
-        UserError: a diffusion has fewer steps.
+        UserError: a diffusion has fewer steps, or a flow's times do not fall to 0.
     """
     if steps == 1:
         return torch.tensor([strength, 0.0])
@@ -80,12 +100,17 @@ def time_grid(scheduler: SchedulerMixin, steps: int, strength: float, tokens: in
     if is_flow(scheduler):
         scheduler.set_timesteps(sigmas=_even(scheduler, steps, strength), mu=_shift(scheduler, tokens))
         sigmas: Tensor = scheduler.sigmas
+        if not ((sigmas.diff() < 0).all() and sigmas[-1] == 0 and sigmas[0] <= 1):
+            raise UserError(
+                f"scheduler {type(scheduler).__name__}: its times from {float(sigmas[0]):g} to {float(sigmas[-1]):g} "
+                "do not fall to 0; set shift (or flow_shift), invert_sigmas and final_sigmas_type as published"
+            )
         return sigmas
     if steps > strength * number:
         raise UserError(f"model.steps {steps}: this backbone has {int(strength * number)} steps below model.strength")
     scheduler.set_timesteps(steps)
     times = ((scheduler.timesteps.cpu().double() + 1.0) * strength).round().clamp(min=1.0) / number
-    return torch.cat([times, torch.zeros(1)]).float()
+    return torch.cat([times.unique_consecutive(), torch.zeros(1)]).float()
 
 
 def _steps(scheduler: SchedulerMixin, t: Tensor) -> Tensor:

@@ -57,6 +57,16 @@ class TinyDecoder(nn.Module, PyTorchModelHubMixin, library_name="lvcf", license=
                 f"tiny decoder: channels {list(channels)}, time {list(time)}, space {list(space)}: give one growth in "
                 "time and one in space per stage, and one width more"
             )
+        sizes = {
+            "latent_channels": [latent_channels],
+            "channels": channels,
+            "time": time,
+            "space": space,
+            "patch": [patch],
+        }
+        for name, values in sizes.items():
+            if not all(isinstance(value, int) and value >= 1 for value in values):
+                raise UserError(f"tiny decoder: {name} {list(values)}: choose whole numbers from 1 on")
         self.latent_channels, self.trimmed, self.patch = latent_channels, math.prod(time) - 1, patch
         layers: list[nn.Module] = [Bound(), nn.Conv2d(latent_channels, channels[0], 3, padding=1), nn.ReLU()]
         for width, following, frames, pixels in zip(channels, channels[1:], time, space, strict=False):

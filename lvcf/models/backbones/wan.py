@@ -55,6 +55,11 @@ class WanBackbone(PipelineBackbone):
         return int(self.vae.config.z_dim)
 
     @property
+    def time_compression(self) -> int:
+        """See the base class."""
+        return int(self.vae.config.scale_factor_temporal)
+
+    @property
     def patch(self) -> int:
         """See the base class."""
         return int(self.transformer.config.patch_size[1])

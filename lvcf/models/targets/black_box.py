@@ -5,29 +5,54 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import re
 import time
 import urllib.error
 import urllib.request
 from abc import abstractmethod
 from collections import OrderedDict
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lvcf.addresses import shown_address
 from lvcf.errors import UserError
 from lvcf.models.targets.base import QueryPlan
-from lvcf.models.targets.wrapping import Answer, ClipInput, WrappedTarget
+from lvcf.models.targets.check import MisfitError
+from lvcf.models.targets.posting import LARGEST, TooLargeError, post
+from lvcf.models.targets.wrapping import ANY, ONE, Answer, Batch, ClipInput, WrappedTarget
 
 Array = NDArray[np.float32]
 REMEMBERED = 4096
 """Answers kept: the same clip is not asked about twice."""
 TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 """HTTP states that may pass."""
+SECRET = re.compile(
+    r"(key|token|secret|sig|signature|pass|passwd|password|pwd|pw|auth|credentials?|sas|code)$", re.IGNORECASE
+)
+"""How names of parameters end that hold keys."""
+TOKEN = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[\w+/=.-]{24,}")
+"""Values that look like one."""
+INPUT_TYPES: dict[str, Any] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+}
+"""What an ONNX file calls the types that a clip can be given in."""
+LEVELS = 200
+"""Fewest levels from black to white that whole numbers can be given in."""
 PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
@@ -39,12 +64,15 @@ class BlackBox(WrappedTarget):
         takes: the clip it takes.
         answer: what it says.
         plan: how its gradient is asked for.
+        batches: how many clips it may take at once; the first that works is used.
     """
 
     differentiable = False
 
-    def __init__(self, source: str, takes: ClipInput, answer: Answer, plan: QueryPlan) -> None:
-        super().__init__(source, takes, answer)
+    def __init__(
+        self, source: str, takes: ClipInput, answer: Answer, plan: QueryPlan, batches: Sequence[Batch] = (ANY, ONE)
+    ) -> None:
+        super().__init__(source, takes, answer, batches)
         self.plan = plan
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
 
@@ -52,24 +80,23 @@ class BlackBox(WrappedTarget):
     def ask(self, clips: Array) -> Array:
         """The model's output for its own input."""
 
-    @torch.no_grad()
     def run(self, prepared: Tensor) -> Tensor:
+        """See the base class."""
+        return torch.from_numpy(np.array(self.ask(prepared.numpy()), dtype=np.float32))
+
+    @torch.no_grad()
+    def read(self, prepared: Tensor) -> Tensor:
         """Ask about the clips that are new; the answers are on the clips' device."""
-        clips: Array = prepared.float().cpu().numpy()
-        keys = [hashlib.sha256(clip.tobytes()).digest() for clip in clips]
+        inputs = prepared.float().cpu().contiguous()
+        keys = [hashlib.sha256(clip.numpy().tobytes()).digest() for clip in inputs]
         new = {key: place for place, key in enumerate(keys) if key not in self._known}
         said = {key: self._known[key] for key in keys if key in self._known}
         if new:
-            output = torch.from_numpy(np.array(self.ask(clips[list(new.values())]), dtype=np.float32))
-            said |= dict(zip(new, self.answer.read(output, len(new)), strict=True))
+            said |= dict(zip(new, super().read(inputs[list(new.values())]), strict=True))
             self.queries += len(new)
-        self._remember(said)
+        if self.remembers:
+            self._remember(said)
         return torch.stack([said[key] for key in keys]).to(prepared.device)
-
-    def check(self, clips: int = 2) -> None:
-        """See the base class; what this asks is not counted."""
-        super().check(clips)
-        self.queries = 0
 
     def _remember(self, said: dict[bytes, Tensor]) -> None:
         for key, answer in said.items():
@@ -82,29 +109,41 @@ class BlackBox(WrappedTarget):
 class OnnxTarget(BlackBox):
     """An ONNX file run by onnxruntime (the ``onnx`` extra): one input of rank 5; its first output is the answer.
 
+    Clips are given in the input's own type; to whole levels they are rounded.
+
     Args:
         path: the file.
         takes: the clip it takes.
         answer: what it says.
         plan: how its gradient is asked for.
+
+    Raises:
+        UserError: onnxruntime is not installed, the file does not run, or it does not pass
+            :func:`~lvcf.models.targets.check.check_target`.
     """
 
     def __init__(self, path: Path, takes: ClipInput, answer: Answer, plan: QueryPlan | None = None) -> None:
-        super().__init__(str(path), takes, answer, plan or QueryPlan())
-        self.session = onnx_session(path)
-        (entry, *more) = self.session.get_inputs()
+        session = onnx_session(path)
+        (entry, *more) = session.get_inputs()
         if more or len(entry.shape) != 5:
             shapes = ", ".join(f"{i.name} {i.shape}" for i in (entry, *more))
             raise UserError(f"{path}: takes {shapes}; one input of rank 5 is needed ({takes.layout}); export it so")
-        self.entry, self.fixed_batch = entry.name, entry.shape[0] if isinstance(entry.shape[0], int) else 0
-        self.check(self.fixed_batch or 2)
+        if entry.type not in INPUT_TYPES:
+            raise UserError(f"{path}: takes {entry.type}; export it for one of {', '.join(INPUT_TYPES)}")
+        low, high = takes.range
+        if np.issubdtype(INPUT_TYPES[entry.type], np.integer) and high - low < LEVELS:
+            raise UserError(f"{path}: takes whole levels ({entry.type}), not {low:g}..{high:g}; declare range [0, 255]")
+        fixed = entry.shape[0] if isinstance(entry.shape[0], int) else 0
+        batches = ((fixed, fixed),) if fixed else (ANY, ONE)
+        super().__init__(str(path), takes, answer, plan or QueryPlan(), batches)
+        self.session, self.entry, self.kind = session, entry.name, INPUT_TYPES[entry.type]
+        self.check()
 
     def ask(self, clips: Array) -> Array:
-        """One run, or, where the file fixes its batch, several; the last one is filled up with copies."""
-        size = self.fixed_batch or len(clips)
-        padded = np.concatenate([clips, np.repeat(clips[-1:], -len(clips) % size, axis=0)])
-        runs = [self.session.run(None, {self.entry: part})[0] for part in np.split(padded, len(padded) // size)]
-        output: Array = np.concatenate(runs)[: len(clips)]
+        """One run of the file."""
+        if np.issubdtype(self.kind, np.integer):
+            clips = np.rint(clips).clip(np.iinfo(self.kind).min, np.iinfo(self.kind).max)
+        output: Array = self.session.run(None, {self.entry: clips.astype(self.kind)})[0]
         return output
 
 
@@ -115,14 +154,19 @@ class HttpTarget(BlackBox):
     Serving's and KServe's version 1).  ``npy``: one float32 array in numpy's file format, answered by one.
 
     Args:
-        url: http or https.
+        url: http or https, without a key: runs keep it.
         takes: the clip it takes.
         answer: what it says.
         body: how clips and answers are written.
-        timeout: seconds to wait for one answer.
+        timeout: seconds to wait for one whole answer.
         retries: how often to ask again when the endpoint is away, slow or busy; the wait doubles each time.
         back_off: seconds before the first of these.
         plan: how its gradient is asked for.
+        key_variable: the environment variable with its key, sent as ``Authorization: Bearer``; none sends no key.
+
+    Raises:
+        UserError: an argument is wrong, the key is not there, or the endpoint does not pass
+            :func:`~lvcf.models.targets.check.check_target`.
     """
 
     def __init__(
@@ -135,16 +179,20 @@ class HttpTarget(BlackBox):
         retries: int = 4,
         back_off: float = 0.5,
         plan: QueryPlan | None = None,
+        key_variable: str | None = None,
     ) -> None:
-        super().__init__(url, takes, answer, plan or QueryPlan())
-        if not url.startswith(("http://", "https://")):
-            raise UserError(f"{url}: no address of an endpoint; write http:// or https://")
-        if timeout <= 0.0 or retries < 0 or back_off < 0.0:
+        check_address(url)
+        super().__init__(shown_address(url), takes, answer, plan or QueryPlan())
+        if not (0.0 < timeout < float("inf") and retries >= 0 and 0.0 <= back_off < float("inf")):
             raise UserError(
-                f"{url}: timeout {timeout:g} must be above 0, retries {retries}, back_off {back_off:g} not below"
+                f"{self.source}: timeout {timeout:g} must be above 0, retries {retries}, back_off {back_off:g} not "
+                "below"
             )
+        if body not in ("json", "npy"):
+            raise UserError(f"{self.source}: body {body}: choose json or npy")
         self.url, self.body = url, body
         self.timeout, self.retries, self.back_off = timeout, retries, back_off
+        self.key = key_of(key_variable) if key_variable else ""
         self.check()
 
     def ask(self, clips: Array) -> Array:
@@ -156,22 +204,30 @@ class HttpTarget(BlackBox):
         request = self._request(clips)
         for attempt in range(self.retries + 1):
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as response:
-                    return self._answer(response.read())
+                return self._answer(post(request, self.timeout))
+            except TooLargeError as error:
+                raise UserError(
+                    f"{self.source}: its answer is larger than {LARGEST >> 20} MiB; correct the endpoint or body"
+                ) from error
             except urllib.error.HTTPError as error:
-                problem = f"HTTP {error.code} {error.reason}"
+                problem = self._told(f"HTTP {error.code} {error.reason}")
                 if error.code not in TEMPORARY:
-                    raise UserError(
-                        f"{self.url}: {problem}; correct the address, the body or the declared input"
-                    ) from error
+                    raise self._refusal(error.code, problem) from error
             except (OSError, HTTPException) as error:  # no connection, a timeout, an answer cut short
-                problem = str(getattr(error, "reason", error)) or type(error).__name__
+                problem = self._told(str(getattr(error, "reason", error))) or type(error).__name__
             if attempt < self.retries:
                 time.sleep(self.back_off * 2.0**attempt)
         raise UserError(
-            f"{self.url}: no answer after {self.retries + 1} attempts of {self.timeout:g} s ({problem}); start the "
+            f"{self.source}: no answer after {self.retries + 1} attempts of {self.timeout:g} s ({problem}); start the "
             "endpoint and repeat the command: finished clips are kept"
         )
+
+    def _refusal(self, code: int, problem: str) -> UserError:
+        """A request that is refused may be one of too many clips."""
+        if 300 <= code < 400:
+            return UserError(f"{self.source}: {problem} sends elsewhere; give the address that answers itself")
+        kind = MisfitError if code in (400, 413, 422) else UserError
+        return kind(f"{self.source}: {problem}; correct the address, the body or the declared input")
 
     def _request(self, clips: Array) -> urllib.request.Request:
         if self.body == "json":
@@ -180,21 +236,70 @@ class HttpTarget(BlackBox):
             stream = io.BytesIO()
             np.save(stream, clips, allow_pickle=False)
             data, kind = stream.getvalue(), "application/octet-stream"
-        return urllib.request.Request(self.url, data, {"Content-Type": kind, "Accept": kind})
+        headers = {"Content-Type": kind, "Accept": kind}
+        if self.key:
+            headers["Authorization"] = f"Bearer {self.key}"
+        return urllib.request.Request(self.url, data, headers)
 
     def _answer(self, data: bytes) -> Array:
         try:
-            said = (
+            said = np.asarray(
                 json.loads(data)["predictions"]
                 if self.body == "json"
                 else np.load(io.BytesIO(data), allow_pickle=False)
             )
-            return np.asarray(said, dtype=np.float32)
-        except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
+            if said.dtype.kind not in "fiu":
+                raise TypeError("no numbers")
+            return said.astype(np.float32)
+        except (ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, RecursionError) as error:
             wanted = 'JSON with "predictions"' if self.body == "json" else "an .npy array"
             raise UserError(
-                f"{self.url}: its answer is not {wanted} ({data[:60]!r}); correct the endpoint or body"
+                f"{self.source}: its answer is not {wanted} of numbers ({self._told(repr(data[:60]))}); correct the "
+                "endpoint or body"
             ) from error
+
+    def _told(self, text: str) -> str:
+        """Foreign text in one printable line, without the key."""
+        shown = text.replace(self.key, "***") if self.key else text
+        return " ".join("".join(letter if letter.isprintable() else " " for letter in shown).split())[:200]
+
+
+def check_address(url: str) -> None:
+    """Refuse what is no address of an endpoint, and keys in one: runs keep it, and messages show it.
+
+    Raises:
+        UserError: see above.
+    """
+    shown = shown_address(url)
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or not url.isascii() or any(letter.isspace() or not letter.isprintable() for letter in url):
+        raise UserError(f"{shown}: no address of an endpoint; write http:// or https:// and the host, in ASCII")
+    given = parse_qsl(f"{parts.query}&{parts.fragment}", keep_blank_values=True)
+    secret = next((name for name, value in given if SECRET.search(name) or TOKEN.search(value)), "")
+    if "@" in parts.netloc or secret:
+        where = f"in its query ({secret})" if secret else "before its host"
+        raise UserError(
+            f"{shown}: the address holds a key {where}, and runs keep addresses; take it out and name the environment "
+            "variable that has it: key_variable"
+        )
+
+
+def key_of(variable: str) -> str:
+    """The key in an environment variable, without the white space around it.
+
+    Raises:
+        UserError: there is none, or it is nothing that a header can hold; the message does not show it.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise UserError(f"key_variable {variable}: not set in the environment; export it, or leave key_variable out")
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise UserError(f"key_variable {variable}: holds what no key holds (white space, other letters); copy it again")
+    return key
 
 
 def onnx_session(path: Path) -> Any:

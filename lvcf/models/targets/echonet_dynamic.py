@@ -6,6 +6,7 @@ deviation, per channel; EchoDiffusion (Reynaud et al. 2023) takes levels over 25
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import video as video_networks
 
+from lvcf.errors import UserError
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.checkpoint import load_weights
 from lvcf.models.targets.wrapping import resized
@@ -37,6 +39,9 @@ class EchoNetRegressor(TargetModel):
         convention: what it was trained to take; levels standardised (``echonet_dynamic``) or levels / 255.
         mean: of the levels 0..255 per channel, for ``echonet_dynamic``.
         std: their standard deviation.
+
+    Raises:
+        UserError: one of these is not finite, or a deviation is not above 0.
     """
 
     task = "regression"
@@ -55,6 +60,8 @@ class EchoNetRegressor(TargetModel):
     ) -> None:
         super().__init__()
         self.network: nn.Module = getattr(video_networks, architecture)(weights=None, num_classes=1)
+        if not all(isfinite(m) and isfinite(s) and s > 0.0 for m, s in zip(mean, std, strict=True)):
+            raise UserError(f"target_model mean {list(mean)}, std {list(std)}: give levels 0..255, deviations above 0")
         standardise = convention == "echonet_dynamic"
         self.register_buffer("mean", torch.tensor(mean if standardise else (0.0,) * 3).view(3, 1, 1, 1), False)
         self.register_buffer("std", torch.tensor(std if standardise else (255.0,) * 3).view(3, 1, 1, 1), False)
@@ -72,12 +79,15 @@ def echonet_dynamic(
     convention: Convention = "echonet_dynamic",
     mean: tuple[float, float, float] = MEAN_LEVEL,
     std: tuple[float, float, float] = STD_LEVEL,
+    checkpoint_key: str | None = None,
 ) -> EchoNetRegressor:
     """Load a checkpoint of echonet/dynamic, of EchoDiffusion's Lightning module, or a plain state dict.
+
+    ``checkpoint_key`` says where in the file the weights are, if there is more than one place.
 
     Raises:
         UserError: the file is missing or damaged, holds more than tensors and numbers, or is another network's.
     """
     model = EchoNetRegressor(architecture, convention, mean, std)
-    load_weights(model.network, weights)
+    load_weights(model.network, weights, checkpoint_key)
     return model

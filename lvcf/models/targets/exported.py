@@ -1,73 +1,56 @@
 """Networks from files that carry their own graph (torch.export, TorchScript), and any ``nn.Module`` by class_path.
 
-All three are differentiable.  Whoever made the file is trusted with the graph, not with pickles: those are refused.
+All three are differentiable.
 """
 
 from __future__ import annotations
 
-import ast
-import json
-import os
-import re
-import warnings
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
-import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from lvcf.errors import UserError
 from lvcf.models.targets.checkpoint import load_weights
-from lvcf.models.targets.wrapping import Answer, ClipInput, WrappedTarget
+from lvcf.models.targets.graphs import load_graph
+from lvcf.models.targets.wrapping import ANY, ONE, Answer, Batch, ClipInput, WrappedTarget
 
-PLAIN_ENTRY = re.compile(
-    r"models/[^/]+\.json|data/weights/(weight_\d+|[^/]+\.json)|data/constants/(tensor_\d+|[^/]+\.json)"
-    r"|data/sample_inputs/[^/]+\.pt|extra/.*|\.data/.*|archive_format|archive_version|byteorder|version"
-)
-"""What a .pt2 archive of graph and tensors holds; compiled code and objects of other kinds have other names."""
-PLAIN_SYNTAX = (
-    *(ast.Expression, ast.Call, ast.keyword, ast.Name, ast.Load, ast.Constant),
-    *(ast.BinOp, ast.UnaryOp, ast.Compare, ast.operator, ast.unaryop, ast.cmpop),
-)
-"""What a size in a graph is written with, such as ``2*Symbol('s0', positive=True) + 1``: loading evaluates it."""
+NORM = "batch_norm"
+"""In the names of all operators of batch norm, which take their arguments in one order."""
 
 
 class ExportedTarget(WrappedTarget):
     """A graph saved by ``torch.export.save`` (``.pt2``) or ``torch.jit.save`` (any other ending).
 
-    A graph exported for one clip (the batch axis not dynamic) is run clip by clip.
+    A graph exported for a number of clips is run on that many at once, filled up with copies; one that takes no more
+    than a number, on that many; one that only takes a single clip, clip by clip.
 
     Args:
         path: the file.
         takes: the clip it takes.
         answer: what it says.
+
+    Raises:
+        UserError: the file does not load, could do harm, or does not pass
+            :func:`~lvcf.models.targets.check.check_target`.
     """
 
     def __init__(self, path: Path, takes: ClipInput, answer: Answer) -> None:
-        super().__init__(str(path), takes, answer)
-        self.graph = load_graph(path)
-        self.one_by_one = False
-        try:
-            self.check()
-        except UserError:
-            self.one_by_one = True
-            self.check()
+        graph = load_graph(path)
+        if trains(graph):
+            raise UserError(
+                f"{path}: exported in training mode: batch norm takes each batch's own statistics; call eval() before "
+                "torch.export.export"
+            )
+        super().__init__(str(path), takes, answer, exported_batches(graph))
+        self.graph = graph
+        self.check()
 
     def run(self, prepared: Tensor) -> Tensor:
         """See the base class."""
-        if self.one_by_one:
-            return torch.cat([self._output(clip) for clip in prepared.chunk(len(prepared))])
-        return self._output(prepared)
-
-    def _output(self, prepared: Tensor) -> Tensor:
-        output = self.graph(prepared)
-        if not isinstance(output, Tensor):
-            raise UserError(
-                f"the graph returns a {type(output).__name__}, not one tensor; export the logits or the value"
-            )
+        output: Tensor = self.graph(prepared)
         return output
 
     def train(self, mode: bool = True) -> ExportedTarget:
@@ -84,13 +67,24 @@ class ModuleTarget(WrappedTarget):
         takes: the clip it takes.
         answer: what it says.
         checkpoint: its weights (tensors and numbers only); none leaves the module as its constructor made it.
+        checkpoint_key: where in the file the weights are, such as ``state_dict_ema``; none looks for the usual places.
+
+    Raises:
+        UserError: the weights do not load, or it does not pass :func:`~lvcf.models.targets.check.check_target`.
     """
 
-    def __init__(self, network: nn.Module, takes: ClipInput, answer: Answer, checkpoint: Path | None = None) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        takes: ClipInput,
+        answer: Answer,
+        checkpoint: Path | None = None,
+        checkpoint_key: str | None = None,
+    ) -> None:
         super().__init__(type(network).__name__, takes, answer)
         self.network = network
         if checkpoint is not None:
-            load_weights(network, checkpoint)
+            load_weights(network, checkpoint, checkpoint_key)
         self.check()
 
     def run(self, prepared: Tensor) -> Tensor:
@@ -99,84 +93,31 @@ class ModuleTarget(WrappedTarget):
         return output
 
 
-def load_graph(path: Path) -> nn.Module:
-    """A saved graph, read as tensors alone.
+def exported_batches(graph: nn.Module) -> tuple[Batch, ...]:
+    """How many clips a graph may take at once, by an exported program's input; of TorchScript nobody knows."""
+    inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"] if _is_program(graph) else []
+    if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or inputs[0].dim() != 5:
+        return ANY, ONE  # the check tells what does not fit
+    size = inputs[0].shape[0]
+    if isinstance(size, int):
+        return ((size, size),)
+    known = graph.range_constraints.get(size.node.expr)
+    if known is None:
+        return ANY, ONE
+    least, most = (int(end) if end.is_Integer else sys.maxsize for end in (known.lower, known.upper))
+    return tuple(dict.fromkeys([(1, most), (max(least, 1), most), ONE]))  # it says 2 where 1 works as well
 
-    Raises:
-        UserError: the file is missing, is no graph, or holds what could run code.
+
+def trains(graph: nn.Module) -> bool:
+    """Whether batch norm in an exported program has running statistics and does not use them.
+
+    Of one clip at a time nothing else tells.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: not found; give the file that torch.export.save or torch.jit.save wrote")
-    if path.suffix == ".pt2":
-        _refuse_code(path)
-    try:
-        with _tensors_only(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript's deprecation: the file is the user's
-            if path.suffix == ".pt2":
-                return torch.export.load(path).module()
-            script: nn.Module = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
-            return script
-    except Exception as error:  # both loaders raise whatever their parsers do
-        reason = " ".join(str(error).split())[:160]
-        kind = "an exported program" if path.suffix == ".pt2" else "TorchScript"
-        raise UserError(f"{path}: not {kind} that loads as tensors alone ({reason}); export it again") from error
+    calls = [node for node in graph.graph.nodes if node.op == "call_function"] if _is_program(graph) else []
+    norms = [(str(node.target), node.args) for node in calls if NORM in str(node.target)]
+    # the fourth is the running mean, the sixth says training
+    return any("with_update" in name or (args[3] is not None and args[5] is True) for name, args in norms)
 
 
-def _refuse_code(path: Path) -> None:
-    """Only graph and tensors: torch.export unpickles other objects, loads compiled code and evaluates sizes."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.partition("/")[2] for name in archive.namelist()]
-            odd = [name for name in names if not PLAIN_ENTRY.fullmatch(name)]
-            graphs = [
-                json.loads(archive.read(n)) for n in archive.namelist() if n.endswith(".json") and "/models/" in n
-            ]
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise UserError(f"{path}: no archive of torch.export.save ({error}); export it again") from error
-    odd += [text for graph in graphs for text in _expressions(graph) if not _is_plain(text)]
-    if odd:
-        raise UserError(
-            f"{path}: refused: it holds {odd[0][:80]!r}, which could run code; export tensors and graph alone"
-        )
-
-
-def _is_plain(text: str) -> bool:
-    """Whether an expression only names sympy's classes, symbols and numbers: no attribute, function or other string."""
-    try:
-        nodes = list(ast.walk(ast.parse(text, mode="eval")))
-    except (SyntaxError, ValueError):
-        return False
-    called = [node.func for node in nodes if isinstance(node, ast.Call)]
-    strings = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    return (
-        all(isinstance(node, PLAIN_SYNTAX) for node in nodes)
-        and all(isinstance(name, ast.Name) and name.id[0].isupper() for name in called)
-        and all(string.isidentifier() for string in strings)
-    )
-
-
-def _expressions(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == "expr_str":
-                yield str(value)
-            else:
-                yield from _expressions(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _expressions(value)
-
-
-@contextmanager
-def _tensors_only() -> Iterator[None]:
-    """Every torch.load in here reads tensors only: torch.export falls back to full unpickling by itself."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+def _is_program(graph: nn.Module) -> TypeGuard[GraphModule]:
+    return isinstance(graph, GraphModule)

@@ -111,6 +111,6 @@ def load_network(network: type[Network], weights: str) -> Network:
     if missing:
         raise UserError(f"{folder}: lacks {' and '.join(missing)}; point to a whole folder or run make weights")
     try:
-        return network.from_pretrained(folder)
+        return network.from_pretrained(folder, strict=True)  # the default leaves missing tensors at random
     except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder}: does not load ({' '.join(str(error).split())[:300]}); copy it again") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +21,10 @@ from transformers import (
 
 from lvcf.errors import UserError
 from lvcf.models.targets.base import TargetModel
-from lvcf.models.targets.wrapping import check_frames
+from lvcf.models.targets.wrapping import Answer, Gives, check_frames
 
-RESAMPLING = {2: "bilinear", 3: "bicubic"}
+BILINEAR = 2
+RESAMPLING = {BILINEAR: "bilinear", 3: "bicubic"}
 """PIL's numbers for the filters that have a differentiable counterpart with PIL's own antialiasing."""
 LARGEST_ERROR, MEAN_ERROR = 0.02, 0.006
 """How far the differentiable preprocessing may be from the processor's own, in units of 1 after standardising."""
@@ -74,25 +77,22 @@ class Preprocessing:
 
 
 class VideoClassifier(TargetModel):
-    """A classifier of transformers: a video model takes the clip, an image model every frame (mean of the logits).
+    """A network of transformers: a video model takes the clip, an image model every frame (mean of its outputs).
 
     Args:
         network: the model.
         preprocessing: what its processor does.
-        labels: class names in the order of the logits.
+        answer: what its head says.
         frames: frames per clip; None for an image model, which takes any.
     """
 
-    task = "classification"
-
-    def __init__(
-        self, network: nn.Module, preprocessing: Preprocessing, labels: tuple[str, ...], frames: int | None
-    ) -> None:
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, answer: Answer, frames: int | None) -> None:
         super().__init__()
-        self.network, self.preprocessing, self.labels, self.frames = network, preprocessing, labels, frames
+        self.network, self.preprocessing, self.answer, self.frames = network, preprocessing, answer, frames
+        answer.declare(self)
 
     def forward(self, video: Tensor) -> Tensor:
-        """Clips ``(B, 3, T, H, W)`` in [-1, 1] to logits ``(B, K)``.
+        """Clips ``(B, 3, T, H, W)`` in [-1, 1] to logits ``(B, K)``, or a regressor's values ``(B,)``.
 
         Raises:
             UserError: a video model was made for another number of frames.
@@ -101,37 +101,67 @@ class VideoClassifier(TargetModel):
             check_frames(video, self.frames)
         pixels = self.preprocessing(video)
         if self.frames is not None:
-            logits: Tensor = self.network(pixels).logits
-            return logits.float()
+            return self.answer.read(self.network(pixels).logits, len(video))
         each: Tensor = self.network(rearrange(pixels, "b t c h w -> (b t) c h w")).logits
-        return rearrange(each.float(), "(b t) k -> b t k", b=len(video)).mean(1)
+        return self.answer.read(rearrange(each.float(), "(b t) k -> b t k", b=len(video)).mean(1), len(video))
+
+    def described(self, clips: Tensor) -> tuple[str, str]:
+        """See the base class."""
+        shape = tuple(self.preprocessing(clips).shape)
+        return f"frames of shape {shape}", "data.size if its processor does not resize, or its config.json"
 
 
-def video_classifier(weights: str) -> VideoClassifier:
-    """Load a folder or hub id with a video or image classifier and its processor.
+def video_classifier(
+    weights: str,
+    scale: float | None = None,
+    unit: str = "",
+    bounds: tuple[float | None, float | None] = (None, None),
+) -> VideoClassifier:
+    """Load a folder or hub id with a video or image classifier, or a regressor, and its processor.
+
+    Args:
+        weights: the folder or id; its ``problem_type`` says whether classes exclude each other.
+        scale: of a regressor (one output), the training standard deviation of its value.
+        unit: of a regressor's value.
+        bounds: the values a regressor can be asked for; null for no bound.
 
     Raises:
-        UserError: it does not load, classifies neither videos nor images, or its processor does more than resize, crop
-            and standardise.
+        UserError: it does not load, reads neither videos nor images, its head is not clear, or its processor does more
+            than resize, crop and standardise.
     """
     try:
-        config = AutoConfig.from_pretrained(weights)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{weights}: no folder or hub id with a config.json ({_line(error)})") from error
+        config = AutoConfig.from_pretrained(weights, trust_remote_code=False)
+    except Exception as error:  # transformers, safetensors, pickle and timm raise their own, here and below
+        raise UserError(f"{weights}: no folder or hub id with a config.json that loads ({_line(error)})") from error
+    answer = _answer(weights, config, scale, unit, bounds)
     frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
     loader: Any = AutoModelForVideoClassification if frames else AutoModelForImageClassification
     try:
-        network, info = loader.from_pretrained(weights, output_loading_info=True, dtype=torch.float32)
-    except Exception as error:  # transformers, safetensors and pickle raise their own
+        network, info = loader.from_pretrained(
+            weights,
+            output_loading_info=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # told below
+            trust_remote_code=False,
+        )
+    except Exception as error:
         raise UserError(f"{weights}: no {'video' if frames else 'image'} classifier loads ({_line(error)})") from error
     lacking = sorted(info["missing_keys"])
     if lacking:
         raise UserError(f"{weights}: its weights lack {', '.join(lacking[:3])}; was it fine-tuned as a classifier?")
+    for name, stored, wanted in info["mismatched_keys"]:
+        raise UserError(
+            f"{weights}: {name} is {tuple(stored)} in its weights, config.json asks for {tuple(wanted)}; correct it "
+            "(of the last layer: name every class in id2label)"
+        )
+    known = {_numberless(name) for name in network.state_dict()}
+    for name in sorted(info["unexpected_keys"]):
+        if _numberless(name) in known:
+            raise UserError(f"{weights}: has {name} in its weights, more layers than config.json asks for; correct it")
     processor = _processor(weights)
     preprocessing = _preprocessing(weights, processor)
     _check(weights, processor, preprocessing, frames or 2)
-    labels = tuple(config.id2label[i] for i in range(config.num_labels))
-    return VideoClassifier(network, preprocessing, labels, frames)
+    return VideoClassifier(network, preprocessing, answer, frames)
 
 
 def preprocessing_of(weights: str) -> Preprocessing:
@@ -143,13 +173,40 @@ def preprocessing_of(weights: str) -> Preprocessing:
     return _preprocessing(weights, _processor(weights))
 
 
+def _answer(
+    weights: str, config: Any, scale: float | None, unit: str, bounds: tuple[float | None, float | None]
+) -> Answer:
+    """What the head says, by ``problem_type``, ``id2label`` and what is declared."""
+    names, problem = dict(config.id2label), config.problem_type
+    value = len(names) == 1 and problem in (None, "regression")
+    if value and scale is None:
+        raise UserError(
+            f"{weights}: its head says one number; give scale, the training standard deviation of that value (a yes or "
+            "no needs two logits: wrap it in an nn.Module, lvcf.models.targets.exported.ModuleTarget)"
+        )
+    if not value and (scale is not None or problem == "regression" or len(names) < 2):
+        raise UserError(
+            f"{weights}: problem_type {problem} with {len(names)} outputs is no single value and takes no scale; a "
+            "classifier has two or more classes (wrap another head: lvcf.models.targets.exported.ModuleTarget)"
+        )
+    try:
+        if value:
+            return Answer("regression", unit=unit, scale=1.0 if scale is None else scale, bounds=bounds)
+        if sorted(names) != list(range(len(names))):
+            raise UserError(f"id2label numbers its classes {sorted(names)[:3]}, not 0, 1, 2 as the logits; correct it")
+        gives: Gives = "multi-label" if problem == "multi_label_classification" else "logits"
+        return Answer("classification", tuple(str(names[place]) for place in range(len(names))), gives=gives)
+    except UserError as error:
+        raise UserError(f"{weights}: {error}") from error
+
+
 def _processor(weights: str) -> Any:
     """Its own, with PIL's resizing where there is a choice: what published models were evaluated with."""
     problem: Exception | None = None
     for kind, options in ((AutoImageProcessor, {"backend": "pil"}), (AutoVideoProcessor, {})):
         try:
-            return kind.from_pretrained(weights, **options)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+            return kind.from_pretrained(weights, trust_remote_code=False, **options)
+        except Exception as error:
             problem = problem or error
     raise UserError(
         f"{weights}: no preprocessor_config.json that loads ({_line(problem)}); save the model's processor beside it"
@@ -157,31 +214,44 @@ def _processor(weights: str) -> Any:
 
 
 def _preprocessing(weights: str, processor: Any) -> Preprocessing:
-    size = processor.size if processor.do_resize else {}
-    crop = processor.crop_size if getattr(processor, "do_center_crop", False) else None
-    standard = getattr(processor, "do_normalize", False)
-    if int(processor.resample) not in RESAMPLING:
-        raise UserError(f"{weights}: its processor resizes with filter {processor.resample}; bilinear or bicubic works")
-    return Preprocessing(
-        edge=size.get("shortest_edge"),
-        size=(size["height"], size["width"]) if "height" in size else None,
-        resample=int(processor.resample),
-        crop=(crop["height"], crop["width"]) if crop else None,
-        factor=processor.rescale_factor if processor.do_rescale else 1.0,
-        offset=float(getattr(processor, "offset", False)),
-        mean=tuple(processor.image_mean) if standard else (0.0,) * 3,
-        std=tuple(processor.image_std) if standard else (1.0,) * 3,
-    )
+    try:
+        size = processor.size if processor.do_resize else {}
+        crop = processor.crop_size if getattr(processor, "do_center_crop", False) else None
+        standard = getattr(processor, "do_normalize", False)
+        resample = int(processor.resample) if processor.do_resize else BILINEAR
+        if resample not in RESAMPLING:
+            raise UserError(f"{weights}: its processor resizes with filter {resample}; bilinear or bicubic works")
+        return Preprocessing(
+            edge=size.get("shortest_edge"),
+            size=(size["height"], size["width"]) if "height" in size else None,
+            resample=resample,
+            crop=(crop["height"], crop["width"]) if crop else None,
+            factor=processor.rescale_factor if processor.do_rescale else 1.0,
+            offset=float(getattr(processor, "offset", False)),
+            mean=_channels(processor.image_mean) if standard else (0.0,) * 3,
+            std=_channels(processor.image_std) if standard else (1.0,) * 3,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{weights}: {type(processor).__name__} says nothing usable of size, filter, mean or std ({_line(error)}); "
+            "correct preprocessor_config.json"
+        ) from error
+
+
+def _channels(value: float | Sequence[float]) -> tuple[float, ...]:
+    """A number per channel."""
+    return (float(value),) * 3 if isinstance(value, int | float) else tuple(float(number) for number in value)
 
 
 def _check(weights: str, processor: Any, preprocessing: Preprocessing, frames: int) -> None:
     """The differentiable preprocessing against the processor itself, on noise in an uneven frame."""
     levels = torch.randint(0, 256, (frames, 3, 90, 120), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     try:
-        wanted = processor(list(levels.numpy()), return_tensors="pt")["pixel_values"]
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        made = processor(list(levels.numpy()), return_tensors="pt")
+        wanted = made["pixel_values_videos" if "pixel_values_videos" in made else "pixel_values"]
+        got = preprocessing(rearrange(levels, "t c h w -> 1 c t h w") / 127.5 - 1.0)
+    except Exception as error:
         raise UserError(f"{weights}: its processor does not take frames ({_line(error)})") from error
-    got = preprocessing(rearrange(levels, "t c h w -> 1 c t h w") / 127.5 - 1.0)
     wanted = wanted.reshape(-1, *wanted.shape[-3:])
     same = wanted.shape == got[0].shape
     off = (wanted - got[0]).abs() if same else torch.full((1,), float("inf"))
@@ -204,6 +274,10 @@ def _centre(frames: Tensor, height: int, width: int) -> Tensor:
     frames = functional.pad(frames, (lack_x // 2, lack_x - lack_x // 2, lack_y // 2, lack_y - lack_y // 2))
     top, left = (frames.shape[-2] - height) // 2, (frames.shape[-1] - width) // 2
     return frames[..., top : top + height, left : left + width]
+
+
+def _numberless(name: str) -> str:
+    return re.sub(r"\d+", "", name)
 
 
 def _line(error: Exception | None) -> str:

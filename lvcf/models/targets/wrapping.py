@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange
@@ -14,8 +16,17 @@ from torch.nn import functional
 
 from lvcf.errors import UserError
 from lvcf.models.targets.base import TargetModel, Task
+from lvcf.models.targets.check import MisfitError, check_target
 
-Layout = Literal["BCTHW", "BTCHW"]
+Layout = Literal["BCTHW", "BTCHW", "BTHWC"]
+AXES = {"BCTHW": "b c t h w", "BTCHW": "b t c h w", "BTHWC": "b t h w c"}
+Gives = Literal["logits", "probabilities", "multi-label"]
+Batch = tuple[int, int]
+"""The fewest and the most clips that a network takes at once."""
+ANY: Batch = (1, sys.maxsize)
+ONE: Batch = (1, 1)
+OFF_ONE = 0.02
+"""How far from 1 a row of probabilities may sum, which may have been rounded."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,9 @@ class ClipInput:
         mean: per channel, in the units of ``range``; subtracted.
         std: per channel; what is divided by.
         layout: order of the axes: batch, channels, time, height, width.
+
+    Raises:
+        UserError: a number is out of its range.
     """
 
     range: tuple[float, float]
@@ -40,12 +54,16 @@ class ClipInput:
 
     def __post_init__(self) -> None:
         low, high = self.range
-        if not low < high:
+        if not (low < high and isfinite(high - low)):
             raise UserError(f"target_model range [{low:g}, {high:g}]: write black first, then white, e.g. [0, 1]")
-        if min(self.std) <= 0.0:
+        if not all(isfinite(value) for value in self.mean):
+            raise UserError(f"target_model mean {list(self.mean)}: every mean must be a number")
+        if not all(isfinite(value) and value > 0.0 for value in self.std):
             raise UserError(f"target_model std {list(self.std)}: every deviation must be above 0")
         if self.size < 1 or self.frames < 1:
             raise UserError(f"target_model size {self.size}, frames {self.frames}: both must be above 0")
+        if self.layout not in AXES:
+            raise UserError(f"target_model layout {self.layout}: choose one of {', '.join(AXES)}")
 
     def prepare(self, video: Tensor) -> Tensor:
         """Clips ``(B, 3, T, H, W)`` in [-1, 1] to the network's input, differentiably.
@@ -57,8 +75,7 @@ class ClipInput:
         low, high = self.range
         values = low + (resized(video, self.size, self.size) + 1.0) * 0.5 * (high - low)
         mean, std = (torch.tensor(v, device=video.device).view(3, 1, 1, 1) for v in (self.mean, self.std))
-        standardised = (values - mean) / std
-        return standardised if self.layout == "BCTHW" else standardised.transpose(1, 2)
+        return rearrange((values - mean) / std, f"{AXES['BCTHW']} -> {AXES[self.layout]}")
 
 
 @dataclass(frozen=True)
@@ -66,11 +83,16 @@ class Answer:
     """What a network says.
 
     Attributes:
-        task: ``regression`` (one value per clip) or ``classification`` (one logit per label).
-        labels: a classifier's class names, in the order of its logits.
+        task: ``regression`` (one value per clip) or ``classification`` (one number per label).
+        labels: a classifier's class names, in the order of its output.
         unit: a value's unit.
         scale: the training standard deviation of a value.
         bounds: the values that can be asked for; null for no bound.
+        gives: a classifier's numbers: ``logits`` of classes that exclude each other, their ``probabilities``, or
+            ``multi-label``, logits of labels that do not.
+
+    Raises:
+        UserError: these contradict each other, or a number is out of its range.
     """
 
     task: Task
@@ -78,32 +100,66 @@ class Answer:
     unit: str = ""
     scale: float = 1.0
     bounds: tuple[float | None, float | None] = (None, None)
+    gives: Gives = "logits"
 
     def __post_init__(self) -> None:
+        if self.task not in get_args(Task) or self.gives not in get_args(Gives):
+            known = ", ".join((*get_args(Task), *get_args(Gives)))
+            raise UserError(f"target_model answer task {self.task}, gives {self.gives}: choose of {known}")
         if self.task == "classification" and (len(self.labels) < 2 or len(set(self.labels)) < len(self.labels)):
             raise UserError(f"target_model labels {list(self.labels)}: a classifier needs two or more different names")
         if self.task == "regression" and self.labels:
             raise UserError(
                 f"target_model labels {list(self.labels)}: a regressor has none; write task: classification"
             )
+        if self.task == "regression" and self.gives != "logits":
+            raise UserError(f"target_model gives {self.gives}: a regressor gives its value; leave gives out")
         if not (isfinite(self.scale) and self.scale > 0.0):
             raise UserError(f"target_model scale {self.scale:g}: give the training standard deviation of the value")
+        if not self.edges[0] < self.edges[1]:
+            raise UserError(f"target_model bounds {list(self.bounds)}: write the lower one first, null for no bound")
 
-    def read(self, output: Tensor, clips: int) -> Tensor:
-        """Values ``(B,)`` or logits ``(B, K)`` of ``clips`` clips, in float32.
+    @property
+    def edges(self) -> tuple[float, float]:
+        """The bounds as numbers."""
+        low, high = self.bounds
+        return (float("-inf") if low is None else low, float("inf") if high is None else high)
+
+    def declare(self, model: TargetModel) -> None:
+        """Tell a model what it says."""
+        model.task, model.labels, model.unit, model.scale = self.task, self.labels, self.unit, self.scale
+        model.bounds, model.multi_label = self.edges, self.gives == "multi-label"
+
+    def read(self, output: object, clips: int) -> Tensor:
+        """Values ``(B,)`` or logits ``(B, K)`` of ``clips`` clips, in float32; probabilities become their logarithms.
 
         Raises:
-            UserError: the network's output has another shape.
+            UserError: the network's output is of another kind or has another shape.
         """
+        if not isinstance(output, Tensor):
+            raise MisfitError(f"returns a {type(output).__name__}, not one tensor; return the logits or the value")
         if self.task == "regression" and output.shape in ((clips,), (clips, 1)):
             return output.reshape(clips).float()
         if self.task == "classification" and output.shape == (clips, len(self.labels)):
-            return output.float()
-        wanted = f"({clips}, {len(self.labels)})" if self.task == "classification" else f"({clips},) or ({clips}, 1)"
-        raise UserError(
-            f"the target model's output has shape {tuple(output.shape)}, a {self.task} answer {wanted}; correct the "
-            "declared task and labels"
+            return self._logarithms(output.float()) if self.gives == "probabilities" else output.float()
+        wanted, fix = f"({clips},) or ({clips}, 1)", "correct the declared task and labels"
+        if self.task == "classification":
+            wanted = f"({clips}, {len(self.labels)})"
+            if output.numel() == clips:
+                fix = "declare task: regression, or return two logits, 0 and this one, if it is the logit of yes or no"
+        raise MisfitError(
+            f"the target model's output has shape {tuple(output.shape)}, a {self.task} answer {wanted}; {fix}"
         )
+
+    def _logarithms(self, rows: Tensor) -> Tensor:
+        """Their softmax is the probabilities themselves."""
+        off = torch.maximum((rows.sum(1) - 1.0).abs(), -rows.amin(1)).max().detach()
+        if float(off) > OFF_ONE:
+            raise UserError(
+                f"declared probabilities, but a row sums to {float(rows.detach().sum(1)[0]):.4g} or has a number below "
+                "0; declare answer.gives: logits or multi-label"
+            )
+        return rows.clamp(min=torch.finfo(rows.dtype).tiny).log()
 
 
 class WrappedTarget(TargetModel):
@@ -113,43 +169,53 @@ class WrappedTarget(TargetModel):
         source: what messages call it: a file, an address, a class.
         takes: the clip it takes.
         answer: what it says.
+        batches: how many clips it may take at once; the first that works is used.
     """
 
-    def __init__(self, source: str, takes: ClipInput, answer: Answer) -> None:
+    def __init__(self, source: str, takes: ClipInput, answer: Answer, batches: Sequence[Batch] = (ANY, ONE)) -> None:
         super().__init__()
         self.source, self.takes, self.answer = source, takes, answer
-        self.task, self.labels, self.unit, self.scale = answer.task, answer.labels, answer.unit, answer.scale
-        low, high = answer.bounds
-        self.bounds = (float("-inf") if low is None else low, float("inf") if high is None else high)
+        self.batches, self.batch = tuple(batches), batches[0]
+        answer.declare(self)
 
     @abstractmethod
     def run(self, prepared: Tensor) -> Tensor:
-        """The network itself, on its own input."""
+        """The network itself, on as many inputs as it takes at once."""
 
     def forward(self, video: Tensor) -> Tensor:
         """Clips ``(B, 3, T, H, W)`` in [-1, 1] to values ``(B,)`` or logits ``(B, K)``."""
-        return self.answer.read(self.run(self.takes.prepare(video)), len(video))
+        return self.read(self.takes.prepare(video))
 
-    def check(self, clips: int = 2) -> None:
-        """Run on plain clips of the declared size: whatever does not fit is told before any clip is edited.
+    def read(self, prepared: Tensor) -> Tensor:
+        """The answers to inputs, asked for in batches that the network takes; a small one is filled up with copies."""
+        least, most = self.batch
+        answers = []
+        for part in torch.split(prepared, most):
+            lack = max(least - len(part), 0)
+            filled = torch.cat([part, part[-1:].expand(lack, *part.shape[1:])]) if lack else part
+            answers.append(self.answer.read(self.run(filled), len(filled))[: len(part)])
+        return torch.cat(answers)
+
+    def described(self, clips: Tensor) -> tuple[str, str]:
+        """See the base class."""
+        fix = "the declared layout, size and frames, or export it for any number of clips"
+        return f"a {self.takes.layout} input of shape {tuple(self.takes.prepare(clips).shape)}", fix
+
+    def check(self) -> None:
+        """Run on made-up clips of the declared size: whatever does not fit is told before any clip is edited.
 
         Raises:
-            UserError: the network does not take the declared clip, or its answer is not the declared one.
+            UserError: see :func:`lvcf.models.targets.check.check_target`.
         """
-        shades = torch.linspace(-0.5, 0.5, clips).view(-1, 1, 1, 1, 1)
-        plain = shades.repeat(1, 3, self.takes.frames, self.takes.size, self.takes.size)
-        try:
-            with torch.no_grad():
-                self.eval()(plain)
-        except UserError as error:
-            raise UserError(f"{self.source}: {error}") from error
-        except Exception as error:  # a foreign network may raise anything
-            shape = tuple(self.takes.prepare(plain).shape)
-            reason = " ".join(str(error).split())[:240]
-            raise UserError(
-                f"{self.source}: does not run on a {self.takes.layout} input of shape {shape} ({reason}); correct the "
-                "declared layout, size and frames"
-            ) from error
+        problem: MisfitError | None = None
+        for batch in self.batches:
+            self.batch = batch
+            try:
+                return check_target(self.eval(), (self.takes.frames, self.takes.size, self.takes.size))
+            except MisfitError as error:
+                problem = problem or error
+        if problem is not None:
+            raise problem
 
 
 def check_frames(video: Tensor, frames: int) -> None:

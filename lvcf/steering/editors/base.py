@@ -6,13 +6,20 @@ import hashlib
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lvcf.data.clip import to_frames
+from lvcf.errors import UserError
 
 
 class Editor(ABC):
     """Edits a clip by words alone; steering never looks inside."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether edits that differ by their seed alone differ: best of n needs that."""
+        return True
 
     @property
     @abstractmethod
@@ -37,6 +44,9 @@ class Editor(ABC):
             prompt: what the clip should show.
             negative: what it should move away from; empty for the editor's own choice.
             seed: of all noise.
+
+        Raises:
+            UserError: the edit is not finite; the message names the step from which on.
         """
 
 
@@ -55,6 +65,11 @@ class Remembering(Editor):
         """The editor's."""
         return self.editor.identity
 
+    @property
+    def draws(self) -> bool:
+        """The editor's."""
+        return self.editor.draws
+
     def prepare(self, clip: Tensor, source_prompt: str) -> Any:
         """See the base class."""
         key = content_key(clip, source_prompt, self.identity)
@@ -66,6 +81,41 @@ class Remembering(Editor):
     def edit(self, state: Any, prompt: str, negative: str, seed: int) -> Tensor:
         """See the base class."""
         return self.editor.edit(state, prompt, negative, seed)
+
+
+def finite(values: Tensor, what: str, step: int | str) -> Tensor:
+    """The values themselves: numbers that are none would be cast to black frames, and judged.
+
+    Args:
+        values: any shape.
+        what: they are of, such as ``edit``.
+        step: that made them, counted from 1, or what did.
+
+    Raises:
+        UserError: one is NaN or infinite.
+    """
+    if not bool(values.isfinite().all()):
+        when = f"step {step}" if isinstance(step, int) else step
+        raise UserError(
+            f"the {what} is not finite from {when} on; check the editor's weights, lower its guidance, "
+            "or load them in float32"
+        )
+    return values
+
+
+def device_of(name: str | None) -> str:
+    """PyTorch's name of a device; none: the GPU if there is one.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise UserError(f"editor.device {chosen}: not usable here ({cause}); choose cpu or cuda") from error
+    return chosen
 
 
 def content_key(clip: Tensor, source_prompt: str, identity: str) -> str:

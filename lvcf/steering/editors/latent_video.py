@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from lvcf.checks import check_number
 from lvcf.data.clip import round_to_8_bits
 from lvcf.diffusion.inversion import noised, recorded_residual
 from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone, Embedding
-from lvcf.steering.editors.base import Editor
+from lvcf.steering.editors.base import Editor, finite
 from lvcf.tasks.counterfactual import Decode
 
 
@@ -65,8 +66,15 @@ class LatentVideoEditor(Editor):
         inversion: Literal["sdedit", "fresh"] = "sdedit",
         decode: Decode = "plain",
     ) -> None:
-        if steps < 1:
+        if not (isinstance(steps, int) and steps >= 1):
             raise UserError(f"editor.steps {steps}: at least one step is needed")
+        check_number("editor.guidance_scale", guidance_scale, 0.0)
+        for name, value, known in (
+            ("inversion", inversion, ("sdedit", "fresh")),
+            ("decode", decode, get_args(Decode)),
+        ):
+            if value not in known:
+                raise UserError(f"editor.{name} {value}: choose {' or '.join(known)}")
         if not 0.0 < strength <= 1.0:
             raise UserError(f"editor.strength {strength}: choose a number above 0 and up to 1")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -104,17 +112,18 @@ class LatentVideoEditor(Editor):
             z = self._step(z, now, following, prompts)
             if fresh:
                 z = z + state.missed[seed][step]
-        video = self.backbone.decode(z, state.lost.shape[1])[0].float()
+            finite(z, "edit", step + 1)
+        video = finite(self.backbone.decode(z, state.lost.shape[1])[0].float(), "edit", f"step {self.steps} (decoding)")
         return round_to_8_bits(video + state.lost).cpu()
 
     def _missed(self, state: LatentState, grid: Tensor, seed: int) -> list[Tensor]:
         """Of every step, z_s^rec - step(z_t^rec) under the source prompt, with noise drawn anew after each."""
         source, generator = self.backbone.embed([state.source_prompt]), _generator(seed)
         noise, missed = _noise(generator, state), []
-        for now, following in pairwise(grid[:, None]):
+        for step, (now, following) in enumerate(pairwise(grid[:, None]), start=1):
             recorded = noised(state.latent, noise, self.backbone.alpha_sigma(now))
             noise = _noise(generator, state)
-            stepped = self._step(recorded, now, following, source)
+            stepped = finite(self._step(recorded, now, following, source), "inversion", step)
             missed.append(recorded_residual(stepped, state.latent, noise, self.backbone.alpha_sigma(following)))
         return missed
 

@@ -8,22 +8,25 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import diffusers
 import torch
+import transformers
+from diffusers import AutoencoderKLCogVideoX
 from einops import rearrange
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 
+from lvcf.checks import check_number
 from lvcf.data.clip import to_frames
 from lvcf.errors import UserError
+from lvcf.models.backbones.cogvideox import frame_multiple
 from lvcf.models.backbones.load import find_backbone
 from lvcf.models.backbones.ltx import encode_mode, pad_frames
-from lvcf.models.backbones.pipeline import read_index
+from lvcf.models.backbones.parts import cause, check_configurations, load_model, read_index
 from lvcf.models.backbones.wan import embed_wan_prompts
-from lvcf.steering.editors.base import Editor
+from lvcf.steering.editors.base import Editor, device_of, finite
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 VIDEO_TO_VIDEO = {
@@ -81,12 +84,17 @@ class PipelineEditor(Editor):
         dtype: Dtype = "bfloat16",
         device: str | None = None,
     ) -> None:
-        if steps < 1:
+        if not (isinstance(steps, int) and steps >= 1):
             raise UserError(f"editor.steps {steps}: at least one step is needed")
+        check_number("editor.strength", strength)
+        check_number("editor.guidance", guidance or 0.0, 0.0)
+        check_number("editor.frame_rate", frame_rate, 0.0, above=True)
+        if dtype not in get_args(Dtype):
+            raise UserError(f"editor.dtype {dtype}: choose one of {', '.join(get_args(Dtype))}")
         if not 1 <= int(steps * strength) <= steps:
             taken = int(steps * strength)
             raise UserError(f"editor.strength {strength:g}: of {steps} steps it takes {taken}; choose 1/{steps} to 1")
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device_of(device)
         self.pipeline = _loaded(find_backbone(weights), getattr(torch, dtype)).to(self.device)
         self.pipeline.set_progress_bar_config(disable=True)
         self.takes = inspect.signature(type(self.pipeline).__call__).parameters
@@ -141,8 +149,10 @@ class PipelineEditor(Editor):
             **self._words(prompt, negative),
             "generator": torch.Generator().manual_seed(seed),  # the CPU's, so that any device draws the same noise
             "output_type": "pt",
+            "callback_on_step_end": _check_step,
         }
         made: Tensor = self.pipeline(**{k: v for k, v in offered.items() if k in self.takes}).frames[0]
+        finite(made, "edit", "its decoding")
         return rearrange(made[: state.frames].float().cpu() * 2.0 - 1.0, "t c h w -> c t h w").contiguous()
 
     def _words(self, prompt: str, negative: str) -> dict[str, Any]:
@@ -153,12 +163,24 @@ class PipelineEditor(Editor):
         return {"prompt_embeds": words.tokens[:1], "negative_prompt_embeds": words.tokens[1:]}
 
     def _compression(self) -> tuple[int, int]:
-        """Frames per latent frame, and pixels each way per token of the denoiser."""
+        """What frames behind the first come in, and pixels each way per token of the denoiser."""
         patch = self.pipeline.transformer.config.patch_size
         across = patch if isinstance(patch, int) else patch[-1]
         if hasattr(self.pipeline, "vae_temporal_compression_ratio"):  # LTX-Video's names
             return self.pipeline.vae_temporal_compression_ratio, self.pipeline.vae_spatial_compression_ratio * across
+        if isinstance(self.pipeline.vae, AutoencoderKLCogVideoX):
+            return frame_multiple(self.pipeline.vae), self.pipeline.vae_scale_factor_spatial * across
         return self.pipeline.vae_scale_factor_temporal, self.pipeline.vae_scale_factor_spatial * across
+
+
+def _check_step(pipeline: Any, step: int, timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Diffusers' callback after each step.
+
+    Raises:
+        UserError: the latents are not finite.
+    """
+    finite(arguments["latents"], "edit", step + 1)
+    return arguments
 
 
 def _loaded(folder: Path, dtype: torch.dtype) -> Any:
@@ -175,14 +197,28 @@ def _loaded(folder: Path, dtype: torch.dtype) -> Any:
         raise UserError(f"{folder}: a small backbone of this project, no published one; use LatentVideoEditor")
     kind = getattr(diffusers, VIDEO_TO_VIDEO[name])  # by name: pipelines are heavy to import
     try:
-        pipeline = kind.from_pretrained(folder, dtype=dtype)
-    except (OSError, ValueError, RuntimeError, ImportError, TypeError, AttributeError, SafetensorError) as error:
-        raise UserError(
-            f"{folder}: a part of the pipeline does not load ({' '.join(str(error).split())[:300]})"
-        ) from error
+        check_configurations(folder, [part for part in index if not part.startswith("_")])
+        pipeline = kind.from_pretrained(folder, trust_remote_code=False, dtype=dtype, **_models(folder, index, dtype))
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from error
+    except Exception as error:  # constructors of two libraries on a file's values: they share no base class
+        raise UserError(f"{folder}: a part of the pipeline does not load ({cause(error)})") from error
     if pipeline.transformer.config.get("patch_size_t") not in (None, 1):
         raise UserError(f"{folder}: CogVideoX 1.5 packs latent frames in pairs, which is not supported; use 1.0")
     if name == "LTXPipeline":  # the other pipeline gives its scheduler the times themselves, not to be shifted again
         settings = {"use_dynamic_shifting": False, "shift_terminal": None}
         pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **settings)
     return pipeline
+
+
+def _models(folder: Path, index: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """The VAE, denoiser and text encoder, whole: the pipeline itself would fill tensors that are missing with noise."""
+    models = {}
+    for part in ("vae", "transformer", "text_encoder"):
+        library, name = index.get(part) or (None, None)
+        kind = getattr({"diffusers": diffusers, "transformers": transformers}.get(str(library)), str(name), None)
+        if kind is None:
+            raise UserError(f"its {part} is {name}, which is no class of diffusers or transformers")
+        kind_of_dtype = {"dtype" if library == "transformers" else "torch_dtype": dtype}
+        models[part] = load_model(kind, folder, part, **kind_of_dtype)
+    return models

@@ -13,14 +13,16 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from einops import rearrange, repeat
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoTokenizer, CLIPTextModel, PreTrainedTokenizerBase
+from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
 from lvcf.diffusion.inversion import noised
-from lvcf.diffusion.parameterization import from_epsilon, from_v
+from lvcf.diffusion.parameterization import READ, from_epsilon
 from lvcf.diffusion.steps import Scales
 from lvcf.errors import UserError
+from lvcf.models.backbones.parts import cause, check_configurations, load_model, load_tokenizer
+from lvcf.models.backbones.schedule import prediction_of
+from lvcf.steering.editors.base import finite
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 UP_BLOCKS = ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D")
@@ -47,6 +49,8 @@ class StableDiffusion:
             module.to(device).eval().requires_grad_(False) for module in (unet, vae, text_encoder)
         )
         self.tokenizer, self.scheduler, self.device = tokenizer, scheduler, device
+        self.read = READ[prediction_of(scheduler)]
+        self.prompt_tokens = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
 
     @classmethod
     def from_pretrained(cls, weights: str, device: str) -> StableDiffusion:
@@ -59,19 +63,21 @@ class StableDiffusion:
         """
         _check_folder(Path(weights))
         try:
-            _check_layout(weights, UNet2DConditionModel.load_config(weights, subfolder="unet"))
+            check_configurations(Path(weights), PARTS)
+            _check_layout(UNet2DConditionModel.load_config(weights, subfolder="unet"))
+            _check_schedule(DDIMScheduler.load_config(weights, subfolder="scheduler"))
             return cls(
-                UNet2DConditionModel.from_pretrained(weights, subfolder="unet", torch_dtype=torch.float32),
-                AutoencoderKL.from_pretrained(weights, subfolder="vae", torch_dtype=torch.float32),
-                CLIPTextModel.from_pretrained(weights, subfolder="text_encoder", dtype=torch.float32),
-                AutoTokenizer.from_pretrained(weights, subfolder="tokenizer"),
+                load_model(UNet2DConditionModel, weights, "unet", torch_dtype=torch.float32),
+                load_model(AutoencoderKL, weights, "vae", torch_dtype=torch.float32),
+                load_model(CLIPTextModel, weights, "text_encoder", dtype=torch.float32),
+                load_tokenizer(weights, subfolder="tokenizer"),
                 DDIMScheduler.from_pretrained(weights, subfolder="scheduler", timestep_spacing="leading"),
                 device,
             )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise UserError(
-                f"{weights}: neither a folder nor a hub model whose parts load ({' '.join(str(error).split())[:300]})"
-            ) from error
+        except UserError as error:
+            raise UserError(f"{weights}: {error}") from error
+        except Exception as error:  # constructors of two libraries on a file's values: they share no base class
+            raise UserError(f"{weights}: neither a folder nor a hub model whose parts load ({cause(error)})") from error
 
     def check_clip(self, clip: Tensor) -> None:
         """Refuse what the editors cannot edit.
@@ -108,13 +114,13 @@ class StableDiffusion:
         Raises:
             UserError: a prompt has more tokens than the text encoder reads.
         """
-        limit = self.tokenizer.model_max_length
+        limit = self.prompt_tokens
         for prompt, tokens in zip(prompts, self.tokenizer(prompts)["input_ids"], strict=True):
             if len(tokens) > limit:
                 raise UserError(
                     f"prompt '{prompt[:60]}...' has {len(tokens)} tokens and the text encoder reads {limit}; shorten it"
                 )
-        tokens = self.tokenizer(prompts, padding="max_length", return_tensors="pt")["input_ids"]
+        tokens = self.tokenizer(prompts, padding="max_length", max_length=limit, return_tensors="pt")["input_ids"]
         hidden: Tensor = self.text_encoder(tokens.to(self.device)).last_hidden_state
         return hidden
 
@@ -140,8 +146,7 @@ class StableDiffusion:
         rows, frames = rearrange(z, "c f d h w -> (c f) d h w"), z.shape[1]
         context = repeat(prompts, "c l d -> (c f) l d", f=frames)
         output = self.unet(rows, level, encoder_hidden_states=context).sample
-        read = from_v if self.scheduler.config.prediction_type == "v_prediction" else from_epsilon
-        return rearrange(read(output, rows, *self.scales(level))[1], "(c f) d h w -> c f d h w", f=frames)
+        return rearrange(self.read(output, rows, *self.scales(level))[1], "(c f) d h w -> c f d h w", f=frames)
 
     def move(self, z: Tensor, noise: Tensor, now: int, following: int) -> Tensor:
         """One DDIM step (Song et al. 2021, eta = 0), downwards or upwards; any leading dimensions."""
@@ -160,18 +165,25 @@ class StableDiffusion:
             levels: falling, to :data:`CLEAN`.
             keep: some of them.
             predict: the noise estimate of (latents, level).
+
+        Raises:
+            UserError: a step is not finite.
         """
         kept, z = {CLEAN: latents}, latents
-        for now, later in pairwise(reversed(levels)):
-            z = self.move(z, predict(z, later), now, later)
+        for step, (now, later) in enumerate(pairwise(reversed(levels)), start=1):
+            z = finite(self.move(z, predict(z, later), now, later), "inversion", step)
             if later in keep:
                 kept[later] = z
         return torch.stack([kept[level] for level in keep])
 
     def sample(self, z: Tensor, levels: list[int], predict: Callable[[Tensor, int, int], Tensor]) -> Tensor:
-        """DDIM downwards from ``z`` at ``levels[0]``; ``predict`` gives the noise estimate of (z, level, step)."""
+        """DDIM downwards from ``z`` at ``levels[0]``; ``predict`` gives the noise estimate of (z, level, step).
+
+        Raises:
+            UserError: a step is not finite.
+        """
         for step, (now, following) in enumerate(pairwise(levels)):
-            z = self.move(z, predict(z, now, step), now, following)
+            z = finite(self.move(z, predict(z, now, step), now, following), "edit", step + 1)
         return z
 
     def fingerprint(self) -> str:
@@ -200,11 +212,17 @@ def _check_folder(folder: Path) -> None:
         raise UserError(f"{folder}: the pipeline lacks {', '.join(missing)}; point to a whole Stable Diffusion folder")
 
 
-def _check_layout(weights: str, config: dict[str, object]) -> None:
+def _check_schedule(config: dict[str, object]) -> None:
+    """Refuse schedulers of flows, whose settings DDIM would take its own betas in place of."""
+    if "beta_schedule" not in config:
+        raise UserError(f"its scheduler is a {config.get('_class_name')}, no diffusion's; use one with a beta_schedule")
+
+
+def _check_layout(config: dict[str, object]) -> None:
     """Refuse U-Nets of other families (SDXL, inpainting, video) before their weights are read."""
     blocks = config.get("up_block_types")
     stable = isinstance(blocks, list) and tuple(blocks) == UP_BLOCKS
     if not stable or config.get("in_channels") != 4 or config.get("addition_embed_type"):
         raise UserError(
-            f"{weights}: {config.get('_class_name')} is not laid out as Stable Diffusion 1.x or 2.x; use one of those"
+            f"its {config.get('_class_name')} is not laid out as Stable Diffusion 1.x or 2.x; use one of those"
         )

@@ -50,12 +50,17 @@ class TokenFlow(UNetEditor):
     inject_attention: float = 0.5
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.keyframe_every, int) and self.keyframe_every >= 1):
+            raise UserError(f"keyframe_every {self.keyframe_every}: no whole number from 1 on; 8 is the paper's")
         super().__post_init__()
-        if self.keyframe_every < 1:
-            raise UserError(f"keyframe_every {self.keyframe_every}: less than 1; 8 is the paper's")
         self.feature_steps = steps_of("inject_features", self.inject_features, self.steps)
         self.attention_steps = steps_of("inject_attention", self.inject_attention, self.steps)
         self.inversion_levels = self._inversion_levels()
+
+    @property
+    def draws(self) -> bool:
+        """The keyframes, where there is a choice."""
+        return self.keyframe_every > 1
 
     def settings(self) -> dict[str, float | str]:
         """See the base class."""
@@ -64,7 +69,7 @@ class TokenFlow(UNetEditor):
     def _inversion_levels(self) -> list[int]:
         """The inversion's own levels, up to the first of sampling, all of whose levels are among them."""
         trained = self.model.scheduler.config.num_train_timesteps
-        levels = self.model.levels(self.inversion_steps) if 1 <= self.inversion_steps <= trained else []
+        levels = self.model.levels(self.inversion_steps) if self.inversion_steps in range(1, trained + 1) else []
         if not set(self.levels) <= set(levels):
             raise UserError(
                 f"inversion_steps {self.inversion_steps}: their timesteps do not include those of {self.steps} steps; "

@@ -20,8 +20,10 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lvcf.checks import check_number
 from lvcf.errors import UserError
 from lvcf.steering.editors.attention import Hook, attend_within, finish, installed, project, self_attention_names
+from lvcf.steering.editors.base import finite
 from lvcf.steering.editors.stable_diffusion import guided
 from lvcf.steering.editors.unet_editor import Inverted, UNetEditor
 
@@ -42,9 +44,10 @@ class TuneAVideo(UNetEditor):
     learning_rate: float = 3e-5
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.tuning_steps, int) and self.tuning_steps >= 0):
+            raise UserError(f"tuning_steps {self.tuning_steps}: less than 0 or no whole number; 0 tunes nothing")
+        check_number("editor.learning_rate", self.learning_rate, 0.0, above=True)
         super().__post_init__()
-        if self.tuning_steps < 0:
-            raise UserError(f"tuning_steps {self.tuning_steps}: less than 0; 0 tunes nothing")
 
     def settings(self) -> dict[str, float | str]:
         """See the base class."""
@@ -93,8 +96,8 @@ class TuneAVideo(UNetEditor):
         for weight in weights:
             weight.requires_grad_(True)
         self.model.unet.enable_gradient_checkpointing()  # all frames are in one pass: keep few activations
-        for _ in range(self.tuning_steps):
-            loss = self._loss(latents, context, generator)
+        for step in range(self.tuning_steps):
+            loss = finite(self._loss(latents, context, generator), "tuning", step + 1)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lvcf.checks import check_number
 from lvcf.errors import UserError
-from lvcf.steering.editors.base import Editor, content_key
+from lvcf.steering.editors.base import Editor, content_key, device_of, finite
 from lvcf.steering.editors.stable_diffusion import StableDiffusion
 
 
@@ -46,7 +47,8 @@ class UNetEditor(Editor):
         device: PyTorch's name of it; by default the GPU if there is one.
 
     Raises:
-        UserError: the weights are no such pipeline, or ``steps`` is outside the schedule.
+        UserError: the weights are no such pipeline, ``steps`` is outside the schedule, or another argument is out of
+            its range.
     """
 
     weights: str
@@ -56,14 +58,21 @@ class UNetEditor(Editor):
     device: str | None = None
 
     def __post_init__(self) -> None:
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.model = StableDiffusion.from_pretrained(self.weights, device)
+        check_number("editor.guidance", self.guidance, 0.0)
+        if self.cache and Path(self.cache).exists() and not Path(self.cache).is_dir():
+            raise UserError(f"editor.cache {self.cache}: is a file; name a folder")
+        self.model = StableDiffusion.from_pretrained(self.weights, device_of(self.device))
         trained = self.model.scheduler.config.num_train_timesteps
-        if not 1 <= self.steps < trained:
+        if not (isinstance(self.steps, int) and 1 <= self.steps < trained):
             raise UserError(
                 f"steps {self.steps}: the noise schedule of {self.weights} has {trained}; use 1 to {trained - 1}"
             )
         self.levels = self.model.levels(self.steps)
+
+    @property
+    def draws(self) -> bool:
+        """Not here: sampling starts at the inverted latents and adds no noise."""
+        return False
 
     @property
     def identity(self) -> str:
@@ -97,10 +106,10 @@ class UNetEditor(Editor):
         Sampling starts at the inverted latents and adds no noise.  Only TokenFlow draws anything from ``seed``.
 
         Raises:
-            UserError: a prompt is too long.
+            UserError: a prompt is too long, or a step is not finite.
         """
         context = self.model.embed([state.source_prompt, negative, prompt])
-        return self.model.decode(self._sample(state, context, seed))
+        return finite(self.model.decode(self._sample(state, context, seed)), "edit", f"step {self.steps} (decoding)")
 
     @abstractmethod
     def settings(self) -> dict[str, float | str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lvcf.data.clip import to_frames
 from lvcf.data.video import Frames
+from lvcf.errors import UserError
 from lvcf.steering.answers import Question, Reply, Rewrite, Verdict
 from lvcf.steering.case import Case
 
@@ -102,6 +103,17 @@ class Rewriter(ABC):
         Raises:
             NoAnswerError: there is none.
         """
+
+
+def check_shown(frames: int) -> int:
+    """The number of frames that a judge is shown of a clip.
+
+    Raises:
+        UserError: it is below 1.
+    """
+    if frames < 1:
+        raise UserError(f"frames {frames}: a judge has to be shown at least 1 of each clip")
+    return frames
 
 
 def frames_hash(frames: np.ndarray[Any, Any]) -> str:

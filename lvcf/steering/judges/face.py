@@ -16,7 +16,7 @@ from lvcf.errors import UserError
 from lvcf.models.targets.face_attributes import AttributeResNet3D, attribute_resnet_3d
 from lvcf.steering.answers import Answer, Question, Reply, Verdict, judged
 from lvcf.steering.graph import hint
-from lvcf.steering.judges.base import Judge, Shown
+from lvcf.steering.judges.base import Judge, Shown, check_shown
 
 
 class FaceNetworkJudge(Judge):
@@ -50,11 +50,11 @@ class FaceRulerJudge(Judge):
         frames: frames that are measured, evenly spaced.
 
     Raises:
-        UserError: the set is not simulated.
+        UserError: the set is not simulated, or no frame is measured.
     """
 
     def __init__(self, root: Path, frames: int = 2) -> None:
-        self.root, self.number = Path(root), frames
+        self.root, self.number = Path(root), check_shown(frames)
         self.factors = read_factors(self.root)
         if not self.factors:
             raise UserError(f"{root}: no such simulated face set; the ruler needs its Factors.csv: lvcf simulate face")

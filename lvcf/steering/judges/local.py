@@ -21,7 +21,8 @@ from lvcf.errors import UserError
 from lvcf.steering.answers import NoAnswerError, Question, Reply, Rewrite, Verdict, judged
 from lvcf.steering.case import Case
 from lvcf.steering.judges import instructions
-from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown
+from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown, check_shown
+from lvcf.steering.judges.completion import spoken
 
 ASK = """The first {number} images are frames of a video before an edit, the last {number} the same moments after it.
 After the edit: {question}
@@ -38,7 +39,7 @@ class LocalModel:
         max_new_tokens: of a rewritten prompt.
 
     Raises:
-        UserError: it does not load, or has no chat template.
+        UserError: it does not load, has no chat template, or may write nothing.
     """
 
     def __init__(self, weights: str, max_new_tokens: int = 96) -> None:
@@ -46,13 +47,15 @@ class LocalModel:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         precision = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         try:
-            self.processor = AutoProcessor.from_pretrained(weights)
-            model = AutoModelForImageTextToText.from_pretrained(weights, dtype=precision)
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            self.processor = AutoProcessor.from_pretrained(weights, trust_remote_code=False)
+            model = AutoModelForImageTextToText.from_pretrained(weights, dtype=precision, trust_remote_code=False)
+        except Exception as error:  # transformers, safetensors and tokenizers raise their own
             told = " ".join(str(error).split())[:200]
             raise UserError(
                 f"{weights}: no image-text-to-text model loads ({told}); give its folder or hub id"
             ) from error
+        if max_new_tokens < 1:
+            raise UserError(f"max_new_tokens {max_new_tokens}: at least 1 is needed")
         if not getattr(self.processor, "chat_template", None):
             raise UserError(f"{weights}: its processor has no chat template; choose an instruction-tuned model")
         self.model = model.to(self.device).eval().requires_grad_(False)
@@ -67,11 +70,11 @@ class LocalModel:
 
     @torch.no_grad()
     def write(self, instruction: str, frames: Sequence[Frames] = ()) -> tuple[str, int]:
-        """The most probable text about some frames, and the tokens read and written."""
+        """The most probable text about some frames, without what the model thinks aloud, and the tokens of all."""
         inputs = self._inputs(instruction, frames)
         tokens = self.model.generate(**inputs, do_sample=False, max_new_tokens=self.max_new_tokens)
         said: str = self.processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        return said, tokens.shape[1]
+        return spoken(said), tokens.shape[1]
 
     def _inputs(self, instruction: str, frames: Sequence[Frames]) -> Any:
         content: list[dict[str, Any]] = [{"type": "image", "image": Image.fromarray(frame)} for frame in frames]
@@ -97,10 +100,13 @@ class LocalJudge(Judge):
     Args:
         model: the model.
         frames: frames shown of each clip.
+
+    Raises:
+        UserError: no frame is shown.
     """
 
     def __init__(self, model: LocalModel, frames: int = 4) -> None:
-        self.model, self.frames = model, frames
+        self.model, self.frames = model, check_shown(frames)
 
     @property
     def identity(self) -> str:

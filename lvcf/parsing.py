@@ -1,0 +1,99 @@
+"""The parser's errors in one line: which argument, what it takes, and what it was given."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+
+from lvcf.errors import nearest
+
+KEY = re.compile(r'Parser key "([^"]+)":\s*')
+CLASS = re.compile(r"Problem with given class_path '([^']+)':")
+EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*))?")
+UNKNOWN = re.compile(r"Option '([^']+)' is not accepted")
+GIVEN = re.compile(r"Given value: (?:NestedArg\(key='[^']*', val=(.*)\)|(.*))")
+MISSING = "the following arguments are required"
+NOISE = re.compile(
+    r"Does not validate against any|Subtypes:|Errors:|Given value|Expected a path but|Expected a <class 'NoneType'>|"
+    r"Subclass types expect|a class path \(str\)|a dict with"
+)
+"""Lines that say nothing of the cause."""
+LONGEST = 600
+Line = tuple[int, str]
+"""Its indentation, a dash counted in, and its words."""
+
+
+def one_line(error: Exception) -> str:
+    """The deepest cause in a message of jsonargparse, which nests one attempt in the other.
+
+    ``model.target_model.takes.size: an int, not [64, 64]``
+    """
+    text = str(error)
+    lines = [_line(row) for row in text.splitlines() if row.strip()]
+    causes = [line for line in lines if not NOISE.match(line[1])]
+    if not causes:
+        return " ".join(text.split())[:LONGEST]
+    deepest = max(causes, key=lambda line: line[0])
+    given = next((found for row in text.splitlines() if (found := GIVEN.fullmatch(row.strip()))), None)
+    value = (given[1] or given[2] or "").strip("'") if given else ""
+    above = _above(lines, deepest)
+    key = ".".join(found[1] for words in (*above, deepest[1]) if (found := KEY.match(words)))
+    return f"{key}: {_cause(causes, deepest, above, value)}".removeprefix(": ")[:LONGEST]
+
+
+def _line(row: str) -> Line:
+    words = row.strip().removeprefix("- ")
+    return len(row) - len(row.lstrip()), words
+
+
+def _above(lines: list[Line], line: Line) -> list[str]:
+    """The lines that hold this one, the outermost first."""
+    depth, found = line[0], []
+    for indent, words in reversed(lines[: lines.index(line)]):
+        if indent < depth:
+            depth = indent
+            found.append(words)
+    return found[::-1]
+
+
+def _cause(causes: list[Line], deepest: Line, above: list[str], value: str) -> str:
+    indent, words = deepest
+    if unknown := UNKNOWN.fullmatch(words):
+        classes = [found[1] for line in above if (found := CLASS.match(line))]
+        return _not_accepted(unknown[1], classes[-1] if classes else "")
+    if MISSING in words:
+        return f"{words}; name a configuration with --config, such as --config phantom.yaml"
+    siblings = [EXPECTED.fullmatch(text) for depth, text in causes if depth == indent]
+    kinds = [found for found in siblings if found]
+    if not EXPECTED.fullmatch(words):
+        said = KEY.sub("", words) or "takes something else"
+        return said if not value or value in said.split() else f"{said}, not {_shortened(value)}"
+    value = next((found[2] for found in kinds if found[2]), value)
+    return f"{' or '.join(dict.fromkeys(_kind(found[1]) for found in kinds))}, not {_shortened(value)}"
+
+
+def _kind(text: str) -> str:
+    """``<class 'int'>`` as ``an int``; a Literal as its values."""
+    if found := re.fullmatch(r"<class '(?:.*\.)?(\w+)'>", text):
+        return f"{'an' if found[1][0] in 'aeio' else 'a'} {found[1]}"
+    if found := re.fullmatch(r"typing\.Literal\[(.*)\]", text):
+        return f"one of {found[1].replace(chr(39), '')}"
+    if text.startswith("dot import path string"):
+        return "the path of a class, such as MODULE.CLASS"
+    return text
+
+
+def _not_accepted(name: str, path: str) -> str:
+    """An argument that a class does not have, with those that it has."""
+    module, _, last = path.rpartition(".")
+    if not module:
+        return f"option '{name}' is not accepted"
+    known = [*inspect.signature(getattr(importlib.import_module(module), last)).parameters]
+    near = nearest(name, known)
+    hint = f"did you mean '{near}'?" if near else f"it has {', '.join(known)}"
+    return f"{last} has no option '{name}'; {hint}"
+
+
+def _shortened(value: str) -> str:
+    return value if len(value) <= 100 else f"{value[:100]}..."

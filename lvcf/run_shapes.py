@@ -1,0 +1,195 @@
+"""What the JSON files of a run and of a study hold: the types of the entries that are read.  Light: no torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Number = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+
+
+class Shape(BaseModel):
+    """Entries with a default may be missing: who needs one is told so by :class:`lvcf.run_folder.Record`."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class Manifest(Shape):
+    """``manifest.json`` of lvcf predict."""
+
+    ids: list[str]
+    notice: list[str] = []
+    versions: dict[str, str] = {}
+    target: str = ""
+    prompt: str = ""
+    method: str = ""
+    data: str = ""
+    command: str = ""
+    tolerance: float = 0.0
+    seed: int = 0
+
+
+class SteeringManifest(Shape):
+    """``manifest.json`` of lvcf steer."""
+
+    ids: list[str]
+    notice: list[str] = []
+    versions: dict[str, str] = {}
+    graph: dict[str, Any] = {}
+    evaluation_graph: dict[str, Any]
+    interventions: list[dict[str, str]] = []
+    methods: list[str] = []
+    budget: dict[str, float] = {}
+    data: str = ""
+    method: str = ""
+    prompt: str = ""
+    editor: str = ""
+    judge: str = ""
+    rewriter: str = ""
+    evaluator: str = ""
+
+
+class Metrics(Shape):
+    """``metrics.json``: figures by key, or why there are none."""
+
+    __pydantic_extra__: dict[str, float | int | str | bool | None] = Field(init=False)
+    n: int = 0
+    failed: int = 0
+
+
+class Edges(Shape):
+    """A target."""
+
+    low: float
+    high: float
+    text: str
+
+
+class Step(Shape):
+    """What guidance did at a step."""
+
+    step: int
+    t: float
+    weight: float
+    loss: float
+    prediction: float
+
+
+class Result(Shape):
+    """``result.json`` of lvcf predict."""
+
+    id: str
+    status: Literal["reached", "not_reached", "failed"]
+    hint: str = ""
+    task: Literal["regression", "classification"] = "regression"
+    unit: str = ""
+    label: str | float | None = None
+    target: Edges = Edges(low=0.0, high=0.0, text="")
+    prediction_before: float = 0.0
+    prediction_reference: float = 0.0
+    prediction_before_correction: float = 0.0
+    prediction_after: float = 0.0
+    said_before: float = 0.0
+    class_before: str = ""
+    class_after: str = ""
+    trajectory: list[Step] = []
+    steps: int = 0
+    gradient_evaluations: float = 0.0
+    queries: float = 0.0
+    seconds: float = 0.0
+    peak_memory_bytes: float = 0.0
+    mask_share: float = 0.0
+    seed: int = 0
+    fps: Number = 1.0
+    frames: Number = 1.0
+
+
+class Answer(Shape):
+    """The evaluating judge's of an attribute."""
+
+    attribute: str
+    expected: str = ""
+    observed: str = ""
+    realised: bool
+    confidence: float = 0.0
+    criticism: str = ""
+
+
+class SteeringResult(Shape):
+    """``result.json`` of lvcf steer."""
+
+    id: str
+    status: Literal["reached", "not_reached", "failed"]
+    hint: str = ""
+    clip: str = ""
+    method: str = ""
+    intervention: dict[str, str] = {}
+    words: str = ""
+    factual: dict[str, str] = {}
+    noise: dict[str, float] | None = None
+    seed: int = 0
+    target: dict[str, str] = {}
+    measured: dict[str, float | str | None] = {}
+    evaluation: list[Answer] | str = []
+    cost: dict[str, float | None] = {}
+    problems: list[str] = []
+    history: list[dict[str, Any]] = []
+    best: int = 0
+    fps: Number = 1.0
+    frames: Number = 1.0
+
+
+class Curves(Shape):
+    """``curves.json``: a value per frame; ``ed`` and ``es`` are frames."""
+
+    what: str
+    unit: str
+    factual: list[float]
+    counterfactual: list[float]
+    truth: list[float]
+    ed: Annotated[int, Field(ge=0)] = 0
+    es: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _same_frames(self) -> Self:
+        shortest, *_, longest = sorted(map(len, (self.factual, self.counterfactual, self.truth)))
+        if shortest < longest or max(self.ed, self.es) >= shortest:
+            raise ValueError("its curves are not of the same frames")
+        return self
+
+
+class StudyRun(Shape):
+    """One of a study's two runs."""
+
+    run: str = ""
+    name: str
+    method: str
+
+
+class StudyTrial(Shape):
+    """What a trial of a study shows."""
+
+    id: str
+    check: bool
+    A: Literal["first", "second", "intact", "corrupted"]
+    B: Literal["first", "second", "intact", "corrupted"]
+
+
+class StudyKey(Shape):
+    """``key.json``."""
+
+    study: str
+    seed: int = 0
+    first: StudyRun
+    second: StudyRun
+    trials: dict[str, StudyTrial]
+
+
+class Analysis(Shape):
+    """``analysis.json``."""
+
+    raters: int
+    rule: str
+    dropped: list[dict[str, str]]
+    questions: dict[str, dict[str, float | int | str]]

@@ -1,0 +1,75 @@
+"""Configuration files that are odd, large, or hostile: one line each, at once."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from lvcf.configuration import read_section
+from lvcf.errors import UserError
+from lvcf.run_folder import read_configuration
+from tests.helpers import fails
+
+LAUGHS = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
+FILES = {
+    "a thousand million laughs": (f"a0: &a0 [x]\n{LAUGHS}predict: {{model: *a9}}\n", "more than 100000 entries"),
+    "a mapping that holds itself": ("predict: &a {model: *a}\n", "an anchor stands inside itself"),
+    "brackets": ("predict: {model: " + "[" * 5000 + "]" * 5000 + "}\n", "not readable as YAML"),
+    "more than a megabyte": ("predict: {model: [" + "1, " * 600_000 + "]}\n", "is larger than 1048576 bytes"),
+    "a number for the trainer": ("predict: {trainer: 5}\n", "'trainer: 5' of 'predict:' is no mapping"),
+    "a key that is a number": ("predict: {5: a}\n", "the key 5 of 'predict:' is no word"),
+    "a key of nothing": ("predict: {null: a}\n", "the key None of 'predict:' is no word"),
+    "an empty key": ("predict: {'': a}\n", "the key '' of 'predict:' is no word"),
+    "a trainer's key that is a number": ("predict: {trainer: {1: 2}}\n", "the key 1 of 'trainer:' is no word"),
+    "callbacks in a number": ("predict: {trainer: {callbacks: 5}}\n", "trainer.callbacks: '5' is no class"),
+    "a callback that is a number": ("predict: {trainer: {callbacks: [5]}}\n", "trainer.callbacks: '5' is no class"),
+    "a callback without a class": ("predict: {trainer: {callbacks: [{a: 1}]}}\n", "callbacks: '{'a': 1}' is no class"),
+    "a class that is a number": ("predict: {trainer: {callbacks: [{class_path: 1}]}}\n", "is no class"),
+    "keys of all sorts": ("5: {}\nnull: {}\n'': {}\nfit: {}\n", "has no section 'predict:' (sections there: fit)"),
+    "an impossible date": ("predict: {model: 2024-99-99}\n", "not readable as YAML"),
+    "a tag of Python's": ("predict: !!python/object/apply:os.system [true]\n", "not readable as YAML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_an_odd_configuration_is_one_line_at_once(case, capfd, tmp_path) -> None:
+    text, says = FILES[case]
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    started = time.perf_counter()
+    line = fails(capfd, ["predict", "--config", str(path), "--trainer.callbacks.X.y=1"])
+    assert time.perf_counter() - started < 20  # the verb's own loading
+    assert says in line
+    assert str(path) in line
+
+
+@pytest.mark.parametrize("callbacks", ["null", "[]"])
+def test_no_callbacks_are_none(callbacks, capfd, tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"predict: {{trainer: {{callbacks: {callbacks}}}}}\n")
+    line = fails(capfd, ["predict", "--config", str(path), "--trainer.callbacks.X.y=1"])
+    assert "has no callback X; there are none" in line
+
+
+def test_anchors_are_read_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("shared: &a {x: 1}\npredict: {model: *a, data: *a}\n")
+    assert read_section(str(path), "predict") == {"model": {"x": 1}, "data": {"x": 1}}
+
+
+def test_text_that_is_not_ascii_is_read_in_any_locale(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("predict: {model: M\u00fcller}\n", encoding="utf-8")
+    assert read_section(str(path), "predict") == {"model": "M\u00fcller"}
+    path.write_bytes("predict: {model: M\u00fcller}\n".encode("latin-1"))
+    with pytest.raises(UserError, match="not readable as YAML"):
+        read_section(str(path), "predict")
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", "{", "a: &a [*a]: b"])
+def test_a_damaged_configuration_of_a_run_is_named(text, tmp_path) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"config\.yaml: damaged"):
+        read_configuration(tmp_path)

@@ -1,0 +1,142 @@
+"""Editors, judges, rewriters and clips of the toy world that break down in one case, for ``lvcf steer``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lvcf.data.clip import Clip
+from lvcf.datamodules.base import Stage
+from lvcf.errors import UserError
+from lvcf.steering.answers import Question, Reply, Rewrite, Verdict
+from lvcf.steering.case import Case
+from lvcf.steering.judges.base import Attempt, Rewriter, Shown
+from tests.steering.bands import CLIPS, BandModule, Clips
+from tests.steering.painted import BandEditor, BandJudge, read
+
+ODD, FINE = "one", "two"
+"""The clip that something happens to: the young woman; and the one that nothing happens to."""
+
+
+def is_odd(clip: Tensor) -> bool:
+    """Whether a clip is the odd one: who is young has a dark first band."""
+    return read(clip)["age"] < 0.5
+
+
+def break_down(how: str) -> None:
+    """Raise what a part may raise."""
+    if how == "key":
+        raise KeyError("layer\x1b[31m\n9")
+    if how == "memory":
+        raise MemoryError
+    if how == "user":
+        raise UserError("the clip is 15 pixels high; choose a multiple of 8")
+    if how == "assert":
+        raise AssertionError("what\nnow")
+
+
+class OddEditor(BandEditor):
+    """Breaks down, or makes what is no edit, of the odd clip alone."""
+
+    def __init__(self, how: str, needs: Sequence[str] = ()) -> None:
+        super().__init__(needs)
+        self.how = how
+
+    @property
+    def identity(self) -> str:
+        return "odd bands"
+
+    def prepare(self, clip: Tensor, source_prompt: str) -> Any:
+        state = super().prepare(clip, source_prompt), is_odd(clip)
+        if self.how == "in place":
+            clip.fill_(-1.0)
+        return state
+
+    def edit(self, state: Any, prompt: str, negative: str, seed: int) -> Any:
+        shown, odd = state
+        clip = super().edit(shown, prompt, negative, seed)
+        if not odd:
+            return clip
+        break_down(self.how)
+        made = {
+            "nan": clip.clone().index_fill_(1, torch.tensor([1]), float("nan")),
+            "infinity": clip / 0.0,
+            "shorter": clip[:, :1],
+            "turned": clip.transpose(0, 1),
+            "nothing": None,
+        }
+        return made.get(self.how, clip)
+
+
+class OddJudge(BandJudge):
+    """Breaks down at the odd clip's edits, or draws on what it is shown; never when it is asked what is shown."""
+
+    def __init__(self, how: str, name: str = "odd judge") -> None:
+        super().__init__(name)
+        self.how = how
+
+    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
+        reply = super().judge(shown, questions, prompt)
+        if self.how == "in place":
+            shown.source.fill_(1.0)
+            shown.edited.fill_(1.0)
+        if questions[0].expected and shown.id == ODD:
+            break_down(self.how)
+        return reply
+
+
+class OddObserver(OddJudge):
+    """Breaks down when it is asked what the odd clip shows."""
+
+    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
+        if not questions[0].expected and shown.id == ODD:
+            break_down(self.how)
+        return BandJudge.judge(self, shown, questions, prompt)
+
+
+class OddRewriter(Rewriter):
+    """Always breaks down."""
+
+    identity = "odd rewriter"
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def rewrite(self, case: Case, attempts: Sequence[Attempt]) -> Reply[Rewrite]:
+        break_down(self.how)
+        raise NotImplementedError
+
+    def paraphrase(self, case: Case) -> Reply[Rewrite]:
+        break_down(self.how)
+        raise NotImplementedError
+
+
+class OddClips(Clips):
+    """Reading the odd clip breaks down."""
+
+    how = ""
+
+    def __getitem__(self, index: int) -> Clip:
+        if self.ids[index] == ODD:
+            break_down(self.how)
+        return super().__getitem__(index)
+
+    def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
+        """Of the odd clip nothing."""
+        return {FINE: CLIPS[FINE]}[name], {}
+
+
+class OddModule(BandModule):
+    """Clips of which one cannot be read, or is not in the set's tables."""
+
+    def __init__(self, how: str = "") -> None:
+        super().__init__()
+        self.how = how
+
+    def make_dataset(self, stage: Stage) -> Clips:
+        clips = OddClips("")
+        clips.how = self.how
+        return clips
