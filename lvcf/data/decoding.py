@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.codec.codec import Codec, UnknownCodecError
 from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
@@ -139,9 +140,18 @@ def _watched(name: Path) -> Iterator[None]:
     finally:
         av.logging.set_level(level)
         av.logging.set_skip_repeated(skip)
-    problems = [" ".join(message.split()) for _, _, message in logs if "EXIF" not in message]  # pictures are whole then
+    seen = [message for _, decoder, message in logs if not _is_of_sound(decoder)]
+    problems = [" ".join(message.split()) for message in seen if "EXIF" not in message]  # pictures are whole then
     if problems:
         raise _damaged(name, problems[0])
+
+
+def _is_of_sound(decoder: str) -> bool:
+    """Whether a complaint is one of sound or subtitles, which FFmpeg looks into when it opens a file."""
+    try:
+        return Codec(decoder).type != "video"
+    except UnknownCodecError:  # a container's
+        return False
 
 
 def _damaged(name: Path, what: str) -> UserError:

@@ -384,3 +384,27 @@ def test_packets_without_times_are_numbered_by_the_decoder(tmp_path) -> None:
     """H.264 with B-frames in AVI, which keeps the order of decoding alone."""
     write(tmp_path / "a.avi", corners(), crf="4", bf="2")
     assert numbers(read_video(tmp_path / "a.avi", lambda times: np.array([2, 11, 23])).frames) == [2, 11, 23]
+
+
+@pytest.mark.parametrize(("ending", "sound"), [("mkv", "flac"), ("mp4", "aac"), ("avi", "mp3")])
+def test_damaged_sound_is_no_damage_to_the_pictures(ending, sound, tmp_path) -> None:
+    path = tmp_path / f"clip.{ending}"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (40, 1, 1152)).astype(np.float32)
+    with av.open(str(path), "w") as container:
+        pictures, track = container.add_stream("libx264", rate=24), container.add_stream(sound, rate=44100)
+        pictures.width, pictures.height, pictures.pix_fmt = 128, 96, "yuv420p"
+        for number, samples in enumerate(noise):
+            heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            heard.sample_rate, heard.pts, heard.time_base = 44100, number * 1152, Fraction(1, 44100)
+            container.mux(track.encode(heard))
+        for frame in corners():
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(pictures.encode(None))
+        container.mux(track.encode(None))
+    content = path.read_bytes()
+    with av.open(str(path)) as container:
+        heard = [bytes(packet) for packet in container.demux(audio=0) if packet.size > 60][::3]
+    for number, data in enumerate(heard):
+        content = content.replace(data, np.random.default_rng(number).bytes(len(data)))
+    path.write_bytes(content)
+    assert len(read_video(path).frames) == 24
