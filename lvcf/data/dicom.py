@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_fragments
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.utils import iter_pixels
+from pydicom.pixels.utils import iter_pixels, pixel_array
 from pydicom.uid import MPEGTransferSyntaxes
 
 from lvcf.data.decoding import decode
@@ -97,6 +97,9 @@ def _pictures(path: Path, dataset: Dataset, count: int, wanted: NDArray[np.int64
         remedy = "pip install 'lvcf[dicom]' brings a decoder" if extra else "export it uncompressed"
         raise UserError(f"{path}: is compressed as {syntax.name}, which needs a decoder; {remedy}")
     chosen, pictures, there = set(wanted.tolist()), dict[int, Picture](), 0
+    if not syntax.is_compressed:  # iter_pixels loses its place in uncompressed YBR_FULL_422
+        pictures = {number: to_8_bits(dataset, number, pixel_array(dataset, index=number)) for number in chosen}
+        return [pictures[number] for number in wanted.tolist()]
     for there, pixels in enumerate(iter_pixels(dataset), start=1):
         if there - 1 in chosen:
             pictures[there - 1] = to_8_bits(dataset, there - 1, pixels)

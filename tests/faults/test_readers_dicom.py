@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -364,3 +365,14 @@ def test_a_header_that_cannot_be_is_one_clips_failure(more, tmp_path) -> None:
     bad, good = VideoFolderDataset(tmp_path, "m", frames=2, size=32)
     assert bad["error"].startswith(f"{tmp_path / 'bad.dcm'}: ") or more == {"PhotometricInterpretation": None}
     assert good["error"] == ""
+
+
+def test_uncompressed_half_width_colour_is_read_frame_by_frame(tmp_path) -> None:
+    levels = np.arange(FRAMES, dtype=np.uint8)[:, None, None, None] * 40
+    parts = np.broadcast_to(levels, (FRAMES, ROWS, COLUMNS // 2, 4)).copy()
+    parts[..., 2:] = 128  # Y Y Cb Cr
+    path = write(tmp_path / "ybr.dcm", np.zeros((FRAMES, ROWS, COLUMNS, 3), dtype=np.uint8), "YBR_FULL_422")
+    dataset = pydicom.dcmread(path)
+    dataset.PixelData = parts.tobytes()
+    dataset.save_as(path)
+    assert read_dicom(path).frames[:, 3, 5, 0].tolist() == [0, 40, 80, 120, 160, 200]
