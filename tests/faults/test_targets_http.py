@@ -332,6 +332,20 @@ def test_whole_levels_need_the_range_of_levels(tmp_path) -> None:
         OnnxTarget(onnx_file(tmp_path / "m.onnx", "UINT8"), ClipInput((0.0, 1.0), size=8, frames=4), VALUE)
 
 
+CUT_OFF = {
+    "above 127": ("INT8", ClipInput((0.0, 255.0), size=8, frames=4), r"\[-128, 127\]"),
+    "below 0": ("UINT8", ClipInput((-128.0, 127.0), size=8, frames=4), r"\[0, 255\]"),
+    "few levels after std": ("UINT8", ClipInput((0.0, 255.0), 8, 4, std=(64.0, 64.0, 64.0)), "without mean and std"),
+}
+
+
+@pytest.mark.parametrize("case", CUT_OFF)
+def test_whole_levels_that_the_type_would_cut_off_are_refused(case, tmp_path) -> None:
+    kind, takes, says = CUT_OFF[case]
+    with pytest.raises(UserError, match=says):
+        OnnxTarget(onnx_file(tmp_path / "m.onnx", kind), takes, VALUE)
+
+
 def test_a_type_that_no_clip_has_is_told(tmp_path) -> None:
     with pytest.raises(UserError, match=r"takes tensor\(bool\); export it for one of tensor\(float\)"):
         OnnxTarget(onnx_file(tmp_path / "m.onnx", "BOOL"), TAKES, VALUE)

@@ -130,9 +130,8 @@ class OnnxTarget(BlackBox):
             raise UserError(f"{path}: takes {shapes}; one input of rank 5 is needed ({takes.layout}); export it so")
         if entry.type not in INPUT_TYPES:
             raise UserError(f"{path}: takes {entry.type}; export it for one of {', '.join(INPUT_TYPES)}")
-        low, high = takes.range
-        if np.issubdtype(INPUT_TYPES[entry.type], np.integer) and high - low < LEVELS:
-            raise UserError(f"{path}: takes whole levels ({entry.type}), not {low:g}..{high:g}; declare range [0, 255]")
+        if np.issubdtype(INPUT_TYPES[entry.type], np.integer):
+            _check_levels(path, entry.type, takes)
         fixed = entry.shape[0] if isinstance(entry.shape[0], int) else 0
         batches = ((fixed, fixed),) if fixed else (ANY, ONE)
         super().__init__(str(path), takes, answer, plan or QueryPlan(), batches)
@@ -145,6 +144,22 @@ class OnnxTarget(BlackBox):
             clips = np.rint(clips).clip(np.iinfo(self.kind).min, np.iinfo(self.kind).max)
         output: Array = self.session.run(None, {self.entry: clips.astype(self.kind)})[0]
         return output
+
+
+def _check_levels(path: Path, kind: str, takes: ClipInput) -> None:
+    """Refuse whole numbers that would be cut off at their type's ends, or too few of them.
+
+    Raises:
+        UserError: see above.
+    """
+    given = [(end - mean) / std for end in takes.range for mean, std in zip(takes.mean, takes.std, strict=True)]
+    ends = np.iinfo(INPUT_TYPES[kind])
+    low, high = min(given), max(given)
+    if (takes.range[1] - takes.range[0]) / max(takes.std) < LEVELS or low < ends.min or high > ends.max:
+        fit = "[0, 255]" if ends.max >= 255 else f"[{ends.min}, {ends.max}]"
+        raise UserError(
+            f"{path}: takes whole levels ({kind}), not {low:g}..{high:g}; declare range {fit}, without mean and std"
+        )
 
 
 class HttpTarget(BlackBox):
