@@ -49,8 +49,17 @@ def softmax_as_script(folder: Path) -> TargetModel:
     return ExportedTarget(folder / "m.pt", TAKES, CLASSES)
 
 
+class Percent(Softmax):
+    def forward(self, x: Tensor) -> Tensor:
+        return 100.0 * super().forward(x)
+
+
 CONTRADICTIONS = {
     "a softmax for logits": (lambda f: ModuleTarget(Softmax(), TAKES, CLASSES), "answer.gives: probabilities"),
+    "a softmax in percent": (
+        lambda f: ModuleTarget(Percent(), TAKES, CLASSES),
+        "sums to 100.*divide them by 100",
+    ),
     "a softmax as .pt2": (
         lambda f: ExportedTarget(pt2(Softmax(), f / "m.pt2", ({0: torch.export.Dim("b")},)), TAKES, CLASSES),
         "answer.gives: probabilities",
@@ -85,6 +94,11 @@ def test_an_answer_of_another_kind_than_declared_is_refused(case, tmp_path) -> N
     with pytest.raises(UserError, match=says) as caught:
         make(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_sigmoids_declared_as_logits_are_doubted() -> None:
+    with pytest.warns(UserWarning, match=r"all its numbers lie in 0\.\.1 .* if a sigmoid makes them"):
+        ModuleTarget(Sigmoid(), TAKES, CLASSES)
 
 
 def test_a_multi_label_model_is_read_by_each_labels_own_sigmoid() -> None:

@@ -6,6 +6,7 @@ others and twice.  Whatever depends on chance or on company (dropout, batch stat
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -127,10 +128,17 @@ def _check_kind(model: TargetModel, outputs: Tensor, who: str) -> None:
             f"{who}: declared multi-label, but all its numbers lie in 0..1 ({_told(outputs[0])}), as behind a sigmoid; "
             "return the logits before it"
         )
-    if not model.multi_label and bool(((outputs.sum(1) - 1.0).abs() <= SUM).all()):
-        raise UserError(
-            f"{who}: its rows are probabilities ({_told(outputs[0])} sums to 1), not logits; declare answer.gives: "
-            "probabilities, or return the logits before the softmax"
+    for whole, remedy in ((1.0, "declare answer.gives: probabilities"), (100.0, "divide them by 100 and declare them")):
+        if not model.multi_label and bool(((outputs.sum(1) / whole - 1.0).abs() <= SUM).all()):
+            raise UserError(
+                f"{who}: its rows are probabilities ({_told(outputs[0])} sums to {whole:g}), not logits; {remedy}, or "
+                "return the logits before the softmax"
+            )
+    if not model.multi_label and float(outputs.max()) <= 1.0:
+        warnings.warn(
+            f"{who}: all its numbers lie in 0..1 ({_told(outputs[0])}), which is rare of logits; if a sigmoid makes "
+            "them, return the logits before it (of labels that do not exclude each other: answer.gives: multi-label)",
+            stacklevel=2,
         )
 
 
