@@ -192,6 +192,22 @@ def test_a_model_that_cannot_be_followed_is_refused(how) -> None:
         ModuleTarget(Changed(how), TAKES, VALUE)
 
 
+SATURATED = {
+    "clamped to what can be": lambda x: (100.0 * x.mean((1, 2, 3, 4)) - 5.0).clamp(0.0, 1.0),
+    "a unit that none of them wakes": lambda x: (x.mean((1, 2, 3, 4)) - 0.85).relu(),
+    "a steep sigmoid": lambda x: (1000.0 * (x.mean((1, 2, 3, 4)) - 0.4)).sigmoid(),
+}
+
+
+@pytest.mark.parametrize("case", SATURATED)
+def test_a_model_that_is_saturated_on_made_up_clips_is_no_model_without_gradient(case) -> None:
+    class Saturated(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return SATURATED[case](x)
+
+    assert ModuleTarget(Saturated(), TAKES, VALUE).checked
+
+
 class Own(TargetModel):
     """A user's own subclass that returns what it is told to."""
 

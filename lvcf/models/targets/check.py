@@ -29,6 +29,10 @@ TF32 = 2.0**-10
 SUM = 1e-3
 """How near to 1 the rows of a softmax sum."""
 BRIGHTNESS = (-0.4, 0.0, 0.35)
+DARKER = 0.6
+"""What is taken from the darkest clip, and added to the brightest, where M says the same of all."""
+HALVINGS = 12
+"""Of the way between these two."""
 
 
 class MisfitError(UserError):
@@ -143,27 +147,46 @@ def _check_kind(model: TargetModel, outputs: Tensor, who: str) -> None:
 
 
 def _check_gradient(model: TargetModel, clips: Tensor, who: str) -> Tensor:
-    """Of one clip, whose answer is returned; where it is 0, M may be saturated, and all three are tried."""
-    problem, outputs = "it does not depend on the clip", []
-    for some in (clips[:1], clips):
-        point = some.clone().requires_grad_(True)
-        with torch.enable_grad():
-            outputs.append(_ask(model, point, who))
-        weights = torch.randn(outputs[-1].shape, generator=torch.Generator().manual_seed(1))
-        try:
-            (gradient,) = torch.autograd.grad(outputs[-1], point, weights.to(outputs[-1]), allow_unused=True)
-        except Exception as error:  # a foreign network's backward pass may raise anything, too
-            problem, gradient = _line(error), None
-        if gradient is not None and not bool(gradient.isfinite().all()):
-            raise UserError(
-                f"{who}: its gradient on a plausible clip is not finite; correct its forward (sqrt, log, division by 0)"
-            )
-        if gradient is not None and bool(gradient.any()):
-            return outputs[0].detach()
+    """Of one clip, whose answer is returned; where it is 0, M may be saturated, and others are tried."""
+    answer, gradient, problem = _gradient(model, clips[:1], who)
+    if gradient is None or not bool(gradient.any()):
+        _, gradient, problem = _gradient(model, clips, who)
+    if gradient is not None and (bool(gradient.any()) or _is_slope(model, clips, who)):
+        return answer
     raise UserError(
         f"{who}: has no gradient ({problem}); take detach(), no_grad(), numpy and rounding out of it, or explain it as "
         "a black box (OnnxTarget, HttpTarget)"
     )
+
+
+def _gradient(model: TargetModel, clips: Tensor, who: str) -> tuple[Tensor, Tensor | None, str]:
+    """M's answer, the gradient of a mixture of its numbers, and why there is none."""
+    point = clips.detach().clone().requires_grad_(True)
+    with torch.enable_grad():
+        output = _ask(model, point, who)
+    weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output)
+    try:
+        (gradient,) = torch.autograd.grad(output, point, weights, allow_unused=True)
+    except Exception as error:  # a foreign network's backward pass may raise anything, too
+        return output.detach(), None, _line(error)
+    if gradient is not None and not bool(gradient.isfinite().all()):
+        raise UserError(
+            f"{who}: its gradient on a plausible clip is not finite; correct its forward (sqrt, log, division by 0)"
+        )
+    return output.detach(), gradient, "it does not depend on the clip"
+
+
+def _is_slope(model: TargetModel, clips: Tensor, who: str) -> bool:
+    """Whether M, clamped or saturated on all clips, has a gradient where its answer changes; rounding has none."""
+    low, high = (clips[:1] - DARKER).clamp(min=-0.95), (clips[-1:] + DARKER).clamp(max=0.95)
+    answer, _, _ = _gradient(model, low, who)
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2.0
+        there, gradient, _ = _gradient(model, middle, who)
+        if gradient is not None and bool(gradient.any()):
+            return True
+        low, high = (middle, high) if torch.equal(there, answer) else (low, middle)
+    return False
 
 
 def _tolerance(model: TargetModel, outputs: Tensor) -> float:
