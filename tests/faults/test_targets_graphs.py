@@ -16,6 +16,7 @@ from lvcf.metrics.features import I3DFeatures
 from lvcf.models.targets.exported import ExportedTarget, ModuleTarget
 from lvcf.models.targets.graphs import load_graph, touching_files
 from lvcf.models.targets.wrapping import Answer, ClipInput
+from tests.faults.targets import CLASSES, clips, pt2
 
 TAKES = ClipInput(range=(0.0, 1.0), size=8, frames=4)
 VALUE = Answer("regression")
@@ -301,3 +302,17 @@ def test_raw_and_averaged_weights_are_chosen_by_the_user(case, tmp_path) -> None
 def test_a_checkpoint_key_that_is_not_there_is_told(tmp_path) -> None:
     with pytest.raises(UserError, match=r"holds no weights under ema \(it has state_dict\)"):
         loaded({"state_dict": under("", Net())}, tmp_path, "ema")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("ending", ["pt2", "pt"])
+def test_a_graph_is_given_the_floats_it_was_exported_for(kind, ending, tmp_path) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 8 * 8, 3)).to(kind).eval()
+    path, example = tmp_path / f"m.{ending}", clips(2).to(kind)
+    if ending == "pt2":
+        pt2(network, path, ({0: torch.export.Dim("b")},), example)
+    else:
+        torch.jit.trace(network, example).save(str(path))
+    wanted = network(((clips(3) + 1.0) / 2.0).to(kind)).float()
+    torch.testing.assert_close(ExportedTarget(path, TAKES, CLASSES)(clips(3)), wanted, atol=0.02, rtol=0.02)

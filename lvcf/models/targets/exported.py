@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TypeGuard
 
+import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
@@ -45,12 +46,12 @@ class ExportedTarget(WrappedTarget):
                 "torch.export.export"
             )
         super().__init__(str(path), takes, answer, exported_batches(graph))
-        self.graph = graph
+        self.graph, self.kind = graph, input_type(graph)
         self.check()
 
     def run(self, prepared: Tensor) -> Tensor:
         """See the base class."""
-        output: Tensor = self.graph(prepared)
+        output: Tensor = self.graph(prepared.to(self.kind))
         return output
 
     def train(self, mode: bool = True) -> ExportedTarget:
@@ -106,6 +107,13 @@ def exported_batches(graph: nn.Module) -> tuple[Batch, ...]:
         return ANY, ONE
     least, most = (int(end) if end.is_Integer else sys.maxsize for end in (known.lower, known.upper))
     return tuple(dict.fromkeys([(1, most), (max(least, 1), most), ONE]))  # it says 2 where 1 works as well
+
+
+def input_type(graph: nn.Module) -> torch.dtype:
+    """The floats a graph takes, by an exported program's input, or else by its weights."""
+    inputs = [node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"] if _is_program(graph) else []
+    kinds = [tensor.dtype for tensor in (*inputs, *graph.parameters()) if isinstance(tensor, Tensor)]
+    return next((kind for kind in kinds if kind.is_floating_point), torch.float32)
 
 
 def trains(graph: nn.Module) -> bool:
