@@ -316,3 +316,10 @@ def test_a_graph_is_given_the_floats_it_was_exported_for(kind, ending, tmp_path)
         torch.jit.trace(network, example).save(str(path))
     wanted = network(((clips(3) + 1.0) / 2.0).to(kind)).float()
     torch.testing.assert_close(ExportedTarget(path, TAKES, CLASSES)(clips(3)), wanted, atol=0.02, rtol=0.02)
+
+
+def test_code_that_is_no_python_is_told_in_one_line(tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
+        archive.writestr("m/code/__torch__/net.py", "class Net(Module):\n  in : Tensor\n")
+    with pytest.raises(UserError, match=r"m\.pt: not TorchScript .*invalid syntax"):
+        load_graph(tmp_path / "m.pt")

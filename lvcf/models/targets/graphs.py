@@ -59,7 +59,7 @@ def load_graph(path: Path) -> nn.Module:
     try:
         with zipfile.ZipFile(path) as archive:
             odd = next(_odd_in_program(archive) if exported else _odd_in_script(archive), "")
-    except (zipfile.BadZipFile, ValueError, OSError, RecursionError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, SyntaxError, OSError, RecursionError, NotImplementedError) as error:
         refused = "no archive of torch.export.save" if exported else "not TorchScript"
         raise UserError(f"{path}: {refused} ({_line(error)}); write it again with {saver}") from error
     if odd:
