@@ -25,6 +25,8 @@ from lvcf.data.video import Choose, Frames, Video
 from lvcf.errors import UserError
 
 SUFFIXES = (".dcm",)
+SPACINGS = ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+"""All are vertical, horizontal."""
 PICTURES_2D = 1
 """RegionSpatialFormat of a moving picture; others are M-modes, spectra, curves."""
 
@@ -127,9 +129,12 @@ def _fragments(dataset: Dataset) -> Iterator[bytes]:
 
 
 def _pixel_width(dataset: Dataset) -> Fraction:
-    """How many times as wide as high the pixels are, by PixelAspectRatio (vertical, horizontal)."""
-    ratio = dataset.get("PixelAspectRatio")
-    return Fraction(int(ratio[1]), int(ratio[0])) if ratio else Fraction(1)
+    """How many times as wide as high the pixels are: by their ratio, or their spacing where there is no ratio."""
+    for name in SPACINGS:
+        stated = [Fraction(str(number)) for number in np.atleast_1d(dataset.get(name) or []).tolist()]
+        if len(stated) == 2 and min(stated) > 0:
+            return (stated[1] / stated[0]).limit_denominator(100)
+    return Fraction(1)
 
 
 def _region(dataset: Dataset, picture: Picture) -> Picture:

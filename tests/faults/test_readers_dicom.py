@@ -376,3 +376,17 @@ def test_uncompressed_half_width_colour_is_read_frame_by_frame(tmp_path) -> None
     dataset.PixelData = parts.tobytes()
     dataset.save_as(path)
     assert read_dicom(path).frames[:, 3, 5, 0].tolist() == [0, 40, 80, 120, 160, 200]
+
+
+SPACED = {
+    "unequal spacing": ({"PixelSpacing": [1.0, 2.0]}, 2 * COLUMNS),
+    "equal spacing": ({"PixelSpacing": [0.3, 0.3]}, COLUMNS),
+    "at the detector": ({"ImagerPixelSpacing": [0.4, 0.2]}, COLUMNS // 2),
+    "a ratio of zeros": ({"PixelAspectRatio": [0, 0]}, COLUMNS),
+}
+
+
+@pytest.mark.parametrize("case", SPACED)
+def test_pixel_spacing_tells_the_shape_where_no_ratio_does(case, tmp_path) -> None:
+    stated, columns = SPACED[case]
+    assert read_dicom(write(tmp_path / "a.dcm", square(50, 200), **stated)).frames.shape == (FRAMES, ROWS, columns, 3)
