@@ -64,10 +64,13 @@ def main(args: Sequence[str] | None = None) -> int:
         try:
             code = _run(arguments)
         finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
+            if sys.stdout is not None:  # as where it is closed: cron's and services' ways to start a command
+                sys.stdout.flush()
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's own flush fails as well
-        return SIGNALLED + signal.SIGPIPE
+        if isinstance(error, BrokenPipeError):
+            return SIGNALLED + signal.SIGPIPE
+        return _tell(arguments[0] if arguments else "", f"what it prints could not be written ({error.strerror})")
     return code
 
 
