@@ -34,6 +34,9 @@ FOUND: dict[str, Step] = {
     "in a tool's arguments": says(None, tool_calls=[{"id": "1", "function": {"name": "Verdict", "arguments": TEXT}}]),
     "in a tool's arguments, decoded": says(None, tool_calls=[{"function": {"name": "Verdict", "arguments": GOOD}}]),
     "in a function's arguments": says(None, function_call={"name": "Verdict", "arguments": TEXT}),
+    "in a tool's arguments, after words": says("I call it.", tool_calls=[{"function": {"arguments": TEXT}}]),
+    "with a mark of thoughts in a text": says(TEXT.replace('"criticism": ""', '"criticism": "it says </think>"')),
+    "whole, although no token was left": says(f"```json\n{TEXT}\n```", "length"),
     "with a capital": says(TEXT.replace('"old"', '"Old "').replace('"age"', '"Age"')),
     "with another field": says(TEXT.replace('"criticism": ""', '"criticism": "", "reason": "grey hair"')),
 }
@@ -58,6 +61,9 @@ TOLD: dict[str, tuple[Step, int, str]] = {
     "cut off": (says(TEXT[:40], "length"), 1, "endpoint.max_tokens"),
     "cut off in a thought": (says(f"<think>Maybe {TEXT} but", "length"), 1, "endpoint.max_tokens"),
     "cut off in its reasoning": (says("", "length", reasoning_content="long"), 1, "endpoint.max_tokens"),
+    "cut off after a draft": (says(f"First {DRAFT}, but", "length"), 1, "endpoint.max_tokens"),
+    "cut off after a draft in its reasoning": (
+        says(None, "length", reasoning_content=f"First {DRAFT}, but"), 1, "endpoint.max_tokens"),
     "empty": (says(""), 2, "an empty answer"),
     "no content": (says(None), 2, "an empty answer"),
     "reasoning without an answer": (says(None, reasoning_content="I cannot tell."), 2, "none in its reasoning"),

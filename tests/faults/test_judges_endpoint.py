@@ -12,7 +12,7 @@ import zlib
 import pytest
 
 from lvcf.errors import UserError
-from lvcf.steering.answers import NoAnswerError
+from lvcf.steering.answers import NoAnswerError, Verdict
 from lvcf.steering.judges.endpoint import Endpoint, EndpointJudge
 from lvcf.steering.judges.face import FaceRulerJudge
 from lvcf.steering.judges.local import LocalJudge, LocalModel
@@ -258,3 +258,30 @@ def test_a_short_key_does_not_change_an_answer(monkeypatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "old")  # many servers take any word
     with Scripted(says(TEXT)) as server:
         assert server.ask() == ("old", True)
+
+
+FORMS = {
+    "as PHP writes JSON": lambda key: key.replace("/", "\\/"),
+    "as .NET writes JSON": lambda key: key.replace("+", "\\u002B"),
+    "letter by letter": lambda key: "".join(f"\\u{ord(letter):04x}" for letter in key),
+    "as in an address": lambda key: key.replace("/", "%2F").replace("+", "%2b"),
+    "as in HTML": lambda key: key.replace("/", "&#x2F;").replace("+", "&#43;"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("status", [200, 401])
+def test_a_key_is_hidden_however_an_endpoint_writes_it(form, status, monkeypatch) -> None:
+    key = "sk-abc/def+ghi=jkl"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    echoed = json.dumps({"choices": [{"message": {"content": TEXT.replace('"criticism": ""', '"criticism": "KEY"')}}]})
+    with Scripted(send(echoed.replace("KEY", FORMS[form](key)).encode(), status)) as server:
+        endpoint = Endpoint(server.url, "toy", retries=0)
+        if status == 200:
+            said = endpoint.ask("judge", [], Verdict, lambda verdict: verdict).answer.answers[0].criticism
+        else:
+            with pytest.raises(NoAnswerError) as refused:
+                endpoint.ask("judge", [], Verdict, lambda verdict: verdict)
+            said = str(refused.value)
+    assert "[key]" in said
+    assert "ghi" not in said

@@ -31,14 +31,16 @@ class Completion:
 
     Attributes:
         text: its message without what it said to itself; empty if there is none.
-        others: where else the answer may be, if the message is empty: a tool's arguments, then the reasoning.
+        tools: what it gave to tools, where the answer may be instead.
+        reasoning: where the answer may be if the message is empty.
         tokens: used, in and out; 0 where nobody counts.
         cut: whether no token was left.
         refusal: why it does not answer; empty if it does.
     """
 
     text: str
-    others: tuple[str, ...]
+    tools: tuple[str, ...]
+    reasoning: tuple[str, ...]
     tokens: int
     cut: bool
     refusal: str
@@ -56,9 +58,11 @@ def read_completion(body: bytes) -> Completion:
         message: dict[str, Any] = {**choice["message"]}
         finished = choice.get("finish_reason")
         refusal = message.get("refusal") or ("filtered" if finished == "content_filter" else "")
-        others = (*_arguments(message), *(_joined(message.get(name)) for name in ("reasoning_content", "reasoning")))
+        tools = tuple(_arguments(message))
+        reasoning = tuple(_joined(message.get(name)) for name in ("reasoning_content", "reasoning"))
         text = spoken(_joined(message.get("content")))
-        return Completion(text, others, _tokens(said.get("usage")), finished in CUT, str(refusal))
+        tokens = _tokens(said.get("usage"))
+        return Completion(text, tools, reasoning, tokens, finished in CUT, str(refusal))
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError("no chat completion") from error
 
@@ -70,18 +74,25 @@ def read_answer(completion: Completion, expected: type[T]) -> T:
         ValidationError: there is JSON, but none of that type.
         NoAnswerError: there is no JSON.
     """
-    if completion.text:
-        return last_of(completion.text, expected)
-    for text in completion.others:
+    problem: ValidationError | NoAnswerError | None = None
+    for text in (completion.text, *completion.tools, *(() if completion.text else completion.reasoning)):
         try:
-            return last_of(text, expected)
-        except (ValidationError, NoAnswerError):
-            continue
-    raise NoAnswerError("an empty answer" + (", and none in its reasoning" if any(completion.others) else ""))
+            if text:
+                return last_of(text, expected, completion.cut)
+        except (ValidationError, NoAnswerError) as error:
+            problem = problem or error
+    if completion.text and problem:
+        raise problem
+    raise NoAnswerError("an empty answer" + (", and none in its reasoning" if any(completion.reasoning) else ""))
 
 
-def last_of(text: str, expected: type[T]) -> T:
+def last_of(text: str, expected: type[T], cut: bool = False) -> T:
     """The last JSON value in a text that is of a type, whatever words, fences or drafts stand around it.
+
+    Args:
+        text: what a model wrote.
+        expected: the type.
+        cut: whether it wanted to go on: what it still says words after was a draft.
 
     Raises:
         ValidationError: there is JSON, but none of that type; it tells of the longest.
@@ -106,6 +117,8 @@ def last_of(text: str, expected: type[T]) -> T:
             continue
     if found is None:
         raise problem or NoAnswerError("no JSON object")
+    if cut and re.search(r"\w", text[place:]):
+        raise NoAnswerError("a draft of an answer, and then it was cut off")
     return found
 
 
@@ -119,11 +132,21 @@ def _unquoted(text: str) -> str:
 
 
 def spoken(text: str) -> str:
-    """Text after the last thought; one that was cut off while it thought has no end of it."""
+    """Text after the last thought; one that was cut off while it thought has no end of it, and JSON has none."""
+    if _is_json(text):
+        return text.strip()
     marks = list(THINKING.finditer(text))
     begin = max((mark.end() for mark in marks if mark[1]), default=0)
     stop = min((mark.start() for mark in marks if mark.start() >= begin), default=len(text))
     return text[begin:stop].strip()
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _joined(content: object) -> str:

@@ -7,8 +7,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from io import BytesIO
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
@@ -207,7 +209,7 @@ class Endpoint:
         """Text without the secrets, which an endpoint may repeat, those of some length at least."""
         for secret in self.secrets:
             if len(secret) >= shortest:
-                text = text.replace(secret, "[key]")
+                text = _forms(secret).sub("[key]", text)
         return text
 
 
@@ -316,6 +318,17 @@ def _secrets(key: str, url: httpx.URL) -> list[str]:
     values = [pair.partition("=")[2] or pair for pair in url.query.decode().split("&")]
     values = [form for value in values for form in (value, unquote_plus(value)) if len(form) >= SHORTEST]
     return sorted({secret for secret in (key, *who, *values) if secret}, key=len, reverse=True)
+
+
+@cache
+def _forms(secret: str) -> re.Pattern[str]:
+    """A secret as it is, and as JSON, addresses and HTML may write its letters."""
+    letters = [
+        rf"(?:\\{{0,8}}{re.escape(letter)}|\\{{1,8}}u(?i:{ord(letter):04x})|%(?i:{ord(letter):02x})"
+        rf"|&\#(?:0*{ord(letter)}|(?i:x0*{ord(letter):x}));)"
+        for letter in secret
+    ]
+    return re.compile("".join(letters))
 
 
 def _complaint(response: Response) -> str:
