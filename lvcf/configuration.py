@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,16 @@ def _check_shape(path: Path, verb: str, section: Node) -> None:
         for key in node:
             if not isinstance(key, str) or not key:
                 raise UserError(f"{path}: the key {key!r} of '{where}:' is no word; correct it")
+    for where, node in ("", section), ("model.", section.get("model")), ("data.", section.get("data")):
+        for key, value in _arguments(node).items():
+            _check_folder(f"{path}: {where}{key}", key, value)
     callbacks_of(str(path), section)
+
+
+def _arguments(node: Any) -> Node:
+    """What a section, or a class in it, is given."""
+    given = node.get("init_args", node) if isinstance(node, dict) else None
+    return given if isinstance(given, dict) else {}
 
 
 def callbacks_of(name: str, section: Node) -> list[Node]:
@@ -151,8 +161,6 @@ def with_sections(verb: str, arguments: list[str]) -> list[str]:
     for argument in rest:
         option, given, value = argument.partition("=")
         if option not in ("--config", "-c") and not CALLBACK.fullmatch(option):
-            if option.rpartition(".")[2] in FOLDERS and argument == f"{option}=":
-                raise UserError(f"{option}: names no folder; give one, or '.' for the working folder")
             others.append(argument)
             continue
         value = value if given else next(rest, "")
@@ -162,9 +170,17 @@ def with_sections(verb: str, arguments: list[str]) -> list[str]:
             changes.append((option, value))
         else:
             names.append(value)
+    for argument, following in itertools.pairwise([*others, "."]):
+        option, given, value = argument.partition("=")
+        _check_folder(option, option.rpartition(".")[2].removeprefix("--"), value if given else following)
     if changes and not names:
         raise UserError(f"{changes[0][0]}: changes a callback of a configuration; give --config FILE as well")
     return [text for name in names for text in ("--config", _section(name, verb, changes))] + others
+
+
+def _check_folder(where: str, name: str, value: Any) -> None:
+    if name in FOLDERS and isinstance(value, str) and not value.strip():
+        raise UserError(f"{where}: names no folder; give one, or '.' for the working folder")
 
 
 def _section(name: str, verb: str, changes: list[tuple[str, str]]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lvcf.configuration import read_section
+from lvcf.configuration import read_section, with_sections
 from lvcf.errors import UserError
 from lvcf.run_folder import read_configuration
 from tests.helpers import fails
@@ -73,3 +73,22 @@ def test_a_damaged_configuration_of_a_run_is_named(text, tmp_path) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=r"config\.yaml: damaged"):
         read_configuration(tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["predict", "steer"])
+@pytest.mark.parametrize("options", [["--model.output", ""], ["--model.output= "], ["--output", ""], ["--output="]])
+def test_an_empty_folder_is_none_however_it_is_given(verb, options) -> None:
+    with pytest.raises(UserError, match="names no folder"):
+        with_sections(verb, options)
+
+
+@pytest.mark.parametrize(("verb", "text"), [
+    ("predict", "{model: {class_path: a.B, init_args: {output: ''}}}"),
+    ("predict", "{data: {init_args: {root: ' '}}}"),
+    ("steer", "{output: ''}"),
+])  # fmt: skip
+def test_an_empty_folder_in_a_configuration_is_none(verb, text, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"{verb}: {text}\n")
+    with pytest.raises(UserError, match="names no folder"):
+        read_section(str(path), verb)

@@ -63,7 +63,10 @@ TOLD: dict[str, tuple[Step, int, str]] = {
     "cut off in its reasoning": (says("", "length", reasoning_content="long"), 1, "endpoint.max_tokens"),
     "cut off after a draft": (says(f"First {DRAFT}, but", "length"), 1, "endpoint.max_tokens"),
     "cut off after a draft in its reasoning": (
-        says(None, "length", reasoning_content=f"First {DRAFT}, but"), 1, "endpoint.max_tokens"),
+        says(None, "length", reasoning_content=f"First {DRAFT}, but"),
+        1,
+        "endpoint.max_tokens",
+    ),
     "empty": (says(""), 2, "an empty answer"),
     "no content": (says(None), 2, "an empty answer"),
     "reasoning without an answer": (says(None, reasoning_content="I cannot tell."), 2, "none in its reasoning"),

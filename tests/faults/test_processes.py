@@ -134,13 +134,13 @@ def test_a_reader_of_a_table_may_go_and_a_terminal_may_know_ascii_alone(
 @pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "--help"]])
 def test_a_closed_output_is_no_error(arguments) -> None:
     command = f"{sys.executable} -m lvcf {' '.join(arguments)} >&-"
-    done = subprocess.run(["bash", "-c", command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "-c", command], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_an_output_without_room_is_one_line() -> None:
     command = f"{sys.executable} -m lvcf --help >/dev/full"
-    done = subprocess.run(["bash", "-c", command], env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "-c", command], env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "could not be written (No space left on device)" in done.stderr
     assert "Traceback" not in done.stderr
