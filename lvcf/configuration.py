@@ -118,8 +118,8 @@ def _check_shape(path: Path, verb: str, section: Node) -> None:
         for key in node:
             if not isinstance(key, str) or not key:
                 raise UserError(f"{path}: the key {key!r} of '{where}:' is no word; correct it")
-    for where, node in ("", section), ("model.", section.get("model")), ("data.", section.get("data")):
-        for key, value in _arguments(node).items():
+    for where, part in ("", section), ("model.", section.get("model")), ("data.", section.get("data")):
+        for key, value in _arguments(part).items():
             _check_folder(f"{path}: {where}{key}", key, value)
     callbacks_of(str(path), section)
 
