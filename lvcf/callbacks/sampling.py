@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -143,6 +144,15 @@ class SamplingState:
                 when = f" at denoising step {self.steps[row] + 1} (t = {float(self.t[place]):.3g})"
             fix = "check its weights and trainer.precision"
             self.problems[row] = self.problems[row] or f"{what} is not finite{when}; {fix}"
+
+    def keep_told(self) -> None:
+        """Samples of which M, or a loss, once was no finite number fail: ``result.json`` cannot tell of them."""
+        for row, told in enumerate(zip(self.notes, self.trajectory, strict=True)):
+            try:
+                json.dumps(told, allow_nan=False)
+            except ValueError:
+                problem = "the target model's output is not a finite number during sampling; check its weights"
+                self.problems[row] = self.problems[row] or problem
 
     def draw(self, rows: Tensor, shape: torch.Size) -> Tensor:
         """Guidance's Gaussian noise ``(len(rows), *shape)``, each sample's from its own generator."""

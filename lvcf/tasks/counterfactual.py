@@ -164,6 +164,7 @@ class CounterfactualTask(LightningModule):
         state.decoded = self._decoded(state)
         self._notify("on_decoded", state)
         state.keep_finite(state.decoded, state.video, "the decoded counterfactual")
+        state.keep_told()
         costs: dict[str, Any] = {"seconds": (now(self.device) - started) / len(good)}
         if measured:
             costs["peak_memory_bytes"] = peak_memory(self.device)

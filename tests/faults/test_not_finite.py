@@ -141,3 +141,28 @@ def test_frames_of_voxels_that_are_no_number_cannot_be_made(value) -> None:
     video[1, 1, 2, 3] = value
     with pytest.raises(ValueError, match="not finite"):
         to_frames(video)
+
+
+class NanOnce(LinearTarget):
+    """Says no number of a batch's first clip, the ``at``-th time that it is asked without a gradient."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.at, self.asked = at, 0
+
+    def forward(self, video: Tensor) -> Tensor:
+        value = super().forward(video)
+        if video.requires_grad and torch.is_grad_enabled():
+            return value
+        self.asked += 1
+        return torch.cat([value[:1] * (math.nan if self.asked == self.at else 1.0), value[1:]])
+
+
+@pytest.mark.parametrize("callback", [GUIDANCE, LastCorrection(), LastCorrection(steps=0)], ids=["guided", "lc", "lc0"])
+def test_a_reading_that_is_no_number_on_the_way_fails_its_clip_and_not_the_run(tmp_path, callback) -> None:
+    task = CounterfactualTask(GaussianBackbone(), NanOnce(at=3), "60", tmp_path, steps=3, strength=0.9)
+    run(task, make_clips(3), tmp_path, [callback])
+    found = results(tmp_path)
+    assert found["clip0"]["status"] == "failed"
+    assert "not a finite number during sampling" in found["clip0"]["hint"]
+    assert all(found[name]["status"] != "failed" for name in ("clip1", "clip2"))
