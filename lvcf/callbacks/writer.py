@@ -28,6 +28,7 @@ from lvcf.files import write_json
 from lvcf.lock import locked
 from lvcf.methods import method_label
 from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.check import of_the_setup
 from lvcf.ranks import orphaned
 from lvcf.report.panel import panel_frames
 from lvcf.run_folder import read_record
@@ -219,9 +220,9 @@ def _reading(task: CounterfactualTask, edit: Edit, folder: Path) -> tuple[Tensor
     saved = to_clip(read_video(folder / "counterfactual.mkv").frames, edit.video.shape[-1])
     try:
         output = task.judge(saved[None].to(task.device))
-    except UserError:
-        raise
     except Exception as error:  # M may be anybody's
+        if of_the_setup(error):
+            raise
         return torch.zeros(0), f"the target model fails on the saved counterfactual: {told(error)}"
     if not finite(output).all():
         return output, "the target model's output is not a finite number on the saved counterfactual"

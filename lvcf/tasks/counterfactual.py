@@ -24,7 +24,7 @@ from lvcf.guidance.goal import make_goal, parse_target
 from lvcf.memory import forget_peak, peak_memory
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
-from lvcf.models.targets.check import NoNumberError, check_target
+from lvcf.models.targets.check import NoNumberError, check_target, of_the_setup
 from lvcf.run_folder import finished_result
 from lvcf.tasks.edits import Edit, check_labels, draws, readable, sample_generator, select
 from lvcf.tasks.wording import Wording
@@ -131,10 +131,8 @@ class CounterfactualTask(LightningModule):
         try:
             with torch.no_grad():
                 return self._explain(batch)
-        except UserError:
-            raise
         except Exception as error:
-            if is_oom_error(error):
+            if is_oom_error(error) or of_the_setup(error):
                 raise
             if len(batch["id"]) == 1:
                 batch["error"][0] = told(error)

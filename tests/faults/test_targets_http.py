@@ -19,8 +19,12 @@ from lvcf.addresses import shown_address
 from lvcf.errors import UserError
 from lvcf.models.targets.black_box import HttpTarget, OnnxTarget
 from lvcf.models.targets.wrapping import Answer, ClipInput
+from lvcf.tasks.counterfactual import CounterfactualTask
+from tests.faults.toy_runs import run
+from tests.helpers import results
 from tests.http_server import QuietHandler, serve
 from tests.models.targets.endpoint import Endpoint
+from tests.toys import GaussianBackbone, make_clips
 
 TAKES = ClipInput(range=(-1.0, 1.0), size=8, frames=4)
 VALUE = Answer("regression", scale=20.0)
@@ -59,7 +63,8 @@ def rows(value: str) -> Callable[[bytes], bytes]:
 NO_ANSWERS = {
     "NaN": (rows("NaN"), "not a finite number"),
     "Infinity": (rows("1e999"), "not a finite number"),
-    "null": (rows("null"), "of numbers"),
+    "null": (rows("null"), "not a finite number"),
+    "null and strings": (lambda asked: b'{"predictions": [null, "1.5"]}', "of numbers"),
     "strings": (rows('"1.5"'), "of numbers"),
     "truth": (rows("true"), "of numbers"),
     "uneven": (lambda asked: b'{"predictions": [1, [2]]}', "of numbers"),
@@ -75,6 +80,35 @@ def test_an_answer_without_numbers_is_refused_at_the_start(case, endpoint) -> No
     line = told(endpoint.url)
     assert says in line
     assert endpoint.url in line
+
+
+@pytest.mark.parametrize("fault", ["null", 400, 422])
+def test_a_clip_that_the_endpoint_does_not_take_fails_and_the_others_stand(fault, endpoint, tmp_path) -> None:
+    def odd(asked: bytes) -> list[bool]:
+        return [abs(clip[0][0][0][0] - 0.4321) < 1e-6 for clip in json.loads(asked)["instances"]]
+
+    usual, asked = endpoint.answer, b""
+
+    def answer(content: bytes) -> bytes:
+        said = json.loads(usual(content))["predictions"]
+        values = [None if spoilt and fault == "null" else v for v, spoilt in zip(said, odd(content), strict=True)]
+        return json.dumps({"predictions": values}).encode()
+
+    class Refusing(HttpTarget):
+        def ask(self, clips: np.ndarray) -> np.ndarray:
+            nonlocal asked
+            asked = json.dumps({"instances": clips.tolist()}).encode()
+            return super().ask(clips)
+
+    endpoint.answer = answer
+    endpoint.fault = lambda: fault if isinstance(fault, int) and asked and any(odd(asked)) else None
+    model = Refusing(endpoint.url, TAKES, VALUE, "json", **QUICK)
+    clips = make_clips(4)
+    clips[1]["video"][0, 0, 0, 0] = 0.4321
+    run(CounterfactualTask(GaussianBackbone(), model, "60", tmp_path, steps=2), clips, tmp_path, batch_size=2)
+    found = results(tmp_path)
+    assert {name for name, result in found.items() if result["status"] == "failed"} == {"clip1"}
+    assert len(found) == 4
 
 
 def test_an_array_that_claims_terabytes_is_refused() -> None:

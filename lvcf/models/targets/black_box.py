@@ -263,6 +263,8 @@ class HttpTarget(BlackBox):
                 if self.body == "json"
                 else np.load(io.BytesIO(data), allow_pickle=False)
             )
+            if said.dtype.kind == "O":  # JSON has no NaN: null is what a service says of a clip that it cannot read
+                said = np.array([np.nan if value is None else value for value in said.flat]).reshape(said.shape)
             if said.dtype.kind not in "fiu":
                 raise TypeError("no numbers")
             return said.astype(np.float32)

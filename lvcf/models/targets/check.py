@@ -43,6 +43,11 @@ class NoNumberError(UserError):
     """M says no finite number of a made-up clip."""
 
 
+def of_the_setup(error: Exception) -> bool:
+    """Whether an error would come with every clip: the user's, but not that M, once checked, does not take one."""
+    return isinstance(error, UserError) and not isinstance(error, MisfitError)
+
+
 def check_target(model: TargetModel, size: Sequence[int], device: torch.device | str = "cpu") -> None:
     """Ask about made-up clips; the global random numbers stay as they are.
 

@@ -155,7 +155,7 @@ class Answer:
         """Their softmax is the probabilities themselves."""
         off = torch.maximum((rows.sum(1) - 1.0).abs(), -rows.amin(1)).max().detach()
         if float(off) > OFF_ONE:
-            raise UserError(
+            raise MisfitError(
                 f"declared probabilities, but a row sums to {float(rows.detach().sum(1)[0]):.4g} or has a number below "
                 "0; declare answer.gives: logits or multi-label"
             )
