@@ -10,7 +10,7 @@ from lvcf.errors import UserError
 from lvcf.evaluation.clip import clips_of
 from lvcf.evaluation.rows import Row
 from lvcf.metrics.change import change_correlation
-from lvcf.metrics.recovered import PARTS
+from lvcf.metrics.recovered import PARTS, share_of
 from lvcf.metrics.statistics import FEWEST, Values, compare, holm
 from lvcf.run_folder import Prediction, off_target
 
@@ -29,8 +29,10 @@ def paired_tests(ours: list[Row], theirs: list[Row]) -> list[Row]:
         One row per metric: n, mean, mean_other, difference, ci_low, ci_high, p_permutation, p_wilcoxon, p_holm (of
         the permutation test, over all metrics here).
     """
-    other = {row["id"]: _tested(row) for row in theirs if row["status"] != "failed"}
-    pairs = [(_tested(row), other[row["id"]]) for row in ours if row["status"] != "failed" and row["id"] in other]
+    other = {row["id"]: row for row in theirs if row["status"] != "failed"}
+    both = [(row, other[row["id"]]) for row in ours if row["status"] != "failed" and row["id"] in other]
+    shares = _shares([one for one, _ in both]), _shares([them for _, them in both])
+    pairs = [(_tested(one) | a, _tested(them) | b) for (one, them), a, b in zip(both, *shares, strict=True)]
     names = [k for k in dict.fromkeys(k for one, _ in pairs for k in one) if any(k in them for _, them in pairs)]
     rows = [row for name in names if (row := _test(name, *_values(name, pairs)))]
     for row, p in zip(rows, holm([row["p_permutation"] for row in rows]), strict=True):
@@ -53,6 +55,17 @@ def correlations(ours: list[Prediction], theirs: list[Prediction]) -> dict[str, 
                 f"{others[one.id].folder}: another size or length than {one.folder}; compare like with like"
             )
         found[one.id] = change_correlation(our_change, their_change)
+    return found
+
+
+def _shares(rows: list[Row]) -> list[dict[str, float]]:
+    """By clip, what its mean is the pooled share of: a test of mean ratios could contradict the figures."""
+    found: list[dict[str, float]] = [{} for _ in rows]
+    for share, (missed, asked) in PARTS.items():
+        if rows and all(part in row for row in rows for part in (missed, asked)):
+            mean = float(np.mean([row[asked] for row in rows]))
+            for row, of_clip in zip(rows, found, strict=True):
+                of_clip[share] = share_of(row[missed], mean)
     return found
 
 

@@ -90,11 +90,11 @@ def test_where_nothing_was_asked_of_any_clip_there_is_no_share() -> None:
     assert metrics["truth/asked_smooth"] == pytest.approx(0.15)
 
 
-def test_paired_tests_leave_out_the_clips_without_a_share_and_say_how_many_there_were() -> None:
+def test_paired_tests_of_a_share_count_every_clip_as_the_pooled_figure_does() -> None:
     ours = [parts(row["truth/asked_raw"], row["truth/missed_raw"] + 0.1 * i + 0.1) for i, row in enumerate(ROWS)]
     ours = [row | {"id": other["id"]} for row, other in zip(ours, ROWS, strict=True)]
     (test,) = [test for test in paired_tests(ours, ROWS) if test["metric"] == SHARE]
-    assert test["n"] == 3
+    assert test["n"] == 4
     assert not [t for t in paired_tests(ours, ROWS) if "missed" in t["metric"] or "asked" in t["metric"]]
 
 
