@@ -12,7 +12,7 @@ THREADS_PER_CORE = 16
 """More crash the libraries below torch."""
 
 
-def check_number(name: str, value: float, low: float = -math.inf, high: float = math.inf, above: bool = False) -> None:
+def check_number(name: str, value: float | None, low: float = -math.inf, high: float = math.inf, above: bool = False) -> None:
     """Refuse a number that is not finite or not in [low, high].
 
     Args:
@@ -25,6 +25,8 @@ def check_number(name: str, value: float, low: float = -math.inf, high: float = 
     Raises:
         UserError: it is.
     """
+    if value is None:  # an empty entry of a configuration: the parser lets it pass
+        raise UserError(f"{name}: is empty; give a number, or leave it out")
     if math.isfinite(value) and low <= value <= high and not (above and value == low):
         return
     wanted = ["choose a finite number"]

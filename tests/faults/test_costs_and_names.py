@@ -99,9 +99,9 @@ def test_every_method_pays_for_the_decoding_of_what_it_returns(tmp_path, callbac
 
 
 BAD = {
-    "model.steps": [0, -1, 10**12],
+    "model.steps": [0, -1, 10**12, None],
     "model.strength": [0.0, 1.1, math.nan],
-    "model.guidance_scale": [math.nan, math.inf],
+    "model.guidance_scale": [math.nan, math.inf, None],
     "model.tolerance": [-1.0, math.nan, math.inf],
     "model.prompt": ["words"],
     "model.inversion_prompt": ["target"],
