@@ -12,7 +12,9 @@ THREADS_PER_CORE = 16
 """More crash the libraries below torch."""
 
 
-def check_number(name: str, value: float | None, low: float = -math.inf, high: float = math.inf, above: bool = False) -> None:
+def check_number(
+    name: str, value: float | None, low: float = -math.inf, high: float = math.inf, above: bool = False
+) -> None:
     """Refuse a number that is not finite or not in [low, high].
 
     Args:

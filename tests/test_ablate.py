@@ -266,6 +266,7 @@ def test_more_clips_are_made_when_more_are_asked_for(plan_file, monkeypatch) -> 
     def finish(command: list[str], **_: Any) -> SimpleNamespace:
         """Leaves what a finished cell leaves, and no more."""
         ran.append(command[3])
+        (plan_file.parent / "out" / "rg" / "manifest.json").write_text('{"ids": ["a", "b"], "batch_size": 2}')
         (plan_file.parent / "out" / "rg" / "metrics.json").write_text('{"n": 2}')
         return SimpleNamespace(returncode=0)
 

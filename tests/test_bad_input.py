@@ -464,7 +464,10 @@ BAD_OWN_CLIPS = {
     "picture.mov": (lambda p: Image.fromarray(grey(1, 32)[0]).save(p, "png"), r"picture\.mov: holds 1 frame"),
     "text.mp4": (lambda p: p.write_text("no video\n" * 300), r"text\.mp4: not a readable video"),
     "zero.avi": (lambda p: p.write_bytes(b""), r"zero\.avi: not a readable video"),
-    "timeless.dcm": (without_times, r"timeless\.dcm: states no frame time \(FrameTime, "),
+    "timeless.dcm": (
+        without_times,
+        r"timeless\.dcm: states no frame time for 30 frames \(none of FrameTimeVector",
+    ),
 }
 
 
@@ -526,11 +529,10 @@ def test_a_bad_table_or_rate(case, capfd, arguments, tmp_path) -> None:
     assert results(tmp_path / "run") == {}
 
 
-@pytest.mark.parametrize("crop", ["[0,0,500,500]", "[20,0,10,30]"])
-def test_a_crop_that_does_not_fit_fails_the_clip(crop, capfd, arguments, tmp_path) -> None:
+def test_a_crop_that_does_not_fit_fails_the_clip(capfd, arguments, tmp_path) -> None:
     (tmp_path / "clips").mkdir()
     write_lossless(tmp_path / "clips" / "a.mkv", grey(20, 32), 8.0)
-    assert main([*own(arguments, tmp_path / "clips"), f"--data.crop={crop}"]) == 1
+    assert main([*own(arguments, tmp_path / "clips"), "--data.crop=[0,0,500,500]"]) == 1
     assert "does not fit frames of 32x32" in results(tmp_path / "run")["a"]["hint"]
     assert told(capfd.readouterr().err) == []
 

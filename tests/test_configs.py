@@ -177,11 +177,11 @@ def test_a_file_in_the_working_directory_comes_before_the_shipped_one(tmp_path, 
         read_section("phantom.yaml", "fit")
 
 
-def test_only_config_arguments_are_replaced() -> None:
+def test_only_config_arguments_are_replaced_and_come_first() -> None:
     arguments = ["--model.steps", "3", "--config", "phantom.yaml", "--config=phantom.yaml", "--x=phantom.yaml"]
     replaced = with_sections("predict", arguments)
-    assert [replaced[i] for i in (0, 1, 2, 4, 6)] == ["--model.steps", "3", "--config", "--config", "--x=phantom.yaml"]
-    assert yaml.safe_load(replaced[3]) == yaml.safe_load(replaced[5]) == read_section("phantom.yaml", "predict")
+    assert [replaced[i] for i in (0, 2, 4, 5, 6)] == ["--config", "--config", "--model.steps", "3", "--x=phantom.yaml"]
+    assert yaml.safe_load(replaced[1]) == yaml.safe_load(replaced[3]) == read_section("phantom.yaml", "predict")
 
 
 # --- every section, in a working directory with generated data and tiny models where the files look for them ----------

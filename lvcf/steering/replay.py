@@ -9,14 +9,14 @@ from torch import Tensor
 
 from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
-from lvcf.run_folder import Prediction, Record, is_steering, read_manifest, read_predictions
+from lvcf.run_folder import Prediction, Record, damaged, is_steering, read_manifest, read_predictions
 from lvcf.steering.answers import Reply, Rewrite, Verdict
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
-from lvcf.steering.loop import Steering
+from lvcf.steering.loop import Budget, Steering
 from lvcf.steering.results import history
-from lvcf.steering.stored import stored_budget, stored_graph
+from lvcf.steering.stored import stored_graph
 from lvcf.steering.transcript import Transcript
 
 
@@ -79,6 +79,18 @@ def _same(prediction: Prediction, manifest: Record) -> bool:
     editor, judge, rewriter = (Absent(manifest[role]) for role in ("editor", "judge", "rewriter"))
     record = Transcript(prediction.folder, float(result["fps"]), live=False)
     clip = to_clip(frames, frames.shape[1])
-    steering = Steering(case, clip, editor, judge, rewriter, record, stored_budget(manifest), result["seed"])
+    steering = Steering(case, clip, editor, judge, rewriter, record, _stored_budget(manifest), result["seed"])
     outcome = steering.run(result["method"])
     return bool(history(outcome) == result["history"] and outcome.best == result["best"])
+
+
+def _stored_budget(manifest: Record) -> Budget:
+    """The budget.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return Budget(**manifest["budget"])
+    except (TypeError, UserError) as error:
+        raise damaged(manifest.path, f"budget: {error}") from error

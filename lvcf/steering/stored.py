@@ -1,4 +1,4 @@
-"""The causal graphs and the budget that a steering run keeps in its manifest."""
+"""The causal graphs that a steering run keeps in its manifest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from lvcf.errors import UserError
 from lvcf.run_folder import Record, damaged
 from lvcf.steering.graph import CausalGraph
-from lvcf.steering.loop import Budget
 
 
 def stored_graph(manifest: Record, entry: str) -> CausalGraph:
@@ -22,15 +21,3 @@ def stored_graph(manifest: Record, entry: str) -> CausalGraph:
         raise damaged(manifest.path, f"{entry}: {error.errors(include_url=False)[0]['msg']}") from error
     except UserError as error:
         raise damaged(manifest.path, f"{entry}: {error}") from error
-
-
-def stored_budget(manifest: Record) -> Budget:
-    """The budget.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    try:
-        return Budget(**manifest["budget"])
-    except (TypeError, UserError) as error:
-        raise damaged(manifest.path, f"budget: {error}") from error

@@ -65,7 +65,8 @@ def test_the_references_tell_networks_apart() -> None:
 
 
 def test_a_real_clip_gets_the_originals_answer(model) -> None:
-    frames = read_video(carphone.source(), lambda times: clip_indices(times, 16, 8.0)).frames
+    chosen = clip_indices(read_video(carphone.source()).times, 16, 8.0)
+    frames = carphone.stored_frames(carphone.source())[chosen]  # the original was given them as they are stored
     answers = json.loads((DATA / "carphone.json").read_text())["answers"]
     assert len(frames) == len(answers)
     for frame, answer in zip(frames, answers.values(), strict=True):
