@@ -11,3 +11,13 @@ def shown_address(address: str) -> str:
     scheme, slashes, rest = plain.partition("//") if "//" in plain else ("", "", plain)
     host, slash, path = rest.partition("/")
     return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def hidden(text: str, secret: str) -> str:
+    """Text with ``[key]`` for a secret, as it is and as JSON, addresses and HTML may write its letters."""
+    letters = [
+        rf"(?:\\{{0,8}}{re.escape(letter)}|\\{{1,8}}u(?i:{ord(letter):04x})|%(?i:{ord(letter):02x})"
+        rf"|&\#(?:0*{ord(letter)}|(?i:x0*{ord(letter):x}));)"
+        for letter in secret
+    ]
+    return re.sub("".join(letters), "[key]", text)

@@ -30,6 +30,8 @@ TAKES = ClipInput(range=(-1.0, 1.0), size=8, frames=4)
 VALUE = Answer("regression", scale=20.0)
 QUICK = {"retries": 0, "back_off": 0.01}
 KEY = "sk-Ab3" + "x9" * 12
+ESCAPED = KEY.replace("-", "\\u002d").replace("A", "%41")
+"""As a server may write it."""
 
 
 def mean(x: np.ndarray) -> np.ndarray:
@@ -285,7 +287,7 @@ def test_the_key_of_the_environment_is_sent_and_not_shown(spaced, endpoint, monk
         def reply(self) -> None:
             seen.append(self.headers["Authorization"])
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(403, f"no {seen[-1]}")
+            self.send_response(403, f"no {seen[-1]} {ESCAPED}")
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -294,6 +296,7 @@ def test_the_key_of_the_environment_is_sent_and_not_shown(spaced, endpoint, monk
     assert seen == [f"Bearer {KEY}"]
     assert "HTTP 403" in line
     assert KEY not in line
+    assert ESCAPED not in line
     server.shutdown()
     server.server_close()
 

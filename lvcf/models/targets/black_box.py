@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lvcf.addresses import shown_address
+from lvcf.addresses import hidden, shown_address
 from lvcf.errors import UserError
 from lvcf.models.targets.base import QueryPlan
 from lvcf.models.targets.check import MisfitError
@@ -277,7 +277,7 @@ class HttpTarget(BlackBox):
 
     def _told(self, text: str) -> str:
         """Foreign text in one printable line, without the key."""
-        shown = text.replace(self.key, "***") if self.key else text
+        shown = hidden(text, self.key) if self.key else text
         return " ".join("".join(letter if letter.isprintable() else " " for letter in shown).split())[:200]
 
 

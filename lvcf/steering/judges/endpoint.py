@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -19,7 +18,7 @@ import httpx
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 
-from lvcf.addresses import shown_address
+from lvcf.addresses import hidden, shown_address
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
 from lvcf.models.targets.black_box import TEMPORARY
@@ -209,7 +208,7 @@ class Endpoint:
         """Text without the secrets, which an endpoint may repeat, those of some length at least."""
         for secret in self.secrets:
             if len(secret) >= shortest:
-                text = _forms(secret).sub("[key]", text)
+                text = hidden(text, secret)
         return text
 
 
@@ -321,16 +320,6 @@ def _secrets(key: str, url: httpx.URL) -> list[str]:
 
 
 @cache
-def _forms(secret: str) -> re.Pattern[str]:
-    """A secret as it is, and as JSON, addresses and HTML may write its letters."""
-    letters = [
-        rf"(?:\\{{0,8}}{re.escape(letter)}|\\{{1,8}}u(?i:{ord(letter):04x})|%(?i:{ord(letter):02x})"
-        rf"|&\#(?:0*{ord(letter)}|(?i:x0*{ord(letter):x}));)"
-        for letter in secret
-    ]
-    return re.compile("".join(letters))
-
-
 def _complaint(response: Response) -> str:
     """The parameter that an endpoint names in a refusal, else its message, else all it says."""
     try:
