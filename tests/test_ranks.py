@@ -171,6 +171,7 @@ def test_two_processes_train_one_denoiser(echo_root, backbone_folder, tmp_path) 
     clips = {"root": str(echo_root), "size": 32, "batch_size": 2, "num_workers": 0}
     options = {f"data.{k}": v for k, v in latents.items()} | {f"data.clips.{k}": v for k, v in clips.items()}
     options |= {"model.backbone": "lvcf.models.backbones.ltx.ltx_backbone", "model.output": tmp_path / "saved"}
+    options |= {"model.backbone.vae": backbone_folder / "vae"}  # else the configuration's stays
     options |= {"model.backbone.weights": backbone_folder, "trainer.default_root_dir": tmp_path / "root"}
     options |= {"trainer.devices": 2, "trainer.accelerator": "cpu", "trainer.precision": "32-true"}
     options |= {"trainer.max_steps": 2, "trainer.val_check_interval": 2, "trainer.logger": "false"}
