@@ -9,7 +9,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from io import BytesIO
 from typing import Any, TypeVar
 from urllib.parse import unquote_plus
@@ -319,7 +318,6 @@ def _secrets(key: str, url: httpx.URL) -> list[str]:
     return sorted({secret for secret in (key, *who, *values) if secret}, key=len, reverse=True)
 
 
-@cache
 def _complaint(response: Response) -> str:
     """The parameter that an endpoint names in a refusal, else its message, else all it says."""
     try:
