@@ -29,11 +29,12 @@ import lvcf.datamodules.predictions
 import lvcf.datamodules.ssv2
 import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
 from lvcf.callbacks.tracking import RunTracking
+from lvcf.callbacks.writer import PredictionWriter
 from lvcf.checkpoint import SafeCheckpoints, check_path
 from lvcf.checks import check_threads
 from lvcf.configuration import MEASURING, with_sections
 from lvcf.errors import UserError, cause_of
-from lvcf.parsing import one_line
+from lvcf.parsing import one_line, refuse_empty
 from lvcf.run_folder import read_predictions
 from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tracking import check_loggers, complete
@@ -88,8 +89,9 @@ class LvcfCLI(LightningCLI):
             raise UserError("--weights_only false: lvcf runs no code out of a checkpoint; leave it out")
 
     def before_instantiate_classes(self) -> None:
-        """Set the threads before any model runs; complete W&B loggers."""
+        """Refuse empty entries; set the threads before any model runs; complete W&B loggers."""
         config = self.config[self.subcommand]
+        refuse_empty(config)
         output = config.model.get("init_args.output")  # a user's own task may have none
         complete(config.trainer.logger, str(self.subcommand), Path(output) if output else None)
         threads = config.threads
@@ -109,6 +111,8 @@ class LvcfCLI(LightningCLI):
         check_precision(str(self.trainer.precision), self.trainer.strategy.root_device)
         if isinstance(self.model, CounterfactualTask):
             check_counterfactual(str(self.trainer.precision), self.config[self.subcommand].trainer.inference_mode)
+            if not any(isinstance(callback, PredictionWriter) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
+                raise UserError("trainer.callbacks: no PredictionWriter among them, so nothing would be kept; add one")
 
     def before_predict(self) -> None:
         """Hand the whole configuration to the task, whose writer keeps it with the run; have M tried."""

@@ -1,12 +1,17 @@
-"""The parser's errors in one line: which argument, what it takes, and what it was given."""
+"""The parser's errors in one line: which argument, what it takes, and what it was given; what it lets pass."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import re
+import typing
+from collections.abc import Iterator
+from typing import Any
 
-from lvcf.errors import nearest
+from jsonargparse import Namespace
+
+from lvcf.errors import UserError, nearest
 
 KEY = re.compile(r'Parser key "([^"]+)":\s*')
 CLASS = re.compile(r"Problem with given class_path '([^']+)':")
@@ -63,7 +68,7 @@ def _cause(causes: list[Line], deepest: Line, above: list[str], value: str) -> s
         classes = [found[1] for line in above if (found := CLASS.match(line))]
         return _not_accepted(unknown[1], classes[-1] if classes else "")
     if MISSING in words:
-        return f"{words}; name a configuration with --config, such as --config phantom.yaml"
+        return f"{words}; give them, or a configuration with --config, such as --config phantom.yaml"
     siblings = [EXPECTED.fullmatch(text) for depth, text in causes if depth == indent]
     kinds = [found for found in siblings if found]
     if not EXPECTED.fullmatch(words):
@@ -97,3 +102,65 @@ def _not_accepted(name: str, path: str) -> str:
 
 def _shortened(value: str) -> str:
     return value if len(value) <= 100 else f"{value[:100]}..."
+
+
+def refuse_empty(configuration: Namespace, of: Any = None) -> None:
+    """Refuse an entry with nothing behind its colon where its class takes no None; the parser lets it pass.
+
+    Args:
+        configuration: as parsed; parts with ``class_path`` and ``init_args`` may lie in one another and in lists.
+        of: the class or function whose arguments the outermost entries are, if they are any.
+
+    Raises:
+        UserError: naming the first one by its whole key.
+    """
+    for key in _empty(configuration, _hints(of), ""):
+        raise UserError(f"{key}: is empty; give a value, or leave it out")
+
+
+def _empty(values: Namespace | None, hints: dict[str, Any], above: str) -> Iterator[str]:
+    """Keys whose value is None although their hint does not say so; those without a hint may be anything."""
+    for name, value in vars(values).items() if values else ():
+        key = f"{above}{name}"
+        if value is None and name in hints and not _may_be_none(hints[name]):
+            yield key
+        for entry, place in _parts(value, key):
+            path = entry.get("class_path")
+            of, arguments = (_found(path), entry.get("init_args")) if path else (hints.get(name), entry)
+            yield from _empty(arguments, _hints(of), f"{place}.")
+
+
+def _parts(value: Any, key: str) -> list[tuple[Namespace, str]]:
+    """The parts of a value that have keys of their own, each with its place."""
+    if isinstance(value, Namespace):
+        return [(value, key)]
+    entries = value if isinstance(value, list) else []
+    return [(entry, f"{key}[{n}]") for n, entry in enumerate(entries) if isinstance(entry, Namespace)]
+
+
+def _found(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:  # a class's own method
+        return None
+
+
+def _hints(of: Any) -> dict[str, Any]:
+    """What the arguments of a class, its parents' too, or of a function may be; nothing where that cannot be told."""
+    if not callable(of):
+        return {}
+    makers = [of]
+    if isinstance(of, type):
+        makers = [vars(kind)["__init__"] for kind in reversed(of.__mro__) if "__init__" in vars(kind)]
+    found: dict[str, Any] = {}
+    for maker in makers:
+        try:
+            found |= typing.get_type_hints(maker)
+        except (NameError, TypeError, AttributeError):  # names that stand under TYPE_CHECKING alone, or built in
+            continue
+    return found
+
+
+def _may_be_none(hint: Any) -> bool:
+    return hint in (Any, None, type(None)) or any(_may_be_none(part) for part in typing.get_args(hint))

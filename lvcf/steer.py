@@ -17,7 +17,7 @@ from lvcf.errors import UserError, cause_of
 from lvcf.evaluation.steering import tabulate
 from lvcf.evaluation.steering_rows import facts
 from lvcf.evaluation.steering_tables import print_methods
-from lvcf.parsing import one_line
+from lvcf.parsing import one_line, refuse_empty
 from lvcf.run_folder import read_predictions
 from lvcf.steering.replay import replay
 from lvcf.steering.run import SteeringRun
@@ -61,6 +61,7 @@ def _parse(args: list[str]) -> SteeringRun:
     parser = make_parser()
     try:
         configuration = parser.parse_args(with_sections("steer", args))
+        refuse_empty(configuration, SteeringRun)
         check_threads(configuration.threads)
         torch.set_num_threads(configuration.threads)
         made = parser.instantiate(configuration)

@@ -94,6 +94,10 @@ class ClipTable:
         return rows
 
     def _check_columns(self, found: list[str]) -> None:
+        for name in (SPLIT_COLUMN, self.path_column, self.label_column, self.prompt_column):
+            other = next((column for column in found if column.strip().lower() == name.lower()), name)
+            if name not in found and other != name:  # it would be taken for one of the user's own columns
+                raise UserError(f"{self.path}: column '{other}': write it '{name}'")
         needed = {
             "path_column": (self.path_column, True),
             "label_column": (self.label_column, self.label_column != LABEL_COLUMN or bool(self.labels)),

@@ -168,6 +168,8 @@ def _opened(name: Path, source: Source) -> Iterator[tuple[InputContainer, VideoS
         if not streams:
             raise UserError(f"{name}: holds no video stream; remove it or give a video")
         stream = streams[0]
+        if stream.codec_context is None:
+            raise UserError(f"{name}: its codec has no decoder here; re-encode it, e.g. as H.264")
         stream.thread_count = 1
         stream.codec_context.options = {"err_detect": "crccheck"}  # where a codec has checksums, use them
         yield container, stream
@@ -183,12 +185,15 @@ def _survey(name: Path, source: Source) -> _Survey:
         promised = stream.frames
         if "mov" in container.format.name:  # what an edit list cuts away is counted, but not indexed
             promised = min(promised, len(stream.index_entries))
-        packets = [(p.pts, p.is_discard) for p in container.demux(stream) if p.size]
+        packets = [(p.pts, p.dts, p.is_discard) for p in container.demux(stream) if p.size]
         if not packets:
             raise UserError(f"{name}: holds no frame; remove it or record it again")
-        if len(packets) < promised:
-            raise UserError(f"{name}: truncated, {len(packets)} of {promised} frames are there; copy it again")
-        stamps = [pts for pts, discarded in packets if not discarded]
+        there, decoded_last = len(packets), packets[-1][1]
+        if "avi" in container.format.name and decoded_last is not None:  # an empty chunk, "as before", counts too
+            there = max(there, decoded_last + 1)
+        if there < promised:
+            raise UserError(f"{name}: truncated, {there} of {promised} frames are there; copy it again")
+        stamps = [pts for pts, _, discarded in packets if not discarded]
         independent = stream.codec_context.codec.intra_only
         told = [stamp for stamp in stamps if stamp is not None]
         if not independent and len(told) == len(stamps):

@@ -27,6 +27,18 @@ from lvcf.errors import UserError
 SUFFIXES = (".dcm",)
 SPACINGS = ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 """All are vertical, horizontal."""
+DAMAGE = (
+    InvalidDicomError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    RuntimeError,
+    OSError,
+    NotImplementedError,
+)
+"""What reading raises where an element is missing, empty or of another kind than the standard has it."""
 PICTURES_2D = 1
 """RegionSpatialFormat of a moving picture; others are M-modes, spectra, curves."""
 
@@ -61,7 +73,7 @@ def read_dicom(path: Path, choose: Choose | None = None) -> Video:
     try:
         dataset = pydicom.dcmread(path)
         return _moving_picture(path, dataset, choose or (lambda times: np.arange(len(times))))
-    except (InvalidDicomError, AttributeError, ValueError, RuntimeError, OSError, NotImplementedError) as error:
+    except DAMAGE as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable DICOM video ({problem}); export it again") from error
 

@@ -116,7 +116,7 @@ def _entries(stated: Dataset, data: Any, count: int) -> Values:
 
 
 def _coloured(dataset: Dataset, pixels: Values) -> Picture:
-    """A palette's colours; of 16-bit entries the upper 8."""
+    """A palette's colours; of 16-bit entries the upper 8, unless all are 8-bit values, as some devices write them."""
     count, first, bits = (int(number) for number in dataset.RedPaletteColorLookupTableDescriptor)
     count = count or 2**16
     if "SegmentedRedPaletteColorLookupTableData" in dataset:
@@ -126,4 +126,4 @@ def _coloured(dataset: Dataset, pixels: Values) -> Picture:
         palette = np.stack([_entries(dataset, entries, count) for entries in data], axis=-1)
     places = np.clip(pixels.astype(np.int64) - first, 0, len(palette) - 1)
     colours = palette[places]
-    return np.asarray(colours >> 8 if bits > 8 else colours.clip(0, 255)).astype(np.uint8)
+    return np.asarray(colours >> 8 if bits > 8 and palette.max() > 255 else colours.clip(0, 255)).astype(np.uint8)

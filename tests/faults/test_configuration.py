@@ -6,11 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
+from jsonargparse import Namespace
 
 from lvcf.configuration import read_section, with_sections
 from lvcf.errors import UserError
+from lvcf.parsing import refuse_empty
 from lvcf.run_folder import read_configuration
-from tests.helpers import fails
+from lvcf.steering.run import SteeringRun
+from tests.helpers import fails, predict_arguments
 
 LAUGHS = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10))
 FILES = {
@@ -92,3 +95,41 @@ def test_an_empty_folder_in_a_configuration_is_none(verb, text, tmp_path: Path) 
     path.write_text(f"{verb}: {text}\n")
     with pytest.raises(UserError, match="names no folder"):
         read_section(str(path), verb)
+
+
+EMPTY = {
+    "data.batch_size": "data: {init_args: {batch_size: }}",
+    "model.prompt": "model: {init_args: {prompt: }}",
+    "model.seed": "model: {init_args: {seed: }}",
+    "trainer.callbacks[0].stride": (
+        "trainer: {callbacks: [{class_path: lvcf.callbacks.schedule.AdaptiveDenoisingSchedule, init_args: {stride: }}]}"
+    ),
+}
+
+
+@pytest.mark.parametrize("key", EMPTY)
+def test_an_empty_entry_is_named_by_its_whole_key(key, capfd, tmp_path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"predict:\n  {EMPTY[key]}\n")
+    line = fails(capfd, ["predict", "--config", "phantom.yaml", "--config", str(path)])
+    assert f"{key}: is empty; give a value, or leave it out" in line
+
+
+@pytest.mark.parametrize("key", ["seed", "factual", "same_judge", "editor.steps"])
+def test_an_empty_entry_of_steering_is_named_too(key, capfd, tmp_path) -> None:
+    name, _, inner = key.partition(".")
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"steer: {{{name}: {f'{{init_args: {{{inner}: }}}}' if inner else ''}}}\n")
+    line = fails(capfd, ["steer", "--config", "steering/face.yaml", "--config", str(path)])
+    assert f"{key}: is empty; give a value, or leave it out" in line
+
+
+def test_a_run_that_would_keep_nothing_is_refused(capfd, echo_root, backbone_folder, target_folder, tmp_path) -> None:
+    arguments = predict_arguments(echo_root, backbone_folder, target_folder, tmp_path / "run")
+    line = fails(capfd, [*arguments, "--trainer.callbacks=null"])
+    assert "trainer.callbacks: no PredictionWriter" in line
+
+
+def test_an_entry_that_may_be_none_stays(tmp_path: Path) -> None:
+    refuse_empty(Namespace(threads=None, trainer=Namespace(logger=None)))
+    refuse_empty(Namespace(clips=None, budget=None, seed=0), SteeringRun)

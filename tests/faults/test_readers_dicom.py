@@ -88,7 +88,12 @@ PALETTES = {
     "8 bits": (np.uint8, 50, 200, palette(256, 0, 8, {50: ORANGE, 200: NAVY})),
     "from 40 on": (np.uint8, 50, 200, palette(200, 40, 16, {50: ORANGE, 200: NAVY})),
     "1000 entries of 8 bits": (np.uint16, 50, 900, palette(1000, 0, 8, {50: ORANGE, 900: NAVY})),
-}
+    "8-bit values in 16 bits": (np.uint8, 50, 200, {
+        **palette(256, 0, 16, {50: ORANGE, 200: NAVY}),
+        **{f"{name}PaletteColorLookupTableData": np.array([0] * 50 + [a] * 100 + [b] * 106, dtype=np.uint16).tobytes()
+           for name, a, b in zip(("Red", "Green", "Blue"), ORANGE, NAVY, strict=True)},
+    }),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", PALETTES)
@@ -96,6 +101,22 @@ def test_a_palette_is_looked_up(case, tmp_path) -> None:
     dtype, outside, inside, stated = PALETTES[case]
     path = write(tmp_path / "a.dcm", square(outside, inside, dtype), "PALETTE COLOR", **stated)
     assert colours(path) == (list(ORANGE), list(NAVY))
+
+
+MISSING = {
+    "no blue": ("BluePaletteColorLookupTableData", None),
+    "no descriptor": ("RedPaletteColorLookupTableDescriptor", None),
+    "an empty descriptor": ("RedPaletteColorLookupTableDescriptor", []),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_a_palette_that_lacks_something_is_one_clips_failure(case, tmp_path) -> None:
+    name, value = MISSING[case]
+    stated = palette(256, 0, 16, {50: ORANGE, 200: NAVY}) | {name: value}
+    path = write(tmp_path / "a.dcm", square(50, 200), "PALETTE COLOR", **stated)
+    with pytest.raises(UserError, match=r"a\.dcm: not a readable DICOM video"):
+        read_dicom(path)
 
 
 RAMP = np.arange(4096, dtype=np.uint16) >> 4  # 12 bits to 8

@@ -195,6 +195,13 @@ def test_a_table_in_another_shape_is_refused_by_name(case, tmp_path) -> None:
         ClipTable(tmp_path / "t.csv", path_column="FileName").read(tmp_path)
 
 
+@pytest.mark.parametrize("column", ["Split", "LABEL", "Prompt"])
+def test_a_column_in_other_letters_is_not_passed_over(column, tmp_path) -> None:
+    (tmp_path / "t.csv").write_text(f'path,"{column}"\na.mkv,val\n')
+    with pytest.raises(UserError, match=f"column '{column}': write it '{column.lower()}'"):
+        ClipTable(tmp_path / "t.csv").read(tmp_path)
+
+
 def test_a_folder_in_a_lists_place_is_told(tmp_path) -> None:
     (tmp_path / "t.csv").mkdir()
     with pytest.raises(UserError, match=r"t\.csv: cannot be read \(Is a directory\)"):

@@ -386,6 +386,30 @@ def test_packets_without_times_are_numbered_by_the_decoder(tmp_path) -> None:
     assert numbers(read_video(tmp_path / "a.avi", lambda times: np.array([2, 11, 23])).frames) == [2, 11, 23]
 
 
+def test_an_empty_chunk_of_an_avi_is_no_missing_frame(tmp_path) -> None:
+    with av.open(str(tmp_path / "a.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=8)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuvj420p"
+        for i, picture in enumerate(corners(8)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts = 2 * i  # the muxer fills the gaps with empty chunks
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    video = read_video(tmp_path / "a.avi")
+    assert numbers(video.frames) == list(range(8))
+    assert video.times == pytest.approx(np.arange(8) / 4)
+
+
+def test_a_codec_without_a_decoder_is_one_line(tmp_path) -> None:
+    path = write(tmp_path / "a.mp4", corners())
+    content = path.read_bytes()
+    place = content.index(b"stsd")
+    tag = content.index(b"avc1", place)
+    path.write_bytes(content[:tag] + b"zzzz" + content[tag + 4 :])
+    with pytest.raises(UserError, match=r"a\.mp4: its codec has no decoder here; re-encode it"):
+        read_video(path)
+
+
 @pytest.mark.parametrize(("ending", "sound"), [("mkv", "flac"), ("mp4", "aac"), ("avi", "mp3")])
 def test_damaged_sound_is_no_damage_to_the_pictures(ending, sound, tmp_path) -> None:
     path = tmp_path / f"clip.{ending}"
