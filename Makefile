@@ -7,7 +7,7 @@ PY = $(VENV)/bin/python
 LVCF = $(VENV)/bin/lvcf
 PIP = $(PY) -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS)
 # All of them: what an extra brings is tested, not skipped.
-EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid
+EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer)
@@ -44,9 +44,11 @@ steer-demo: $(VENV)/.installed  ## steer an editor of simulated faces by three c
 # Tests reach no hub and no logging service.
 test test-slow: export HF_HUB_OFFLINE = 1
 test test-slow: export WANDB_MODE = offline
+# One process a core, each with one thread; a file's tests stay together, since they share what is costly to make.
+test: export OMP_NUM_THREADS = 1
 
 test: $(VENV)/.installed-dev  ## run the tests, without the slow ones
-	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not slow" -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev  ## run the slow tests
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)

@@ -156,9 +156,10 @@ def _hints(of: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for maker in makers:
         try:
-            found |= typing.get_type_hints(maker)
-        except (NameError, TypeError, AttributeError):  # names that stand under TYPE_CHECKING alone, or built in
+            hints, known = typing.get_type_hints(maker), inspect.signature(maker).parameters
+        except (NameError, TypeError, ValueError, AttributeError):  # names of TYPE_CHECKING alone, or built in
             continue
+        found |= {name: hint for name, hint in hints.items() if name in known and known[name].default is not None}
     return found
 
 

@@ -94,7 +94,7 @@ def test_predict_writes_whole_folders(run) -> None:
         assert {"result.json", "factual.mkv", "counterfactual.mkv", "mask.npz", "panel.mp4"} <= names
         assert result["id"] == name
         assert result["schema_version"] == 2
-        assert result["status"] in ("reached", "not_reached")
+        assert result["status"] in ("reached", "not_reached", "not_drawable")  # the weights are random
         assert (result["hint"] == "") == (result["status"] == "reached")
         assert 15 <= result["target"]["low"] <= 80
         assert abs(result["target"]["low"] - result["prediction_before"]) >= 9.98
