@@ -57,7 +57,8 @@ def watched(layers: Sequence[nn.Module], found: Tensor) -> Iterator[list[Tensor]
         query = layer.norm_q(layer.to_q(inputs[0])).unflatten(2, (layer.heads, -1)).transpose(1, 2)
         key = layer.norm_k(layer.to_k(options["encoder_hidden_states"])).unflatten(2, (layer.heads, -1)).transpose(1, 2)
         scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5 + options["attention_mask"][:, None]
-        shares.append((scores.float().softmax(-1) @ found.float()[:, None, :, None])[..., 0].mean(1))
+        share = scores.float().softmax(-1) * found[:, None, None]  # in float32, also under autocast
+        shares.append(share.sum(-1).mean(1))
 
     handles = [layer.register_forward_pre_hook(look, with_kwargs=True) for layer in layers]
     try:
