@@ -1,4 +1,4 @@
-"""What came out for one clip: the edit, M's verdict on it, and the folder that holds both."""
+"""What came out for one clip: the edit, M's verdict on it (docs/method.md, 4), and the folder that holds both."""
 
 from __future__ import annotations
 

@@ -118,8 +118,8 @@ def test_the_site_builds_without_a_warning_and_fetches_nothing(site) -> None:
 
 
 def test_equations_are_mathml_without_a_rest_of_latex(site) -> None:
-    written = len(re.findall(r"^```math$|\$`[^`]+`\$", PAGES[ROOT / "docs" / "guidance.md"], flags=re.MULTILINE))
-    equations = re.findall(r"<math.*?</math>", (site / "guidance.html").read_text(), flags=re.DOTALL)
+    written = len(re.findall(r"^```math$|\$`[^`]+`\$", PAGES[ROOT / "docs" / "method.md"], flags=re.MULTILINE))
+    equations = re.findall(r"<math.*?</math>", (site / "method.html").read_text(), flags=re.DOTALL)
     assert len(equations) == written > 20
     for equation in equations:
         words = html.unescape(re.sub(r"<[^>]+>", "", equation))
