@@ -32,7 +32,7 @@ def ran(echo_root, tmp_path, monkeypatch) -> Callable[[str], dict[str, Any]]:
     shutil.copy(min((echo_root / "Videos").glob("*.avi")), tmp_path / "DIR")
 
     def run(name: str) -> dict[str, Any]:
-        (block,) = (block for block in python_blocks(OWN_MODEL) if f"class {name}" in block)
+        (block,) = python_blocks(OWN_MODEL, f"class {name}")
         (command,) = (line for line in COMMANDS if f"mymodel.{name}" in line)
         (tmp_path / "mymodel.py").write_text(block)
         assert main([*shlex.split(command)[1:], *CHEAP]) == 0

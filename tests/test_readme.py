@@ -44,9 +44,10 @@ def code(text: str) -> list[str]:
     return [line.partition(" #")[0].partition(" && ")[0].strip() for block in blocks for line in block.splitlines()]
 
 
-def python_blocks(text: str) -> list[str]:
-    """The Python that a page shows."""
-    return re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+def python_blocks(text: str, holds: str) -> list[str]:
+    """The Python that a page shows, of blocks that hold some words."""
+    blocks = re.findall(r"^```python\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+    return [block for block in blocks if holds in block]
 
 
 def commands() -> list[str]:
@@ -70,7 +71,7 @@ def test_every_command_is_understood(line, tmp_path, monkeypatch, capsys) -> Non
     assert verb in (*LIGHTNING_VERBS, *VERBS)
     monkeypatch.chdir(tmp_path)  # only shipped configurations are found
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "mymodel.py").write_text("\n".join(python_blocks(OWN_MODEL)))
+    (tmp_path / "mymodel.py").write_text("\n".join(python_blocks(OWN_MODEL, "nn.Module")))
     if not arguments:  # the verb's name in a sentence
         return
     if verb in LIGHTNING_VERBS:
@@ -103,19 +104,15 @@ def test_the_readme_is_a_door() -> None:
     assert "| full, target |" in README
 
 
-def test_the_readme_s_python_declares_what_a_model_declares() -> None:
-    (block,) = python_blocks(README)
+@pytest.mark.parametrize("text", [README, OWN_MODEL], ids=["README", "own_model"])
+def test_the_python_shown_declares_what_a_model_declares(text) -> None:
+    (block,) = python_blocks(text, "lvcf.Explainer(")
+    assert len(block.splitlines()) <= 9
     calls = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)]
-    said = {
-        call.func.attr: (
-            list(map(ast.literal_eval, call.args)),
-            {k.arg: ast.literal_eval(k.value) for k in call.keywords},
-        )
-        for call in calls
-        if isinstance(call.func, ast.Attribute) and call.func.attr in ("ClipInput", "Answer")
-    }
-    assert ClipInput(*said["ClipInput"][0], **said["ClipInput"][1]).range == (0, 1)
-    assert Answer(*said["Answer"][0], **said["Answer"][1]).task == "regression"
+    for kind in (ClipInput, Answer):
+        (call,) = (call for call in calls if ast.unparse(call.func) == f"lvcf.{kind.__name__}")
+        keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        assert kind(*map(ast.literal_eval, call.args), **keywords)
 
 
 def test_every_knob_named_is_one() -> None:
@@ -149,6 +146,12 @@ def test_every_make_target_named_exists_and_every_target_has_help() -> None:
     named = {word for line in written for word in re.findall(r"^make ([a-z-]+)", line)}
     assert {"demo", "test"} <= {word for line in code(README) for word in re.findall(r"^make ([a-z-]+)", line)}
     assert {"weights", "bench"} <= named <= rules
+
+
+def test_what_writes_results_writes_their_tables() -> None:
+    rules = [rule for rule in re.split(r"\n(?=[a-z-]+:)", MAKEFILE) if "benchmarks/" in rule]
+    assert len(rules) == 6
+    assert not [rule for rule in rules if "$(PY) benchmarks/tables.py" not in rule]
 
 
 def test_every_file_linked_from_the_readme_is_there() -> None:
