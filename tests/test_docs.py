@@ -20,7 +20,8 @@ from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.helpers import ROOT
 from tests.test_readme import PAGES, README
 
-NAMED = sorted({name for text in PAGES.values() for name in re.findall(r"\blvcf(?:\.\w+)+", text)})
+PROSE = [re.sub(r"^```python\n.*?^```", "", text, flags=re.DOTALL | re.MULTILINE) for text in PAGES.values()]
+NAMED = sorted({name for text in PROSE for name in re.findall(r"\blvcf(?:\.\w+)+", text)})
 
 
 def slug(heading: str) -> str:
