@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 
+from lvcf.cli.lightning import LvcfCLI  # knows every data module
 from lvcf.datamodules.base import ClipDataModule
-from lvcf.lightning_cli import LvcfCLI  # knows every data module
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.helpers import ROOT
 from tests.test_readme import PAGES, README
 
-PROSE = [re.sub(r"^```python\n.*?^```", "", text, flags=re.DOTALL | re.MULTILINE) for text in PAGES.values()]
-NAMED = sorted({name for text in PROSE for name in re.findall(r"\blvcf(?:\.\w+)+", text)})
+NAMED = sorted({name for text in (README, *PAGES.values()) for name in re.findall(r"\blvcf(?:\.\w+)+", text)})
 
 
 def slug(heading: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from lvcf.cli import main
 from tests.helpers import results
-from tests.test_readme import OWN_MODEL, code, python_blocks
+from tests.test_readme import OWN_MODEL, README, code, python_blocks
 
 QUIET = ["--threads=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
 CHEAP = ["--model.steps=4", "--trainer.callbacks.GradientGuidance.samples=1", *QUIET]
@@ -23,21 +23,27 @@ COMMANDS = [line for line in code(OWN_MODEL) if line.startswith("lvcf predict --
 
 
 @pytest.fixture
-def ran(echo_root, tmp_path, monkeypatch) -> Callable[[str], dict[str, Any]]:
-    """Runs the block that names a class of ``mymodel.py`` on one clip; its result.json."""
+def folder(echo_root, tmp_path, monkeypatch) -> Path:
+    """A user's working folder, with one clip in ``DIR``."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mymodel", raising=False)
     (tmp_path / "DIR").mkdir()
     shutil.copy(min((echo_root / "Videos").glob("*.avi")), tmp_path / "DIR")
+    return tmp_path
+
+
+@pytest.fixture
+def ran(folder) -> Callable[[str], dict[str, Any]]:
+    """Runs the block that names a class of ``mymodel.py`` on one clip; its result.json."""
 
     def run(name: str) -> dict[str, Any]:
         (block,) = python_blocks(OWN_MODEL, f"class {name}")
         (command,) = (line for line in COMMANDS if f"mymodel.{name}" in line)
-        (tmp_path / "mymodel.py").write_text(block)
+        (folder / "mymodel.py").write_text(block)
         assert main([*shlex.split(command)[1:], *CHEAP]) == 0
-        (folder,) = Path("runs").iterdir()
-        (result,) = results(folder).values()
+        (made,) = Path("runs").iterdir()
+        (result,) = results(made).values()
         return result
 
     return run
@@ -54,6 +60,22 @@ def test_the_regressor_is_moved_by_what_was_asked(ran) -> None:
     result = ran("MyModel")
     assert result["status"] == "reached"
     assert result["prediction_after"] - result["prediction_before"] == pytest.approx(5.0, abs=0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("text", "name"), [(README, "MyModel"), (OWN_MODEL, "MyClassifier")], ids=["README", "page"])
+def test_the_python_shown_explains_a_clip(text, name, folder) -> None:
+    (shown,) = python_blocks(text, "lvcf.Explainer(")
+    (block,) = python_blocks(OWN_MODEL, f"class {name}")
+    Path("mymodel.py").write_text(block)
+    (clip,) = Path("DIR").iterdir()
+    names = {"clip": str(clip), "model": getattr(importlib.import_module("mymodel"), name)()}
+    exec(shown.replace('"clip.mp4"', "clip"), names)
+    assert names["e"].status in ("reached", "not_reached")
+    assert names["e"].after != names["e"].before
+    assert len(shown.splitlines()) <= 9
+    if text is README:
+        assert list(results(Path("runs/one")).values()) == [names["e"].facts]
 
 
 def test_every_kind_has_a_block_that_says_what_the_model_gives() -> None:

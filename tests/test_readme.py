@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 import shlex
 
 import pytest
 
-import lvcf.simulate
+import lvcf.cli.simulate
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
+from lvcf.cli.lightning import with_sections
+from lvcf.cli.steer import make_parser
 from lvcf.configuration import config_folder
 from lvcf.guidance.goal import parse_target
-from lvcf.lightning_cli import with_sections
-from lvcf.models.targets.wrapping import Answer, ClipInput
-from lvcf.steer import make_parser
 from tests.helpers import ROOT, parse
 from tests.toys import LinearTarget
 
@@ -78,8 +76,8 @@ def test_every_command_is_understood(line, tmp_path, monkeypatch, capsys) -> Non
         assert parse([verb, *arguments]).model.class_path
     elif verb == "simulate":
         asked = []
-        recorded = {name: (lambda *a: asked.append(a), text) for name, (_, text) in lvcf.simulate.DOMAINS.items()}
-        monkeypatch.setattr(lvcf.simulate, "DOMAINS", recorded)
+        recorded = {name: (lambda *a: asked.append(a), text) for name, (_, text) in lvcf.cli.simulate.DOMAINS.items()}
+        monkeypatch.setattr(lvcf.cli.simulate, "DOMAINS", recorded)
         assert main([verb, *arguments]) == 0
         assert asked
     elif verb == "ablate":
@@ -102,17 +100,6 @@ def test_the_readme_is_a_door() -> None:
     assert len(README.encode()) <= 9000
     assert len(re.findall(r"^!\[", README, flags=re.MULTILINE)) == 1
     assert "| full, target |" in README
-
-
-@pytest.mark.parametrize("text", [README, OWN_MODEL], ids=["README", "own_model"])
-def test_the_python_shown_declares_what_a_model_declares(text) -> None:
-    (block,) = python_blocks(text, "lvcf.Explainer(")
-    assert len(block.splitlines()) <= 9
-    calls = [node for node in ast.walk(ast.parse(block)) if isinstance(node, ast.Call)]
-    for kind in (ClipInput, Answer):
-        (call,) = (call for call in calls if ast.unparse(call.func) == f"lvcf.{kind.__name__}")
-        keywords = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
-        assert kind(*map(ast.literal_eval, call.args), **keywords)
 
 
 def test_every_knob_named_is_one() -> None:
