@@ -189,7 +189,7 @@ def read_all(contents: Contents) -> list[Reading]:
     one = partial(read_one, read=contents.read)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         jobs = pool.map(one, contents.clips, chunksize=4)
-        return list(tqdm(jobs, total=len(contents.clips), desc="data check", unit="clip"))
+        return list(tqdm(jobs, total=len(contents.clips), desc="data check", unit="clip", disable=None))
 
 
 def read_one(path: Path, read: Callable[[Path], Video]) -> Reading:

@@ -11,7 +11,7 @@ from lvcf.report.ablation import Cell, Line, other_lines, read_cells
 from lvcf.report.media import LAYOUT, data_uri
 from lvcf.report.metrics import Row, as_number, metric_row, plain, readable
 from lvcf.report.names import Figure, figure_of
-from lvcf.report.run_page import STATUSES
+from lvcf.report.run import STATUSES
 from lvcf.run_folder import SUFFIXES, Json, Prediction, read_lines
 
 CELL_STATUSES = {"done": "finished", "failed": "not finished"}

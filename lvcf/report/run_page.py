@@ -15,10 +15,9 @@ from lvcf.report.media import show_panel
 from lvcf.report.metrics import metric_groups, plain, readable
 from lvcf.report.names import figure_of
 from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
-from lvcf.report.run import read_run
+from lvcf.report.run import STATUSES, read_run, unit_of
 from lvcf.run_folder import Json, Prediction
 
-STATUSES = {"reached": "reached", "not_reached": "not reached", "failed": "failed"}
 PROMPTS = {
     "neutral": "neutral: the words do not name the target, so the change comes from the model explained",
     "target": "target: the words name the target, so the video model can reach it without the model explained",
@@ -37,7 +36,7 @@ def run_context(folder: Path) -> Json:
     """
     run = read_run(folder)
     asked, linked = len(run.manifest["ids"]), len(run.clips) > EMBEDDED
-    unit = next((str(clip.result["unit"]) for clip in run.clips if not clip.failed), "")
+    unit = unit_of(run.clips)
     counts = {status: sum(clip.status == status for clip in run.clips) for status in STATUSES}
     return {
         "name": run.folder.resolve().name,
