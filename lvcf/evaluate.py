@@ -107,7 +107,7 @@ def _add_steering_options(parser: argparse.ArgumentParser) -> None:
 def _evaluate_steering(run: Path, options: argparse.Namespace) -> list[str]:
     """The same of a steering run, which has a table of its own; returns its results' statuses."""
     from lvcf.evaluation.steering import evaluate_steering  # transformers takes seconds to load
-    from lvcf.evaluation.steering_tables import print_details, print_methods
+    from lvcf.report.steering_terminal import print_details, print_methods
 
     metrics, rows = evaluate_steering(run, options)
     print_methods(run, metrics, rows)
