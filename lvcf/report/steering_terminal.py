@@ -12,6 +12,7 @@ from rich.table import Table
 
 from lvcf.evaluation.steering_rows import COSTS, OURS, Row, comparisons, methods_of
 from lvcf.metrics.statistics import LEVEL
+from lvcf.report.metrics import Row as MetricRow
 from lvcf.report.metrics import metric_groups, metric_row, not_measured
 from lvcf.report.names import figure_of
 from lvcf.report.terminal import ARROWS, console
@@ -32,12 +33,12 @@ def print_methods(run: Path, metrics: dict[str, Any], rows: list[Row]) -> None:
     print(f"{run}: mean and {LEVEL:.0%} interval over {clips} {simulated}clips' interventions")
     table = _table("measure", methods)
     for name in ("n", "failed"):
-        table.add_row(figure_of(name).name, *(str(metrics[f"{method}/{name}"]) for method in methods))
+        table.add_row(_label(name), *(str(metrics[f"{method}/{name}"]) for method in methods))
     _add_figures(table, metrics, methods, FIRST)
     console().print(table)
     if "unfinished" in metrics:
         print(f"  {metrics['unfinished']}")
-    print("\n".join(f"  {name}: {meaning}, by the evaluating judge" for name, meaning in COLUMNS.items()))
+    print("\n  ".join(["by the evaluating judge", *(f"{name}: {meaning}" for name, meaning in COLUMNS.items())]))
     for row in rows:
         if row["status"] == "failed":
             print(f"  {row['id']}: failed: {line(row['hint'], most=HINT)}")
@@ -70,23 +71,30 @@ def _is_known(metrics: dict[str, Any], methods: list[str], name: str) -> bool:
 
 def _add_figures(table: Table, metrics: dict[str, Any], methods: list[str], names: Iterable[str]) -> None:
     for name in names:
-        table.add_row(escape(_label(name)), *(_cell(metrics, method, name) for method in methods))
+        found = [_measured(metrics, method, name) for method in methods]
+        largest = max((abs(row.number) for row in found if row and row.number is not None), default=0.0)
+        digits = 0 if largest >= 100 else 1 if largest >= 10 else 2
+        table.add_row(escape(_label(name)), *(_cell(row, digits) for row in found))
 
 
-def _cell(metrics: dict[str, Any], method: str, name: str) -> str:
-    """A figure with its interval on a line of its own: five methods fit a narrow terminal."""
+def _measured(metrics: dict[str, Any], method: str, name: str) -> MetricRow | None:
     own = {key.removeprefix(f"{method}/"): value for key, value in metrics.items() if key.startswith(f"{method}/")}
-    row = metric_row(own, name) if name in own else None
-    if row is None or row.unavailable:
+    return metric_row(own, name) if name in own else None
+
+
+def _cell(row: MetricRow | None, digits: int) -> str:
+    """A figure with its interval on a line of its own: five methods fit a narrow terminal."""
+    if row is None or row.number is None:
         return "–"
-    return "\n".join(filter(None, (row.value, row.interval.replace(" to ", ".."))))
+    ends = "" if row.ends is None else "\n" + "..".join(f"{end:.{digits}f}" for end in row.ends)
+    return f"{row.number:.{digits}f}{ends}"
 
 
 def _label(name: str) -> str:
     """A figure in words, with what stands in brackets behind it and the better direction."""
     key, *settings = name.replace("]", "").split("[")
     figure = figure_of(key)
-    return f"{', '.join([figure.title, *settings])}{ARROWS[figure.better]}"
+    return f"{ARROWS[figure.better]}{', '.join([figure.title, *settings])}"
 
 
 def _print_comparisons(tests: list[Row]) -> None:
@@ -103,7 +111,7 @@ def _print_comparisons(tests: list[Row]) -> None:
 
 
 def _table(first: str, others: list[str]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
     table.add_column(first, overflow="fold")
     for heading in others:
         table.add_column(heading, justify="right", overflow="fold")

@@ -21,7 +21,8 @@ NARROWEST = 80
 """Columns below which a table is not squeezed."""
 WIDE = 118
 """Columns from which a run's table also tells standard errors and the keys of ``metrics.json``."""
-ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
+ARROWS = {"higher": "↑ ", "lower": "↓ ", "": "  "}
+"""Before a figure's name: the better direction."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ def _in_order(figures: dict[str, Figure]) -> list[str]:
 
 
 def _name(figure: Figure, found: Sequence[Row | None]) -> str:
-    """A figure in words, with its unit, the better direction, and its clips where these are not all."""
+    """The better direction, the figure in words with its unit, and its clips where these are not all."""
     clips = dict.fromkeys(row.clips for row in found if row and row.clips)
     behind = f" ({' and '.join(clips)} clips)" if clips else ""
-    return f"{figure.label}{ARROWS[figure.better]}{behind}"
+    return f"{ARROWS[figure.better]}{figure.label}{behind}"
 
 
 def _cells(row: Row | None, wide: bool) -> list[str]:
