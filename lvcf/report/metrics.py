@@ -80,6 +80,12 @@ def metric_groups(metrics: Mapping[str, Any], unit: str = "") -> list[Group]:
     return [Group(name, ABOUT.get(name, ""), groups[name]) for name in order if name in groups]
 
 
+def measured(groups: Sequence[Group]) -> list[Group]:
+    """The figures that there are, without what they were measured on."""
+    kept = {group.name: [row for row in group.rows if not row.unavailable] for group in groups if group.name != GENERAL}
+    return [Group(name, ABOUT.get(name, ""), rows) for name, rows in kept.items() if rows]
+
+
 def not_measured(groups: Sequence[Group]) -> dict[str, list[str]]:
     """The figures that there are not, by the reason."""
     reasons: dict[str, list[str]] = {}
@@ -118,7 +124,7 @@ def readable(value: object, like: float | None = None) -> str:
     if not isinstance(value, float):
         return str(value)
     number = value if like is None else like
-    return _text(value, number, _usual(number))
+    return _text(value, number, decimals(number))
 
 
 def short(value: float) -> str:
@@ -131,7 +137,7 @@ def _text(value: float, like: float, digits: int) -> str:
     return f"{value:.2e}" if 0 < abs(like) < 0.001 or abs(like) >= 1e6 else f"{value:.{digits}f}"
 
 
-def _usual(number: float) -> int:
+def decimals(number: float) -> int:
     """Decimals of a number alone."""
     size = abs(number)
     return 0 if size >= 1000 else 1 if size >= 10 else 2 if size > 1 else 3
@@ -141,7 +147,7 @@ def _digits(number: float, ends: tuple[float, float] | None, error: float | None
     """Decimals of a figure: none of what was counted, one less than alone where its interval is wide."""
     if all(float(value).is_integer() for value in (number, *(ends or ()), error or 0.0)):
         return 0
-    usual = _usual(number)
+    usual = decimals(number)
     return usual - 1 if usual and ends and ends[1] - ends[0] >= 4.0 * 10.0 ** (1 - usual) else usual
 
 

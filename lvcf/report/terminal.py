@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape  # to rich, the brackets of a key are a style
 from rich.table import Table
 
-from lvcf.report.metrics import GENERAL, Row, metric_groups, not_measured
+from lvcf.report.metrics import Row, measured, metric_groups, not_measured
 from lvcf.report.names import Figure
 from lvcf.report.run import STATUSES
 from lvcf.run_folder import Json
@@ -86,8 +86,7 @@ def _headings(runs: Sequence[Evaluated], wide: bool) -> list[str]:
 
 def _rows(run: Evaluated) -> dict[str, Row]:
     """What was measured, by key."""
-    groups = metric_groups(run.metrics, run.unit)
-    return {row.key: row for group in groups if group.name != GENERAL for row in group.rows if not row.unavailable}
+    return {row.key: row for group in measured(metric_groups(run.metrics, run.unit)) for row in group.rows}
 
 
 def _in_order(figures: dict[str, Figure]) -> list[str]:
