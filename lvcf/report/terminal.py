@@ -45,6 +45,8 @@ def print_runs(runs: Sequence[Evaluated]) -> None:
     terminal = console()
     for run in runs:
         terminal.print(_about(run), markup=False)
+        if "unfinished" in run.metrics:
+            terminal.print(f"  {run.metrics['unfinished']}", markup=False)
     wide = len(runs) == 1 and terminal.width >= WIDE
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("measure", overflow="fold")
@@ -73,8 +75,7 @@ def _about(run: Evaluated) -> str:
     metrics, counts, number = run.metrics, Counter(run.statuses), len(run.statuses)
     clips = f"{number} {'simulated ' if metrics['simulated'] else ''}clip{'' if number == 1 else 's'}"
     told = ", ".join(f"{counts[status]} {label}" for status, label in STATUSES.items() if counts[status])
-    pending = f" ({metrics['unfinished']})" if "unfinished" in metrics else ""
-    return f"{run.folder}: {metrics['method']}, prompt {metrics['prompt']}, {clips}: {told}{pending}"
+    return f"{run.folder}: {metrics['method']}, prompt {metrics['prompt']}, {clips}: {told}"
 
 
 def _headings(runs: Sequence[Evaluated], wide: bool) -> list[str]:
@@ -114,10 +115,6 @@ def _beside(row: Row | None) -> str:
 
 def _print_missing(terminal: Console, runs: Sequence[Evaluated], figures: dict[str, Figure]) -> None:
     """By the reason, the figures that no run has."""
-    reasons: dict[str, dict[str, None]] = {}
-    for run in runs:
-        lost = {key: value for key, value in run.metrics.items() if key not in figures}
-        for reason, names in not_measured(metric_groups(lost)).items():
-            reasons.setdefault(reason, {}).update(dict.fromkeys(names))
-    for reason, names in reasons.items():
+    lost = {key: value for run in runs for key, value in run.metrics.items() if key not in figures}
+    for reason, names in not_measured(metric_groups(lost)).items():
         terminal.print(f"not measured: {', '.join(names)} ({reason})", markup=False)
