@@ -107,7 +107,7 @@ def metric_row(metrics: Mapping[str, Any], key: str, unit: str = "") -> Row:
     number, alone = value / figure.per, metrics.get(f"{key}.n", metrics.get("n")) == 1
     ends = None if low is None or high is None or alone else (low, high)
     digits = _digits(number, ends, error)
-    between = "" if ends is None else " to ".join(_text(end, number, digits) for end in ends)
+    between = "" if ends is None or low == high else " to ".join(_text(end, number, digits) for end in ends)
     spread = "" if error is None else _text(error, number, digits)
     return Row(figure, key, _text(number, number, digits), between, spread, clips, number, ends)
 

@@ -50,7 +50,7 @@ def run_context(folder: Path) -> Json:
         "counts": counts,
         "pending": asked - len(run.clips),
         "score": _score(counts, len(run.clips)),
-        "doubtful": sum(clip.status == "reached" and bool(reconstruction_share(clip.result)) for clip in run.clips),
+        "doubtful": sum(clip.status == "reached" and bool(reconstruction_warning(clip.result)) for clip in run.clips),
         "share": _share(counts),
         "figures": {key: figure_of(key, unit) for key in dict.fromkeys(k for row in run.figures.values() for k in row)},
         "made": len(run.clips),
@@ -117,8 +117,8 @@ def _card(clip: Prediction, figures: Mapping[str, float], linked: bool) -> Json:
         "classifier": result["task"] == "classification",
         "unit": result["unit"],
         "target": target_text(result),
-        "unsure": result["status"] != "reached" and result.get("class_after", "") == result["target"]["text"],
-        "warning": "" if clip.status == "not_drawable" else reconstruction_share(result),
+        "unsure": result["status"] == "not_reached" and result.get("class_after", "") == result["target"]["text"],
+        "warning": "" if clip.status == "not_drawable" else reconstruction_warning(result),
         "classes": [result.get("class_before", ""), result.get("class_after", "")],
         "before": readable(result["prediction_before"]),
         "reference": readable(result["prediction_reference"]),
@@ -142,7 +142,7 @@ def target_text(result: Json) -> str:
     return short(low) if low == high else f"{short(low)} to {short(high)}"
 
 
-def reconstruction_share(result: Json) -> str:
+def reconstruction_warning(result: Json) -> str:
     """A warning where the reconstruction alone moved M by a large part of the whole change; else nothing."""
     before, reference, after = (result[f"prediction_{name}"] for name in ("before", "reference", "after"))
     first, whole = reference - before, after - before

@@ -36,7 +36,7 @@ def test_groups_come_as_a_reader_asks_whatever_the_order_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("value", "low", "high", "shown"),
     [
-        (12.0, 12.0, 12.0, ("12", "12 to 12")),
+        (12.0, 12.0, 12.0, ("12", "")),
         (0.9312, 0.912, 0.957, ("0.93", "0.91 to 0.96")),
         (0.9312, 0.929, 0.934, ("0.931", "0.929 to 0.934")),
         (2560.4, 2550.2, 2570.9, ("2560", "2550 to 2571")),
