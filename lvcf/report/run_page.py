@@ -148,13 +148,14 @@ def reconstruction_warning(result: Json) -> str:
     first, whole = reference - before, after - before
     if abs(first) <= LARGE * abs(whole):
         return ""
+    what = "target's probability" if result["task"] == "classification" else "reading"
     unit = {"%": " points", "probability": ""}.get(result["unit"], f" {result['unit']}")
-    of = " of the target's probability" if result["task"] == "classification" else ""
     if first * whole > 0 and abs(first) < abs(whole):
-        told = f"{readable(abs(first), like=whole)} of the {readable(abs(whole))}{unit}"
-        return f"{told}{of} are the backbone's reconstruction, before any guidance."
+        part, total = readable(abs(first), like=whole), f"{readable(abs(whole))}{unit}"
+        which = f" by which the {what} moved" if result["task"] == "classification" else ""
+        return f"{part} of the {total}{which} are the backbone's reconstruction, before any guidance."
     moved, changed = (f"{value:+.{decimals(whole)}f}".replace("-", "−") for value in (first, whole))
-    return f"The backbone's reconstruction alone moves the reading{of} by {moved}{unit}; the whole change is {changed}."
+    return f"The backbone's reconstruction alone moves the {what} by {moved}{unit}; the whole change is {changed}."
 
 
 def _plots(clip: Prediction) -> list[tuple[str, Markup]]:

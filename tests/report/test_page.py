@@ -137,7 +137,7 @@ def test_the_warning_of_a_classifier_is_about_the_targets_probability(run_folder
     known |= {"prediction_before": 0.03, "prediction_reference": 0.456, "prediction_after": 0.462}
     _change(run_folder, "echo_0007", task="classification", target=target, trajectory=[], **known)
     words = _words(run_folder)
-    assert "0.426 of the 0.432 of the target's probability are the backbone's reconstruction" in words
+    assert "0.426 of the 0.432 by which the target's probability moved are the backbone's reconstruction" in words
     assert "The model says the target class, but with a probability of 0.462" in words
 
 
