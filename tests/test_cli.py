@@ -134,7 +134,7 @@ def test_the_factual_file_is_the_data_sets_clip(run, echo_root) -> None:
 
 def test_evaluate_and_report_work_on_the_run(run, oracle_folder, capsys) -> None:
     assert main(["evaluate", str(run), "--oracle", str(oracle_folder)]) == 0
-    assert "adherence/mae" in capsys.readouterr().out
+    assert "mean absolute error" in capsys.readouterr().out
     metrics = json.loads((run / "metrics.json").read_text())
     with (run / "predictions.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
