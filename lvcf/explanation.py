@@ -28,13 +28,10 @@ from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
 from lvcf.report.panel import panel_frames
 from lvcf.run_folder import read_record
-from lvcf.sampler import ask
+from lvcf.sampler import DRAWABLE, ask
 
 SCHEMA_VERSION = 2
 VERSIONED = ("lvcf", "torch", "lightning", "diffusers", "transformers")
-DRAWABLE = 0.65
-"""Least SSIM of a clip's reconstruction: the shipped backbones reach 0.8 to 0.9 on clips of their own kind, 0.1 to 0.6
-on others'."""
 
 
 @dataclass(frozen=True)

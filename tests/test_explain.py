@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import math
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from torch.nn import functional
 import lvcf
 from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.last_correction import LastCorrection
-from lvcf.callbacks.sampling import SamplingCallback
+from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.cli import main
 from lvcf.configuration import read_section
 from lvcf.data.clip import round_to_8_bits, to_frames
@@ -191,14 +192,21 @@ def test_what_is_saved_is_a_run_that_verbs_read(tmp_path, capsys) -> None:
     assert main(["report", str(tmp_path / "run")]) == 0
 
 
-def test_a_clip_that_the_backbone_cannot_draw_is_told_so(tmp_path) -> None:
+def test_a_clip_that_the_backbone_cannot_draw_is_told_so(caplog) -> None:
     class Blind(GaussianBackbone):
         """Draws gray, whatever the clip."""
 
         def decode(self, latent: torch.Tensor, frames: int) -> torch.Tensor:
             return 0.0 * super().decode(latent, frames)
 
-    e = explainer(backbone=Blind()).explain(clip(), 60)
+    class Look(SamplingCallback):
+        """Was it told before anything is guided?"""
+
+        def on_clean_estimate(self, state: SamplingState) -> None:
+            assert "cannot draw all of these clips" in caplog.text
+
+    with caplog.at_level(logging.INFO):
+        e = explainer(backbone=Blind(), method=[Look()]).explain(clip(), 60)
     assert e.status == "not_drawable"
     assert "cannot draw the clip (SSIM of its reconstruction" in e.hint
     assert "lvcf fit --config own/autoencoder.yaml" in e.hint
