@@ -25,7 +25,8 @@ def code(text: str) -> list[str]:
     """Lines of fenced blocks and inline code, without comments."""
     fenced = re.findall(r"^```sh\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
     inline = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
-    return [line.partition(" #")[0].strip() for block in [*fenced, *inline] for line in block.splitlines()]
+    blocks = [block.replace("\\\n", " ") for block in (*fenced, *inline)]
+    return [line.partition(" #")[0].strip() for block in blocks for line in block.splitlines()]
 
 
 def commands() -> list[str]:

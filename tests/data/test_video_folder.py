@@ -13,7 +13,7 @@ from PIL import Image
 
 from lvcf.cli import main
 from lvcf.data.clip import to_frames
-from lvcf.data.clip_table import ClipTable, hashed_split
+from lvcf.data.clip_table import ClipTable, hashed_split, hashed_splits
 from lvcf.data.video import write_lossless, write_mjpeg, write_preview
 from lvcf.data.video_folder import VideoFolderDataset
 from lvcf.datamodules.video_folder import VideoFolderDataModule
@@ -360,6 +360,26 @@ def test_without_a_column_paths_are_split_80_10_10_each_by_itself() -> None:
     assert [splits.count(s) for s in ("train", "val", "test")] == pytest.approx([2400, 300, 300], abs=66)  # 4 sigma
     assert [i for i in range(16) if splits[i] != "train"] == [7, 8, 10]  # sha256 is the same everywhere and for ever
     assert hashed_split(Path("./deep//7.mkv")) == splits[7] == "val"
+
+
+def test_two_clips_are_enough_for_a_training_and_a_validation_and_more_move_nobody_but_the_lent_one() -> None:
+    paths = [Path(f"{i}.mkv") for i in range(200)]
+    for start in range(0, 190, 10):
+        for n in range(2, 10):
+            few = hashed_splits(paths[start : start + n])
+            assert {"train", "val"} <= set(few.values())
+            assert few == hashed_splits(paths[start : start + n][::-1])
+            assert sum(few[path] != hashed_split(path) for path in few) <= 2
+    assert hashed_splits(paths) == {path: hashed_split(path) for path in paths}
+    assert hashed_splits(paths[:1]) == {paths[0]: hashed_split(paths[0])}
+
+
+def test_a_folder_and_a_table_without_a_split_lend_a_validation_clip(clips) -> None:
+    path = table(clips, "path", "a.mkv", "b.mkv")
+    for module in (VideoFolderDataModule(clips), VideoFolderDataModule(clips, table=path)):
+        parts = [module.make_dataset(stage).ids for stage in ("train", "val")]
+        assert all(parts)
+        assert not set(parts[0]) & set(parts[1])
 
 
 def test_stages_share_no_clip_and_leave_none_out(tmp_path) -> None:
