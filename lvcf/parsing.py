@@ -156,8 +156,18 @@ def _hints(of: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for maker in makers:
         try:
-            found |= typing.get_type_hints(maker)
-        except (NameError, TypeError, AttributeError):  # names that stand under TYPE_CHECKING alone, or built in
+            given = inspect.signature(maker).parameters
+            hints = typing.get_type_hints(maker)
+            # a None that stands in the signature is one that it takes, whatever the annotation says (diffusers')
+            found |= {
+                name: hint for name, hint in hints.items() if name not in given or given[name].default is not None
+            }
+        except (
+            NameError,
+            TypeError,
+            ValueError,
+            AttributeError,
+        ):  # names that stand under TYPE_CHECKING alone, or built in
             continue
     return found
 

@@ -153,7 +153,9 @@ def told_words(table: Path) -> tuple[list[str], list[str]]:
     cells = [(row.get(LABEL_COLUMN, "").strip(), row.get(PROMPT_COLUMN, "").strip()) for _, row in rows]
     words = sorted({word for label, prompt in cells for word in (*label.split(), *prompt.split())})
     if not words:
-        raise UserError(f"{table}: has no words in columns {LABEL_COLUMN} and {PROMPT_COLUMN}; fill one, or leave the table out")
+        raise UserError(
+            f"{table}: has no words in columns {LABEL_COLUMN} and {PROMPT_COLUMN}; fill one, or leave the table out"
+        )
     return words, sorted({label for label, _ in cells if label and not _is_number(label)})
 
 
