@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from lvcf.ablate import expand, read_plan, slug
+from lvcf.cli.ablate import expand, read_plan, slug
 from lvcf.configuration import read_section
 from lvcf.data.clip import to_clip
 from lvcf.metrics.fidelity import ssim

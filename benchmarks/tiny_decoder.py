@@ -23,9 +23,9 @@ import torch
 from lightning import Trainer
 from torch.nn import functional
 
-from lvcf.ablate import slug
 from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.sampling import Read, SamplingCallback, SamplingState
+from lvcf.cli.ablate import slug
 from lvcf.configuration import read_section
 from lvcf.datamodules.echonet import EchoNetDataModule
 from lvcf.files import write_json

@@ -80,7 +80,7 @@ class Result(Shape):
     """``result.json`` of lvcf predict."""
 
     id: str
-    status: Literal["reached", "not_reached", "failed"]
+    status: Literal["reached", "not_reached", "not_drawable", "failed"]
     hint: str = ""
     task: Literal["regression", "classification"] = "regression"
     unit: str = ""

@@ -13,7 +13,7 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
 
 from lvcf.cli import main
-from lvcf.lightning_cli import with_sections
+from lvcf.cli.lightning import with_sections
 
 ROOT = Path(__file__).parent.parent
 FULL_METHOD = "predict --config phantom.yaml"

@@ -20,9 +20,9 @@ import pytest
 import yaml
 
 from lvcf import ablate
-from lvcf.ablate import expand, shown, slug
 from lvcf.ablation import run as running
 from lvcf.cli import main
+from lvcf.cli.ablate import expand, shown, slug
 from lvcf.configuration import read_section
 from lvcf.errors import UserError
 from tests.helpers import ROOT, fails, results, subset

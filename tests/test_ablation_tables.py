@@ -15,7 +15,6 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from lvcf.ablate import write_results
 from lvcf.ablation.cells import slug
 from lvcf.ablation.columns import JUDGES, figure_of, headings_of, judge, shown
 from lvcf.ablation.derived import best_of, mean_metrics
@@ -23,6 +22,7 @@ from lvcf.ablation.latex import latex, latex_table
 from lvcf.ablation.pareto import Point, front, plot_pareto
 from lvcf.ablation.results import gather
 from lvcf.ablation.significance import can_show
+from lvcf.cli.ablate import write_results
 from lvcf.evaluation.rows import summarise
 from lvcf.files import write_json, write_rows
 

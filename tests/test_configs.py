@@ -22,6 +22,7 @@ from lvcf import ablate
 from lvcf.ablation.cells import row_names, sources
 from lvcf.ablation.results import paper_results
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
+from lvcf.cli.lightning import with_sections
 from lvcf.configuration import config_folder, find_config, read_section
 from lvcf.data.clip import to_clip
 from lvcf.data.simulators.face_factors import EXPRESSIONS
@@ -29,7 +30,6 @@ from lvcf.data.simulators.motion_set import LABELS
 from lvcf.data.video import read_video, write_lossless
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
-from lvcf.lightning_cli import with_sections
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.tiny_decoder import TinyDecoder
 from lvcf.models.targets import s2d

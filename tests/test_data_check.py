@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from lvcf.cli import main
+from lvcf.cli.data import MOST_SHOWN
 from lvcf.data.simulators.motion_set import VIDEO_FOLDER
 from lvcf.data.video import write_lossless, write_mjpeg
-from lvcf.data_check import MOST_SHOWN
 from tests.helpers import fails, rewrite
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from lvcf.cli.lightning import LvcfCLI  # knows every data module
 from lvcf.datamodules.base import ClipDataModule
-from lvcf.lightning_cli import LvcfCLI  # knows every data module
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.helpers import ROOT
 from tests.test_readme import PAGES, README

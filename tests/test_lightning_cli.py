@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lvcf.cli.lightning import check_precision
 from lvcf.errors import UserError
-from lvcf.lightning_cli import check_precision
 from tests.helpers import fails, parse
 
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")

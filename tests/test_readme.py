@@ -8,11 +8,11 @@ import shlex
 
 import pytest
 
-import lvcf.simulate
+import lvcf.cli.simulate
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
+from lvcf.cli.lightning import with_sections
+from lvcf.cli.steer import make_parser
 from lvcf.configuration import config_folder
-from lvcf.lightning_cli import with_sections
-from lvcf.steer import make_parser
 from tests.helpers import ROOT, parse
 
 README = (ROOT / "README.md").read_text()
@@ -54,8 +54,8 @@ def test_every_command_is_understood(line, tmp_path, monkeypatch, capsys) -> Non
         assert parse([verb, *arguments]).model.class_path
     elif verb == "simulate":
         asked = []
-        recorded = {name: (lambda *a: asked.append(a), text) for name, (_, text) in lvcf.simulate.DOMAINS.items()}
-        monkeypatch.setattr(lvcf.simulate, "DOMAINS", recorded)
+        recorded = {name: (lambda *a: asked.append(a), text) for name, (_, text) in lvcf.cli.simulate.DOMAINS.items()}
+        monkeypatch.setattr(lvcf.cli.simulate, "DOMAINS", recorded)
         assert main([verb, *arguments]) == 0
         assert asked
     elif verb == "ablate":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lvcf.cli import main
+from lvcf.cli.simulate import DOMAINS
 from lvcf.data.ssv2 import SSv2Dataset
-from lvcf.simulate import DOMAINS
 from tests.helpers import fails
 
 

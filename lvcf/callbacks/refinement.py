@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any, get_args
 
 import torch
-from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
@@ -63,14 +62,12 @@ class MultiScalePerceptualRefinement(SamplingCallback):
         """See the base class."""
         return "MSPR"
 
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Say before the first clip that the weights are not as many as the decoder's blocks.
+    def check(self, backbone: Backbone) -> None:
+        """There is a weight for each of the decoder's blocks.
 
         Raises:
-            UserError: so it is.
+            UserError: there is not.
         """
-        backbone = pl_module.backbone
-        assert isinstance(backbone, Backbone)
         wanted, given = len(backbone.decoder_blocks()), len(self.block_weights)
         if given != wanted:
             raise UserError(

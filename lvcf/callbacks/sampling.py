@@ -181,6 +181,13 @@ class SamplingCallback(Callback):
         """What a method that it takes part in is called after it."""
         return type(self).__name__
 
+    def check(self, backbone: Backbone) -> None:
+        """Before the first clip: refuse a backbone that it cannot work on.
+
+        Raises:
+            UserError: it cannot.
+        """
+
     def on_sampling_start(self, state: SamplingState) -> None:
         """Before the first step."""
 

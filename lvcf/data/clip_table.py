@@ -173,9 +173,9 @@ def hashed_split(path: Path) -> str:
 
 
 def hashed_splits(paths: Sequence[Path]) -> dict[Path, str]:
-    """Every path's :func:`hashed_split`; where train or val would be empty, the clip whose hash is next to it goes there.
+    """Every path's :func:`hashed_split`; if train or val would be empty, the clip whose hash is next to it goes there.
 
-    With more clips than a few, both have their own, and those that were lent are back in their own splits.
+    With more clips than a few, both have their own, and the lent one is back in its own split.
     """
     splits = {path: hashed_split(path) for path in paths}
     ranked = sorted(paths, key=lambda path: hash_share(path.as_posix()))

@@ -106,8 +106,8 @@ class LatentDataModule(LightningDataModule):
         """Encode what is not cached yet.
 
         Raises:
-            UserError: there are fewer latents than a batch, the cache holds some made with other weights, or this VAE is
-                not that of the trained backbone.
+            UserError: there are too few clips, the cache holds latents made with other weights, or this VAE is not that
+                of the trained backbone.
         """
         self._check_number()
         self._check_backbone()

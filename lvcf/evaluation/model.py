@@ -21,8 +21,8 @@ from lvcf.guidance.goal import Goal, make_goal
 from lvcf.metrics.robustness import perturbed, reencoded
 from lvcf.metrics.transition import Read, area, cout, follow, progress
 from lvcf.models.targets.base import TargetModel
+from lvcf.noise import sample_generator
 from lvcf.run_folder import Json, Prediction, damaged, read_configuration
-from lvcf.tasks.edits import sample_generator
 
 
 def load_target_model(run: Path) -> TargetModel:

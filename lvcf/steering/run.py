@@ -15,6 +15,7 @@ from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
 from lvcf.files import write_json
 from lvcf.lock import locked
+from lvcf.noise import sample_generator
 from lvcf.run_folder import Json, finished_result, read_json, read_record
 from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
@@ -27,7 +28,6 @@ from lvcf.steering.reasons import reason
 from lvcf.steering.results import head, measured, write_result
 from lvcf.steering.shared import Shared
 from lvcf.steering.transcript import RecordError, Transcript
-from lvcf.tasks.edits import sample_generator
 
 Known = tuple[dict[str, str], dict[str, float]]
 """A clip's factual values, and the exogenous choices that are known."""

@@ -16,6 +16,7 @@ from lvcf.guidance.gradient import normalised
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.tiny_decoder import TinyDecoder
+from lvcf.sampler import ask
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.toys import GaussianBackbone, LinearTarget, Strides, make_clips, predict
 
@@ -141,7 +142,7 @@ def test_what_cannot_change_together_is_not_edited(tmp_path) -> None:
 def test_through_the_denoiser_the_model_moves_towards_the_target_from_both_sides(tmp_path, target, inversion) -> None:
     def distance(callbacks: list) -> Tensor:
         task, edits = run(tmp_path, MatrixBackbone(smooth()), callbacks, target, inversion=inversion)
-        return (task.judge(torch.stack([e.video for e in edits])) - float(target)).abs()
+        return (ask(task.target_model, torch.stack([e.video for e in edits])) - float(target)).abs()
 
     def guided(weight: float) -> GradientGuidance:
         return GradientGuidance(ConstantWeight(weight), samples=1, noise=0.0, through_denoiser=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lvcf import edits as edits_module
 from lvcf.callbacks import writer as writer_module
 from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.last_correction import LastCorrection
@@ -18,9 +19,8 @@ from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.callbacks.schedule import AdaptiveDenoisingSchedule
 from lvcf.errors import UserError
 from lvcf.guidance.weight import AdaptiveWeight, ConstantWeight
-from lvcf.methods import method_label
+from lvcf.presets import method_label
 from lvcf.run_folder import read_json
-from lvcf.tasks import counterfactual as task_module
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.faults.toy_runs import run
 from tests.helpers import results
@@ -76,7 +76,7 @@ def test_peak_memory_is_the_clips_own(tmp_path) -> None:
 
 
 def test_a_peak_that_cannot_be_measured_is_left_out(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(task_module, "forget_peak", lambda device: False)
+    monkeypatch.setattr(edits_module, "forget_peak", lambda device: False)
     task = CounterfactualTask(GaussianBackbone(), LinearTarget(), "70", tmp_path, steps=2, strength=0.9)
     run(task, make_clips(1), tmp_path)
     assert "peak_memory_bytes" not in results(tmp_path)["clip0"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from lvcf.ablate import write_results
 from lvcf.ablation.cells import slug
 from lvcf.cli import main
+from lvcf.cli.ablate import write_results
 from lvcf.evaluation.rows import summarise
 from lvcf.files import write_json, write_rows
 from lvcf.run_folder import read_table

@@ -13,6 +13,7 @@ from lvcf.guidance.gradient import target_gradient
 from lvcf.guidance.queries import Ledger, probe_directions, queried
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.targets.base import QueryPlan
+from lvcf.sampler import ask
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.toys import BrightDark, Capture, GaussianBackbone, LinearTarget, make_clips, predict
 
@@ -171,7 +172,7 @@ def run(tmp_path, model, target: str, callbacks: list, clips: int = 2, **options
 def test_guidance_by_queries_moves_a_black_box_from_both_sides(tmp_path, target) -> None:
     def distance(callbacks: list) -> Tensor:
         task, edits = run(tmp_path, Opaque(), target, callbacks)
-        return (task.judge(torch.stack([e.video for e in edits])) - float(target)).abs()
+        return (ask(task.target_model, torch.stack([e.video for e in edits])) - float(target)).abs()
 
     def guided(weight: float) -> GradientGuidance:
         return GradientGuidance(ConstantWeight(weight), samples=1, noise=0.0)

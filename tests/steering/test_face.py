@@ -159,7 +159,7 @@ def test_strange_questions_and_clips_are_refused(face_root) -> None:
 
 
 def test_simulated_interventions_are_written(tmp_path) -> None:
-    from lvcf.simulate import DOMAINS
+    from lvcf.cli.simulate import DOMAINS
 
     DOMAINS["face_do"][0](tmp_path / "set", 2, 4, "none")
     assert list(read_factors(tmp_path / "set").values()) == draw_factors(2, 4, intervene=True)

@@ -17,8 +17,9 @@ from lvcf.data.clip import to_frames
 from lvcf.guidance.goal import Goal
 from lvcf.guidance.weight import AdaptiveWeight, ConstantWeight
 from lvcf.models.targets.ejection_fraction import EchoResNet3D
+from lvcf.noise import sample_generator
+from lvcf.sampler import ask
 from lvcf.tasks.counterfactual import CounterfactualTask
-from lvcf.tasks.edits import sample_generator
 from tests.toys import (
     PRIOR_MEAN,
     PRIOR_STD,
@@ -118,7 +119,7 @@ def test_guidance_moves_the_model_towards_the_target_from_both_sides(tmp_path, t
     def distance(callbacks) -> torch.Tensor:
         task = make_task(tmp_path, target, inversion=inversion)
         edits = predict(task, make_clips(3), callbacks)
-        return (task.judge(torch.stack([e.video for e in edits])) - float(target)).abs()
+        return (ask(task.target_model, torch.stack([e.video for e in edits])) - float(target)).abs()
 
     unguided = distance([])
     assert (distance([guidance(0.05)]) < unguided - 2.0).all()
@@ -357,7 +358,7 @@ def test_the_last_correction_solves_a_linear_model_and_says_what_it_did(tmp_path
     def readings(callbacks) -> tuple[list[float], list[dict]]:
         task = make_task(tmp_path, "delta:8")
         edits = predict(task, make_clips(3), callbacks)
-        errors = [float(task.judge(e.video[None])) - float(e.goal.low) for e in edits]
+        errors = [float(ask(task.target_model, e.video[None])) - float(e.goal.low) for e in edits]
         return errors, [e.facts for e in edits]
 
     off, _ = readings([])

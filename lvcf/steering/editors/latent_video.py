@@ -15,8 +15,8 @@ from lvcf.diffusion.inversion import noised, recorded_residual
 from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.sampler import Decode
 from lvcf.steering.editors.base import Editor, finite
-from lvcf.tasks.counterfactual import Decode
 
 
 @dataclass(frozen=True)

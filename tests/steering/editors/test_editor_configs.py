@@ -12,12 +12,12 @@ from jsonargparse import ArgumentError
 from torch.nn import functional
 
 from lvcf.cli import main
+from lvcf.cli.lightning import with_sections
+from lvcf.cli.steer import make_parser
 from lvcf.configuration import config_folder, read_section
 from lvcf.data.clip import to_frames
 from lvcf.data.video import write_lossless
-from lvcf.lightning_cli import with_sections
 from lvcf.run_folder import read_predictions
-from lvcf.steer import make_parser
 from tests.helpers import fails
 from tests.steering.chat import ChatServer
 from tests.steering.editors.tiny import save_stable_diffusion

@@ -24,11 +24,11 @@ LIGHTNING_VERBS = {
     "predict": "make counterfactual videos for a frozen target model",
 }
 VERBS = {
-    "evaluate": ("lvcf.evaluate", "measure a run's counterfactuals, from the written files"),
-    "ablate": ("lvcf.ablate", "run a grid of methods and compare them in one table"),
-    "simulate": ("lvcf.simulate", "write a simulated data set with a known causal model"),
-    "data": ("lvcf.data_check", "check a data set on disk: counts, unreadable files, labels, frame rates, sizes"),
-    "steer": ("lvcf.steer", "steer a video editor by a causal graph, a judge and rewritten prompts"),
+    "evaluate": ("lvcf.cli.evaluate", "measure a run's counterfactuals, from the written files"),
+    "ablate": ("lvcf.cli.ablate", "run a grid of methods and compare them in one table"),
+    "simulate": ("lvcf.cli.simulate", "write a simulated data set with a known causal model"),
+    "data": ("lvcf.cli.data", "check a data set on disk: counts, unreadable files, labels, frame rates, sizes"),
+    "steer": ("lvcf.cli.steer", "steer a video editor by a causal graph, a judge and rewritten prompts"),
     "report": ("lvcf.report.page", "write the report.html of a run (also of steer), an ablation or a study"),
     "study": ("lvcf.study.command", "let people compare two runs blind, and analyse their answers"),
 }
@@ -157,7 +157,7 @@ def _raised_in(stop: SystemExit) -> str:
 def _runner(verb: str) -> Callable[[list[str]], int]:
     """Heavy modules load here and not before, so that ``lvcf --help`` answers at once."""
     if verb in LIGHTNING_VERBS:
-        from lvcf.lightning_cli import run
+        from lvcf.cli.lightning import run
 
         return lambda rest: run(verb, rest)
     if verb not in VERBS:

@@ -29,13 +29,13 @@ import lvcf.datamodules.ferv39k
 import lvcf.datamodules.predictions
 import lvcf.datamodules.ssv2
 import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
-from lvcf.callbacks.progress import StepsProgressBar
 from lvcf.callbacks.tracking import RunTracking
+from lvcf.callbacks.training_progress import StepsProgressBar
 from lvcf.callbacks.treatment import TellTreatment
 from lvcf.callbacks.writer import PredictionWriter
 from lvcf.checkpoint import SafeCheckpoints, check_path
 from lvcf.checks import check_threads
-from lvcf.closing import closing_words
+from lvcf.cli.closing import closing_words
 from lvcf.configuration import MEASURING, with_sections
 from lvcf.errors import UserError, cause_of
 from lvcf.parsing import one_line, refuse_empty

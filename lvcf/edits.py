@@ -1,0 +1,134 @@
+"""From a batch of clips to their edits: what goes in, what fails a clip, what comes out."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.memory import is_oom_error
+from torch import Tensor
+
+from lvcf.callbacks.sampling import SamplingState, finite
+from lvcf.clock import now
+from lvcf.data.clip import Batch, round_to_8_bits
+from lvcf.errors import told
+from lvcf.guidance.goal import Goal, TargetRequest
+from lvcf.memory import forget_peak, peak_memory
+from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.check import of_the_setup
+from lvcf.sampler import Sampler, ask
+
+
+@dataclass
+class Edit:
+    """What came out for one clip.
+
+    Attributes:
+        id: the clip's name.
+        video: the counterfactual ``(3, T, H, W)`` on 8-bit levels in [-1, 1].
+        mask: ``(1, T, H, W)`` in [0, 1], where the edit was let through.
+        goal: what M should say, a batch of one.
+        facts: the entries of ``result.json`` that only sampling knows.
+    """
+
+    id: str
+    video: Tensor
+    mask: Tensor
+    goal: Goal
+    facts: dict[str, Any]
+
+
+def make_edits(sampler: Sampler, batch: Batch, tracebacks: dict[str, str]) -> list[Edit]:
+    """Edit a batch; a clip that fails is not among the results and says why in ``batch["error"]``.
+
+    M and the backbone may be anybody's: what they raise fails the clip, not the run.  The others of its batch are
+    made again one by one.
+
+    Args:
+        sampler: with its callbacks.
+        batch: the clips.
+        tracebacks: takes those of clips on which M or a part of the backbone raised, by name.
+
+    Raises:
+        UserError: the setup is wrong, whatever the clip.
+    """
+    try:
+        with torch.no_grad():
+            return _edits(sampler, batch)
+    except Exception as error:
+        if is_oom_error(error) or of_the_setup(error):
+            raise
+        if len(batch["id"]) == 1:
+            batch["error"][0] = told(error)
+            tracebacks[batch["id"][0]] = traceback.format_exc()
+            return []
+    edits = []
+    for row in range(len(batch["id"])):
+        if not batch["error"][row]:
+            alone = select(batch, [row])
+            edits += make_edits(sampler, alone, tracebacks)
+            batch["error"][row] = alone["error"][0]
+    return edits
+
+
+def _edits(sampler: Sampler, batch: Batch) -> list[Edit]:
+    """Edit the clips that can be read, all at once."""
+    model, device = sampler.model, batch["video"].device
+    measured = forget_peak(device)
+    started, asked = now(device), model.queries
+    before = ask(model, batch["video"])
+    check_labels(batch, sampler.request, model)
+    good = readable(batch, before)
+    if not good:
+        return []
+    state = sampler(select(batch, good), before[good])
+    costs: dict[str, Any] = {"seconds": (now(device) - started) / len(good)}
+    if measured:
+        costs["peak_memory_bytes"] = peak_memory(device)
+    if not model.differentiable:
+        costs["queries"] = (model.queries - asked) / len(good)
+    for row, problem in zip(good, state.problems, strict=True):
+        batch["error"][row] = problem
+    return [_edit(sampler, state, row, costs) for row, problem in enumerate(state.problems) if not problem]
+
+
+def _edit(sampler: Sampler, state: SamplingState, row: int, costs: dict[str, Any]) -> Edit:
+    low, high = float(state.goal.low[row]), float(state.goal.high[row])
+    return Edit(
+        id=state.ids[row],
+        video=round_to_8_bits(state.decoded[row]),
+        mask=torch.ones_like(state.video[row, :1]) if state.mask is None else state.mask[row],
+        goal=state.goal[torch.tensor([row])],
+        facts={
+            **state.notes[row],
+            "target": {"low": low, "high": high, "text": sampler.wording.text(low, high)},
+            "trajectory": state.trajectory[row],
+            "steps": state.steps[row],
+            "gradient_evaluations": state.gradient_evaluations[row],
+            **costs,
+        },
+    )
+
+
+def readable(batch: Batch, output: Tensor) -> list[int]:
+    """The samples that can be explained; one on which M says no number gets that for its error."""
+    for i, fine in enumerate(finite(output).tolist()):
+        if not (fine or batch["error"][i]):
+            batch["error"][i] = "the target model's output is not a finite number on this clip; check its weights"
+    return [i for i, error in enumerate(batch["error"]) if not error]
+
+
+def select(batch: Batch, rows: list[int]) -> Batch:
+    """Some samples of a batch."""
+    return {k: v[rows] if isinstance(v, Tensor) else [v[i] for i in rows] for k, v in batch.items()}  # type: ignore[return-value,index]  # keys are Batch's
+
+
+def check_labels(batch: Batch, request: TargetRequest, model: TargetModel) -> None:
+    """A clip without a label M knows cannot be asked for its own label: that is its error."""
+    known = range(len(model.labels)) if model.task == "classification" else None
+    for i, label in enumerate(batch["label"].tolist() if request.kind == "label" else []):
+        if not batch["error"][i] and (math.isnan(label) or (known is not None and label not in known)):
+            batch["error"][i] = f"model.target label: the clip's label is {label:g}; ask for a class or a value"

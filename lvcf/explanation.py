@@ -1,0 +1,259 @@
+"""What came out for one clip: the edit, M's verdict on it, and the folder that holds both."""
+
+from __future__ import annotations
+
+import base64
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from functools import cache
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lvcf.callbacks.sampling import finite
+from lvcf.data.clip import safe_name, to_frames
+from lvcf.data.video import Frames, read_video, write_lossless, write_preview
+from lvcf.edits import Edit
+from lvcf.errors import UserError, told
+from lvcf.files import write_json
+from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.check import of_the_setup
+from lvcf.report.panel import panel_frames
+from lvcf.run_folder import read_record
+from lvcf.sampler import ask
+
+SCHEMA_VERSION = 2
+VERSIONED = ("lvcf", "torch", "lightning", "diffusers", "transformers")
+DRAWABLE = 0.65
+"""Least SSIM of a clip's reconstruction: the shipped backbones reach 0.8 to 0.9 on clips of their own kind, 0.1 to 0.6
+on others'."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One clip's counterfactual, judged by M on its 8-bit levels; of a failed clip there is the ``hint`` alone.
+
+    Attributes:
+        id: the clip's name.
+        status: ``reached``, ``not_reached``, ``not_drawable`` (the backbone cannot draw such clips) or ``failed``.
+        hint: what to do if it is not ``reached``; else empty.
+        facts: what ``result.json`` holds.
+        factual: the clip ``(T, H, W, 3)`` uint8.
+        video: the counterfactual, likewise.
+        mask: where the edit was let through, ``(T, H, W)`` in 0-1.
+        run: what is the same for every clip of a run; for the manifest of :meth:`save`.
+    """
+
+    id: str
+    status: str
+    hint: str
+    facts: dict[str, Any]
+    factual: Frames
+    video: Frames
+    mask: NDArray[np.float32]
+    run: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is nothing but the hint."""
+        return self.status == "failed"
+
+    @property
+    def before(self) -> float | None:
+        """M's reading of the clip: its value, or the target class's probability."""
+        return self.facts.get("prediction_before")
+
+    @property
+    def before_correction(self) -> float | None:
+        """M's reading before a last correction, where there was one."""
+        return self.facts.get("prediction_before_correction")
+
+    @property
+    def after(self) -> float | None:
+        """M's reading of the counterfactual."""
+        return self.facts.get("prediction_after")
+
+    @property
+    def trajectory(self) -> list[dict[str, float]]:
+        """Per guided step: time, guidance weight, loss, M's reading."""
+        return list(self.facts.get("trajectory", []))
+
+    def show(self) -> None:
+        """Play the panel in a notebook."""
+        from IPython.display import HTML, display  # a notebook has it
+
+        display(HTML(self._repr_html_()))  # type: ignore[no-untyped-call]
+
+    def save(self, run: str | Path) -> None:
+        """Write ``run``, a folder that ``lvcf evaluate`` and ``lvcf report`` read; clips of one method may share it.
+
+        Raises:
+            UserError: the folder holds another run, or this clip already.
+        """
+        folder = Path(run)
+        (folder / "predictions").mkdir(parents=True, exist_ok=True)
+        path, name = folder / "manifest.json", safe_name(self.id)
+        manifest = {"schema_version": SCHEMA_VERSION, "ids": list[str](), **self.run, "batch_size": 1, "ranks": 1}
+        manifest |= {"threads": torch.get_num_threads(), "configuration": "", "command": "", "data": ""}
+        if path.is_file():
+            there = read_record(path)
+            other = [key for key in self.run if there.get(key) != self.run[key] and key != "target"]
+            if other:
+                raise UserError(f"{folder}: holds a run with another {', '.join(other)}; choose another folder")
+            manifest["ids"] = there["ids"]
+        if name in manifest["ids"]:
+            raise UserError(f"{folder}: holds the clip {name} already; choose another folder, or another name")
+        write_prediction(folder / "predictions" / name, self)
+        write_json(path, manifest | {"ids": [*manifest["ids"], name], "versions": versions()})
+
+    def _repr_html_(self) -> str:
+        """The verdict, and the panel as a player that needs no other file."""
+        verdict, hint = f"<b>{escape(self.id)}</b>: {self.status.replace('_', ' ')}", escape(self.hint)
+        if self.failed:
+            return f"<p>{verdict}: {hint}</p>"
+        before, after = (escape(_shown(self.facts, when)) for when in ("before", "after"))
+        target = escape(self.facts["target"]["text"])
+        text = f"<p>{verdict}: {before} &rarr; {after}, target {target}<br><small>{hint}</small></p>"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "panel.mp4"
+            write_preview(path, panel_frames(self.factual, self.video, self.mask), self.facts["fps"])
+            film = base64.b64encode(path.read_bytes()).decode()
+        source = f"data:video/mp4;base64,{film}"
+        return f'{text}<video controls loop muted playsinline style="max-width: 100%" src="{source}"></video>'
+
+
+def _shown(facts: dict[str, Any], when: str) -> str:
+    value = facts[f"prediction_{when}"]
+    if facts["task"] == "regression":
+        return f"{value:.1f} {facts['unit']}".strip()
+    return f"{facts[f'class_{when}']} (p of the target {value:.2f})"
+
+
+def explained(
+    edit: Edit, factual: Frames, model: TargetModel, method: str, run: dict[str, Any], **known: Any
+) -> Explanation:
+    """M's verdict on an edit, on the levels that a file would hold.
+
+    Args:
+        edit: what sampling made.
+        factual: the clip ``(T, H, W, 3)``.
+        model: M.
+        method: what the method is called.
+        run: see :class:`Explanation`.
+        known: what else ``result.json`` tells: ``seed``, ``fps``, ``label``.
+    """
+    device = next((p.device for p in model.parameters()), edit.video.device)
+    output, problem = _reading(edit.video[None].to(device), model)
+    if problem:
+        return failure(edit.id, problem, run, seed=known["seed"])
+    mask = (edit.mask[0].cpu().numpy() * 255.0).round().astype(np.uint8)
+    after, reached = float(edit.goal.reading(output)[0]), bool(edit.goal.reached(output)[0])
+    status, hint = "reached" if reached else "not_reached", "" if reached else _missed(edit, after, model, method)
+    if edit.facts["reconstruction_ssim"] < DRAWABLE:
+        status, hint = "not_drawable", not_drawable(edit.facts["reconstruction_ssim"])
+    facts = {
+        "schema_version": SCHEMA_VERSION,
+        "id": safe_name(edit.id),
+        "status": status,
+        "hint": hint,
+        "task": model.task,
+        "unit": model.unit if model.task == "regression" else "probability",
+        **edit.facts,
+        "prediction_after": after,
+        "class_after": model.class_of(output[0], float(edit.goal.low)),
+        "seed": known["seed"],
+        "method": method,
+        "fps": known["fps"],
+        "label": _label(model, known["label"]),
+        "mask_share": float((mask > 127).mean()),
+        "frames": edit.video.shape[1],
+        "versions": versions(),
+    }
+    return Explanation(
+        edit.id, status, hint, facts, factual, to_frames(edit.video), (mask / 255.0).astype(np.float32), run
+    )
+
+
+def failure(name: str, problem: str, run: dict[str, Any], **known: Any) -> Explanation:
+    """A clip of which there is nothing but the reason; ``known`` is what else ``result.json`` tells."""
+    facts = {"schema_version": SCHEMA_VERSION, "id": safe_name(name), "status": "failed", "hint": problem, **known}
+    nothing = np.zeros((0, 0, 0, 3), dtype=np.uint8)
+    return Explanation(name, "failed", problem, facts, nothing, nothing, nothing[..., 0].astype(np.float32), run)
+
+
+def not_drawable(similarity: float) -> str:
+    """What to do about a clip that the backbone cannot draw."""
+    return (
+        f"this backbone cannot draw the clip (SSIM of its reconstruction {similarity:.2f}, at least {DRAWABLE:g} is "
+        "needed): it was trained on another kind; train one on yours: lvcf fit --config own/autoencoder.yaml"
+    )
+
+
+def write_prediction(folder: Path, explanation: Explanation) -> None:
+    """Write a clip's folder; it appears whole or not at all.
+
+    Raises:
+        RuntimeError: the saved counterfactual does not hold the levels that M judged.
+    """
+    if explanation.failed:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "result.json", explanation.facts)
+        return
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    fps, mask = float(explanation.facts["fps"]), (explanation.mask * 255.0).round().astype(np.uint8)
+    write_lossless(partial / "factual.mkv", explanation.factual, fps)
+    write_lossless(partial / "counterfactual.mkv", explanation.video, fps)
+    if not np.array_equal(read_video(partial / "counterfactual.mkv").frames, explanation.video):
+        raise RuntimeError(f"{folder}: the saved counterfactual differs from the one that was judged")
+    np.savez_compressed(partial / "mask.npz", mask=mask)
+    write_preview(partial / "panel.mp4", panel_frames(explanation.factual, explanation.video, mask / 255.0), fps)
+    write_json(partial / "result.json", explanation.facts)
+    shutil.rmtree(folder, ignore_errors=True)  # a failed attempt's
+    partial.replace(folder)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of lvcf and of what decides digits."""
+    return {name: version(name) for name in VERSIONED}
+
+
+def _reading(video: Tensor, model: TargetModel) -> tuple[Tensor, str]:
+    """M's output ``(1, ...)`` on a counterfactual, and why that is no verdict, or nothing."""
+    try:
+        output = ask(model, video)
+    except Exception as error:  # M may be anybody's
+        if of_the_setup(error):
+            raise
+        return video[:0], f"the target model fails on the saved counterfactual: {told(error)}"
+    if not finite(output).all():
+        return output, "the target model's output is not a finite number on the saved counterfactual"
+    return output, ""
+
+
+def _label(model: TargetModel, label: float) -> str | float | None:
+    """The clip's label: a class's name, or a value; None where it is unknown, or M knows no such class."""
+    if model.task == "regression":
+        return label if math.isfinite(label) else None
+    return model.labels[int(label)] if label in range(len(model.labels)) else None
+
+
+def _missed(edit: Edit, after: float, model: TargetModel, method: str) -> str:
+    """What to try where the target was missed."""
+    text = edit.facts["target"]["text"]
+    reading = f"reads {after:.1f} {model.unit} on the saved clip, target {text}"
+    if model.task == "classification":
+        reading = f"gives '{text}' a probability of {after:.2f} on the saved clip"
+    correction = [] if "last correction" in method else ["the LastCorrection callback"]
+    knobs = ["more --model.steps", "a larger guidance weight", "the prompt 'target'", *correction]
+    return f"the model {reading}; try {', '.join(knobs[:-1])}, or {knobs[-1]}"

@@ -1,0 +1,89 @@
+"""Methods by name: which callbacks take part in sampling, with which settings, and what a method is called.
+
+A method is a case of a shipped ablation (``configs/ablations/phantom.yaml`` and its like), so that the Python API, the
+configurations and the grids share one definition.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentError
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from lvcf.callbacks.sampling import SamplingCallback
+from lvcf.configuration import read_section
+from lvcf.errors import UserError, nearest
+from lvcf.parsing import one_line
+
+DOMAINS = ("phantom", "face", "motion")
+"""Shipped configurations that have an ablation of the same name."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method is.
+
+    Attributes:
+        callbacks: their ``class_path`` and ``init_args``, in the order in which they take part.
+        settings: what differs of :class:`~lvcf.sampler.Settings`.
+    """
+
+    callbacks: list[dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def methods(domain: str = "phantom") -> dict[str, Method]:
+    """The methods of a domain by name, as its ablation tries them, without the rows that are no method.
+
+    Args:
+        domain: ``phantom``, ``face`` or ``motion``: block weights and mask shares are the backbone's own.
+
+    Raises:
+        UserError: there is no such domain.
+    """
+    if domain not in DOMAINS:
+        raise UserError(f"domain '{domain}': choose one of {', '.join(DOMAINS)}")
+    plan = read_section(f"ablations/{domain}.yaml", "ablate")
+    return {
+        name: Method(case["callbacks"], case.get("model", {}))
+        for name, case in plan["cases"].items()
+        if name not in plan["controls"]
+    }
+
+
+def callbacks_of(
+    method: str | Iterable[SamplingCallback], domain: str
+) -> tuple[list[SamplingCallback], dict[str, Any]]:
+    """A method's callbacks, made, and its settings.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    if not isinstance(method, str):
+        return list(method), {}
+    known = methods(domain)
+    if method not in known:
+        near = nearest(method, list(known))
+        fix = f"did you mean {near}?" if near else f"choose one of {', '.join(known)}"
+        raise UserError(f"method '{method}': {fix}")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--callbacks", type=list[SamplingCallback])
+    try:
+        made = parser.instantiate(parser.parse_object({"callbacks": known[method].callbacks}))
+    except ArgumentError as error:
+        raise UserError(one_line(error)) from error
+    return list(made.callbacks), known[method].settings
+
+
+def method_label(callbacks: Iterable[Any], prompt: str) -> str:
+    """``AGG + ADS + MSPR + last correction``, in the order of the callbacks; ``prompt only`` where M takes no part.
+
+    Args:
+        callbacks: of the run; those that do not sample, or have no part in the result, are left out.
+        prompt: neutral or target.
+    """
+    labels = [callback.label() for callback in callbacks if isinstance(callback, SamplingCallback)]
+    return " + ".join(filter(None, labels)) or ("prompt only" if prompt == "target" else "guidance off")

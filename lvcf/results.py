@@ -1,0 +1,45 @@
+"""A run's results as tables (pandas), from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from lvcf.run_folder import read_manifest, read_predictions, read_table
+
+FACTS = ("id", "status", "hint", "method", "prediction_before", "prediction_after", "class_before", "class_after")
+
+
+def load_run(run: str | Path) -> pd.DataFrame:
+    """One row per clip: what was asked, what M said before and after, how it went.
+
+    Raises:
+        UserError: the folder is no run, or damaged.
+    """
+    read_manifest(Path(run))  # says what is missing
+    results = [prediction.result for prediction in read_predictions(Path(run))]
+    facts = [{name: result.get(name) for name in FACTS} for result in results]
+    targets = [{"target": (result.get("target") or {}).get("text")} for result in results]
+    return pd.DataFrame([fact | target for fact, target in zip(facts, targets, strict=True)])
+
+
+def evaluate(run: str | Path, *options: str) -> pd.DataFrame:
+    """Measure a run as ``lvcf evaluate`` does; the tidy table: clip, target, method, key, value.
+
+    Args:
+        run: a folder that ``lvcf predict`` or ``Explanation.save`` wrote.
+        options: of ``lvcf evaluate``, such as ``"--with-model"``.
+
+    Raises:
+        UserError: the folder is no run, or an option is none.
+    """
+    from lvcf.cli.evaluate import main  # torchmetrics takes seconds to load
+
+    main([str(run), *options])
+    table = pd.DataFrame(read_table(Path(run) / "predictions.csv"))
+    known = load_run(run).set_index("id")
+    numbers = list(table.select_dtypes("number").columns)
+    tidy = table.melt(id_vars="id", value_vars=numbers, var_name="key", value_name="value").dropna(subset="value")
+    told = known.loc[tidy["id"], ["target", "method"]].reset_index(drop=True)
+    return pd.DataFrame({"clip": tidy["id"].array, **told, "key": tidy["key"].array, "value": tidy["value"].array})

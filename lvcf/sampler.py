@@ -1,0 +1,354 @@
+"""The one reverse diffusion: invert a clip, walk the time grid towards the target, decode.
+
+Guidance, schedules, corrections and refinement take part as callbacks, by the hooks of
+:class:`~lvcf.callbacks.sampling.SamplingCallback`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from lvcf.callbacks.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, full_precision
+from lvcf.checks import check_choice, check_number
+from lvcf.data.clip import Batch
+from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
+from lvcf.diffusion.parameterization import expand
+from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
+from lvcf.guidance.goal import TargetRequest, make_goal
+from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.targets.base import TargetModel
+from lvcf.noise import draws, sample_generator
+from lvcf.wording import Wording
+
+Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]
+ON_THE_CLIP = ("fresh", "recorded")
+"""Inversions that keep sampling on the clip by its own noised path."""
+Solver = Literal["ddim", "dpmpp_2m"]
+Decode = Literal["plain", "residual"]
+Prompt = Literal["neutral", "target"]
+InversionPrompt = Literal["neutral", "factual"]
+CHOICES = {
+    "prompt": get_args(Prompt),
+    "inversion_prompt": get_args(InversionPrompt),
+    "decode": get_args(Decode),
+    "inversion": get_args(Inversion),
+    "solver": get_args(Solver),
+}
+MOST_STEPS = 10_000
+"""No schedule has more places than that."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the result beside the models, the callbacks and what is asked.
+
+    Attributes:
+        prompt: ``neutral`` (metadata alone: M guides) or ``target`` (the target value in the words too).
+        inversion_prompt: what the inverted path is told: ``neutral``, or ``factual`` (what M says of the
+            clip, in the prompt's words); a neutral ``prompt`` is always inverted with itself.
+        guidance_scale: classifier-free guidance from the inversion's prompt to the target prompt; 1 leaves it out.
+        steps: places of the dense time grid.
+        strength: where on the noise axis sampling starts, 0-1.
+        inversion: ``fresh`` (recorded, its noise drawn anew every step), ``recorded`` (edit-friendly), ``ddim`` or
+            ``sdedit``.
+        solver: ``ddim`` or ``dpmpp_2m``.
+        decode: ``plain`` d_cf, or ``residual`` x + d_cf - d_ref.
+        prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.
+        tolerance: how far from the target counts as reached, in M's unit.
+        seed: of the clips' own noise, together with their ids.
+        noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
+
+    Raises:
+        UserError: one is out of range.
+    """
+
+    prompt: Prompt = "neutral"
+    inversion_prompt: InversionPrompt = "neutral"
+    guidance_scale: float = 3.0
+    steps: int = 12
+    strength: float = 0.9
+    inversion: Inversion = "fresh"
+    solver: Solver = "ddim"
+    decode: Decode = "plain"
+    prompt_template: str = "{metadata} {target}"
+    tolerance: float = 1.0
+    seed: int = 0
+    noise_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_number("model.steps", self.steps, 1, MOST_STEPS)
+        check_number("model.strength", self.strength, 0.0, 1.0, above=True)
+        check_number("model.guidance_scale", self.guidance_scale)
+        check_number("model.tolerance", self.tolerance, 0.0)
+        for name, choices in CHOICES.items():
+            check_choice(f"model.{name}", getattr(self, name), choices)
+
+    def recorded(self) -> dict[str, Any]:
+        """Those that a run's manifest keeps under ``settings``; the others have entries of their own there."""
+        elsewhere = ("prompt", "tolerance", "seed") + (() if self.noise_seed is not None else ("noise_seed",))
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in elsewhere}
+
+
+class Sampler:
+    """Runs a batch of clips through inversion, sampling and decoding.
+
+    Args:
+        backbone: the latent video diffusion model.
+        model: M, the model being explained.
+        request: what M should say.
+        settings: see there.
+
+    Raises:
+        UserError: the prompt's template is none.
+    """
+
+    def __init__(self, backbone: Backbone, model: TargetModel, request: TargetRequest, settings: Settings) -> None:
+        self.backbone, self.model = backbone.eval().requires_grad_(False), model.freeze()
+        self.request, self.settings = request, settings
+        self.wording = Wording(settings.prompt_template, model)
+        self.callbacks: list[SamplingCallback] = []
+
+    def use(self, callbacks: Iterable[Any]) -> None:
+        """Let callbacks take part, in their order; those that do not sample are left out.
+
+        Raises:
+            UserError: one cannot work on this backbone.
+        """
+        self.callbacks = [callback for callback in callbacks if isinstance(callback, SamplingCallback)]
+        for callback in self.callbacks:
+            callback.check(self.backbone)
+
+    def __call__(self, batch: Batch, before: Tensor) -> SamplingState:
+        """Edit clips that M reads as ``before``; the counterfactuals stand in ``state.decoded``."""
+        state = self._start(batch, before)
+        self._notify("on_sampling_start", state)
+        self._sample(state)
+        self._notify("on_sampling_end", state)
+        state.keep_finite(state.z, state.z_ref, "the latent at the end of sampling")
+        state.decoded = self._decoded(state)
+        self._notify("on_decoded", state)
+        state.keep_finite(state.decoded, state.video, "the decoded counterfactual")
+        state.keep_told()
+        return state
+
+    def _notify(self, hook: str, state: SamplingState) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(state)
+
+    def _start(self, batch: Batch, before: Tensor) -> SamplingState:
+        """Set the goals, given what M says of the clips; encode, invert."""
+        video, ids, settings = batch["video"], batch["id"], self.settings
+        generators = [sample_generator(settings.seed, name) for name in ids]
+        known = list(zip(self._said(before), batch["label"].tolist(), draws(generators), strict=True))
+        edges = [self.request.edges(*clip) for clip in known]
+        outside = [self.request.clipped(*clip) for clip in known]
+        goal = make_goal(edges, self.model, settings.tolerance).to(before.device)
+        noise_seed = settings.seed
+        if settings.noise_seed is not None:
+            noise_seed = settings.noise_seed
+            generators = [sample_generator(noise_seed, name) for name in ids]
+        with full_precision(video.device):
+            z_ref = self.backbone.encode(video)
+            reconstruction = self.backbone.decode(z_ref, video.shape[2])
+            prompts = self._prompts(batch["neutral_prompt"], edges, before)
+        state = SamplingState(
+            ids=ids,
+            video=video,
+            goal=goal,
+            backbone=self.backbone,
+            model=self.model,
+            read=self._reader(self.backbone.decode, video, reconstruction),
+            read_through=lambda decode: self._reader(decode, video, decode(z_ref, video.shape[2])),
+            pull_back=self._pull_back,
+            prompts=prompts,
+            generators=generators,
+            guidance_generators=[sample_generator(noise_seed, f"guidance:{name}") for name in ids],
+            grid=self.backbone.time_grid(settings.steps, settings.strength, z_ref).to(z_ref),
+            z_ref=z_ref,
+            reconstruction=reconstruction,
+            noise=torch.stack([torch.randn(z_ref.shape[1:], generator=g) for g in generators]).to(z_ref),
+            z=z_ref,
+            index=torch.zeros(len(ids), dtype=torch.long, device=video.device),
+            stride=torch.ones(len(ids), dtype=torch.long, device=video.device),
+            history=History.empty(z_ref),
+            reference_history=History.empty(z_ref),
+            prediction=goal.reading(before).clone(),
+            reached=goal.reached(before),
+            trajectory=[[] for _ in ids],
+            steps=[0] * len(ids),
+            gradient_evaluations=[0] * len(ids),
+            notes=[
+                {
+                    "prediction_before": value,
+                    "said_before": said,
+                    "class_before": self.model.class_of(output, asked),
+                }
+                for value, said, output, asked in zip(
+                    goal.reading(before).tolist(), self._said(before), before, goal.low.tolist(), strict=True
+                )
+            ],
+            problems=[""] * len(ids),
+        )
+        state.keep_finite(z_ref, torch.zeros_like(z_ref), "the latent of the clip")
+        state.keep_finite(reconstruction, video, "the clip's reconstruction")
+        reference = ask(self.model, reconstruction.clamp(-1, 1))
+        state.keep_finite(reference, before, "the target model's output on the clip's reconstruction")
+        drawn = similarity(reconstruction, video).tolist()
+        for note, value, ssim, clipped in zip(
+            state.notes, goal.reading(reference).tolist(), drawn, outside, strict=True
+        ):
+            note |= {"prediction_reference": value, "reconstruction_ssim": ssim, "target_clipped": clipped}
+        state.z = self._inverted(state)
+        state.keep_finite(state.z, z_ref, "the inverted latent")
+        return state
+
+    def _prompts(self, metadata: list[str], edges: list[tuple[float, float]], before: Tensor) -> Prompts:
+        """Embeddings of what sampling is told and of what the inversion is told."""
+        neutral = self.backbone.embed(metadata)
+        if self.settings.prompt == "neutral":
+            return Prompts(neutral, neutral)
+        target = self.backbone.embed(self.wording.prompts(metadata, edges))
+        if self.settings.inversion_prompt == "neutral":
+            return Prompts(target, neutral)
+        said = [(value, value) for value in self._said(before)]
+        return Prompts(target, self.backbone.embed(self.wording.prompts(metadata, said)))
+
+    def _said(self, output: Tensor) -> list[float]:
+        """M's values, or the indices of its classes."""
+        values: list[float] = (output if self.model.task == "regression" else output.argmax(-1)).tolist()
+        return values
+
+    def _inverted(self, state: SamplingState) -> Tensor:
+        """Where sampling starts."""
+        start = state.grid[:1].expand(len(state.z_ref))
+        if self.settings.inversion != "ddim":
+            return noised(state.z_ref, state.noise, self.backbone.alpha_sigma(start))
+        rising = state.grid.flip(0).clamp(min=1e-3)
+        times = [t.expand(len(state.z_ref)) for t in rising]
+        return ddim_invert(
+            state.z_ref,
+            times,
+            self.backbone.alpha_sigma,
+            lambda z, t: self.backbone.predict(z, t, state.prompts.inversion)[0],
+        )
+
+    def _sample(self, state: SamplingState) -> None:
+        """The reverse diffusion: every sample walks the grid at its own stride; finished ones leave the batch."""
+        last = len(state.grid) - 1
+        while bool((state.index < last).any()):
+            state.rows = (state.index < last).nonzero()[:, 0]
+            state.t = state.grid[state.index[state.rows]]
+            following = torch.clamp(state.index + state.stride, max=last)[state.rows]
+            untouched = state.z_ref[state.rows]
+            self._estimate(state)
+            state.keep_finite(state.clean, untouched, "the denoiser's estimate", state.rows)
+            self._notify("on_clean_estimate", state)
+            state.keep_finite(state.clean, untouched, "the target model's gradient", state.rows)
+            self._advance(state, following)
+            state.index[state.rows] = following
+            for row in state.rows.tolist():
+                state.steps[row] += 1
+            self._notify("on_step_end", state)
+
+    def _estimate(self, state: SamplingState) -> None:
+        """Clean estimates of the active rows, and of the recorded path, in one pass of the denoiser."""
+        rows, t = state.rows, state.t
+        parts, prompts = self._sampled_path(state, rows, state.z[rows])
+        recorded = self.settings.inversion in ON_THE_CLIP
+        if recorded:
+            parts.append(noised(state.z_ref[rows], state.noise[rows], self.backbone.alpha_sigma(t)))
+            prompts.append(state.prompts.inversion[rows])
+        estimates = self._predicted(parts, prompts, t)
+        state.clean = self._guided(estimates)
+        state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(state.clean)
+
+    def _sampled_path(self, state: SamplingState, rows: Tensor, z: Tensor) -> tuple[list[Tensor], list[Embedding]]:
+        """The denoiser's inputs for the sampled path: once, or twice under classifier-free guidance."""
+        if self._is_unguided():
+            return [z], [state.prompts.sampled[rows]]
+        return [z, z], [state.prompts.sampled[rows], state.prompts.inversion[rows]]
+
+    def _is_unguided(self) -> bool:
+        return self.settings.prompt == "neutral" or self.settings.guidance_scale == 1.0
+
+    def _predicted(self, parts: list[Tensor], prompts: list[Embedding], t: Tensor) -> list[Tensor]:
+        clean, _ = self.backbone.predict(torch.cat(parts), t.repeat(len(parts)), Embedding.cat(prompts))
+        return list(clean.float().chunk(len(parts)))
+
+    def _guided(self, estimates: list[Tensor]) -> Tensor:
+        """Classifier-free guidance (Ho & Salimans 2022) from the inversion's prompt to the target prompt."""
+        if self._is_unguided():
+            return estimates[0]
+        return estimates[1] + self.settings.guidance_scale * (estimates[0] - estimates[1])
+
+    def _pull_back(self, state: SamplingState, places: Tensor, gradient: Tensor) -> Tensor:
+        """From a gradient at the clean estimates of some active rows to the gradient at their z_t."""
+        rows = state.rows[places]
+        with torch.enable_grad():
+            z = state.z[rows].detach().requires_grad_(True)
+            clean = self._guided(self._predicted(*self._sampled_path(state, rows, z), state.t[places]))
+            (pulled,) = torch.autograd.grad(clean, z, gradient)
+        return pulled
+
+    def _advance(self, state: SamplingState, places: Tensor) -> None:
+        """Step the active rows to ``places`` of the grid; recorded noise is for the stride actually taken."""
+        rows, now = state.rows, self.backbone.alpha_sigma(state.t)
+        following = self.backbone.alpha_sigma(state.grid[places])
+        stepped = self._step(state.z[rows], state.clean, now, following, state.history, rows)
+        if self.settings.inversion in ON_THE_CLIP:
+            z_t = noised(state.z_ref[rows], state.noise[rows], now)
+            reference = self._step(z_t, state.z_ref[rows] - state.offset, now, following, state.reference_history, rows)
+            stepped = stepped + recorded_residual(reference, state.z_ref[rows], state.noise[rows], following)
+        if self.settings.inversion == "fresh":
+            drawn = state.next_noise(places)
+            stepped = stepped + expand(following[1], stepped) * (drawn - state.noise[rows])
+            state.noise[rows] = drawn
+        state.z[rows] = stepped
+
+    def _step(
+        self, z_t: Tensor, clean: Tensor, now: Scales, following: Scales, history: History, rows: Tensor
+    ) -> Tensor:
+        if self.settings.solver == "ddim":
+            return ddim_step(z_t, clean, now, following)
+        stepped = dpmpp_2m_step(z_t, clean, now, following, History(history.clean[rows], history.log_snr[rows]))
+        history.clean[rows], history.log_snr[rows] = clean, half_log_snr(now)
+        return stepped
+
+    def _reader(self, decode: Decoder, video: Tensor, reconstruction: Tensor) -> Read:
+        """M's reading of latents through a decoder, given that decoder's reconstructions of the clips."""
+        return lambda z, rows: ask(self.model, self._clip(decode(z, video.shape[2]), video[rows], reconstruction[rows]))
+
+    def _clip(self, decoded: Tensor, source: Tensor, reconstruction: Tensor) -> Tensor:
+        """Decoded latents as M sees them, differentiably."""
+        clip = decoded.float()
+        if self.settings.decode == "residual":
+            clip = source + clip - reconstruction
+        return clip.clamp(-1.0, 1.0)
+
+    def _decoded(self, state: SamplingState) -> Tensor:
+        with full_precision(state.z.device):
+            decoded = self.backbone.decode(state.z, state.video.shape[2])
+            return self._clip(decoded, state.video, state.reconstruction)
+
+
+def ask(model: TargetModel, video: Tensor) -> Tensor:
+    """M's output for clips ``(B, 3, T, H, W)`` in [-1, 1], in full precision."""
+    with full_precision(video.device):
+        output: Tensor = model(video.float())
+        return output
+
+
+def similarity(reconstruction: Tensor, video: Tensor) -> Tensor:
+    """Mean SSIM ``(B,)`` of the frames of reconstructions to their clips, both ``(B, 3, T, H, W)``."""
+    values = []
+    for drawn, clip in zip(reconstruction.float().clamp(-1, 1), video.float(), strict=True):
+        value = structural_similarity_index_measure(drawn.transpose(0, 1), clip.transpose(0, 1), data_range=2.0)
+        assert isinstance(value, Tensor)  # no image was asked for
+        values.append(value)
+    return torch.stack(values)
