@@ -18,10 +18,9 @@ import yaml
 from diffusers import AutoencoderKLLTXVideo
 from torch import nn
 
-from lvcf import ablate
 from lvcf.ablation.cells import row_names, sources
 from lvcf.ablation.results import paper_results
-from lvcf.cli import LIGHTNING_VERBS, VERBS, main
+from lvcf.cli import LIGHTNING_VERBS, VERBS, ablate, main
 from lvcf.cli.lightning import with_sections
 from lvcf.configuration import config_folder, find_config, read_section
 from lvcf.data.clip import to_clip
