@@ -457,3 +457,55 @@ def test_clips_of_a_batch(clips) -> None:
     assert batch["video"].dtype == torch.float32
     assert batch["label"].tolist() == [1.0, 2.0, 3.0]
     assert batch["id"] == ["a", "deep_c", "b"]
+
+
+# --- how a rectangle becomes a square, and which seconds are taken ---------------------------------------------------
+
+
+@pytest.fixture
+def wide(tmp_path) -> Path:
+    """Ten seconds of 48x32 at 12 fps; a pixel's red is its column, its green its row, its blue the second."""
+    y, x = np.mgrid[:32, :48]
+    frames = np.stack([np.stack([x * 5, y * 7, np.full_like(x, 20 * (t // 12))], -1) for t in range(120)])
+    write_lossless(tmp_path / "wide.mkv", frames.astype(np.uint8), 12.0)
+    return tmp_path
+
+
+def test_by_default_the_centre_from_the_beginning(wide) -> None:
+    clip = VideoFolderDataModule(wide, size=32).make_dataset("predict")[0]
+    frames = to_frames(clip["video"])
+    assert frames[0, 0, :, 0].tolist() == [5 * x for x in range(8, 40)]
+    assert frames[0, :, 0, 1].tolist() == [7 * y for y in range(32)]
+    assert clip["treatment"] == "48x32 at 12 fps -> centre 32x32, 16 frames at 8 fps from 0.0 s"
+
+
+def test_a_letterbox_keeps_all_of_it_between_black_bars(wide) -> None:
+    clip = VideoFolderDataModule(wide, size=48, fit="letterbox").make_dataset("predict")[0]
+    frames = to_frames(clip["video"])
+    assert not frames[:, :8].any()
+    assert not frames[:, 40:].any()
+    assert frames[0, 8, :, 0].tolist() == [5 * x for x in range(48)]
+    assert clip["treatment"].startswith("48x32 at 12 fps -> black bars to 48x48, 16 frames")
+
+
+def test_a_start_takes_later_seconds_and_training_its_own(wide) -> None:
+    module = VideoFolderDataModule(wide, size=32, frames=8, start=3.0)
+    clip = module.make_dataset("predict")[0]
+    assert set(to_frames(clip["video"])[..., 2].flatten().tolist()) == {60}
+    assert clip["treatment"].endswith("8 frames at 8 fps from 3.0 s")
+    late = VideoFolderDataModule(wide, size=32, start=9.0).make_dataset("predict")[0]
+    assert "16 frames at 8 fps need 1.88 s from 9 s; use a longer clip or set an earlier data.start" in late["error"]
+    assert late["treatment"] == ""
+    looped = VideoFolderDataModule(wide, size=32, start=9.0, loop=True).make_dataset("predict")[0]
+    assert set(to_frames(looped["video"])[..., 2].flatten().tolist()) == {180, 0}
+
+
+def test_a_box_and_a_resize_are_told(wide) -> None:
+    clip = VideoFolderDataModule(wide, size=16, crop=(4, 0, 28, 24)).make_dataset("predict")[0]
+    assert clip["treatment"] == "48x32 at 12 fps -> box 24x24, whole, resized to 16x16, 16 frames at 8 fps from 0.0 s"
+
+
+@pytest.mark.parametrize("options", [{"fit": "stretch"}, {"start": -1.0}, {"start": float("nan")}])
+def test_no_such_fit_or_start(options, wide) -> None:
+    with pytest.raises(UserError, match=rf"data\.{next(iter(options))}"):
+        VideoFolderDataModule(wide, **options)
