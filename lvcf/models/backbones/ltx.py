@@ -130,8 +130,9 @@ def ltx_backbone(weights: str, vae: str | None = None, table: Path | None = None
         return loaded
     tokenizer, text_encoder = loaded.tokenizer, loaded.text_encoder
     if table is not None:
-        width = loaded.transformer.config.caption_channels
-        tokenizer, text_encoder = text_parts(*told_words(table), TABLE_LENGTH, width, layers=2)
+        words, labels = told_words(table)
+        width, steps = loaded.transformer.config.caption_channels, min(100 + 50 * len(labels), 800)
+        tokenizer, text_encoder = text_parts(words, labels, TABLE_LENGTH, width, layers=2, steps=steps)
     try:
         other = loaded.vae if vae is None else ltx_vae(vae)
         backbone = LTXBackbone(other, loaded.transformer, text_encoder, tokenizer, loaded.scheduler)

@@ -17,7 +17,7 @@ SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 
 
 def text_parts(
-    words: list[str], statements: list[str], length: int, width: int, layers: int
+    words: list[str], statements: list[str], length: int, width: int, layers: int, steps: int = 800
 ) -> tuple[PreTrainedTokenizerFast, CLIPTextModel]:
     """A tokenizer of ``words`` and the integers 0..100, and an encoder that is taught to tell ``statements`` apart.
 
@@ -27,11 +27,12 @@ def text_parts(
         length: tokens per prompt, start and end included.
         width: of the encoder.
         layers: of the encoder.
+        steps: of teaching.
     """
     tokenizer = small_tokenizer(words, numbers=100, length=length)
     encoder = small_text_encoder(tokenizer, width, layers)
     if statements:
-        teach_statements(encoder, tokenizer, statements)
+        teach_statements(encoder, tokenizer, statements, steps)
     return tokenizer, encoder
 
 
