@@ -18,7 +18,7 @@ from tests.own_clips import FRAMES, SIZE, save_model, write_discs
 
 SMALL = [f"size={SIZE}", f"frames={FRAMES}", "num_workers=0"]
 PLAIN = [
-    "--threads=2",
+    "--threads=1",
     "--trainer.accelerator=cpu",
     "--trainer.precision=32-true",
     "--trainer.enable_progress_bar=false",
@@ -53,7 +53,7 @@ def predict(*more: str) -> int:
 
 def test_the_three_commands_run_and_each_names_the_next(here, capsys) -> None:
     write_discs(here / "clips", 5)
-    quick = ["--trainer.fast_dev_run=true", "--threads=1"]
+    quick = ["--trainer.fast_dev_run=true"]
     assert fit_autoencoder(*quick) == 0
     saved, following = capsys.readouterr().out.splitlines()[-2:]
     assert saved.startswith("saved runs/weights/own/vae: the VAE (val/psnr ")
@@ -64,14 +64,14 @@ def test_the_three_commands_run_and_each_names_the_next(here, capsys) -> None:
     saved, following = capsys.readouterr().out.splitlines()[-2:]
     assert saved.startswith("saved runs/weights/own/backbone: the backbone (val/loss ")
     assert following == f"next: lvcf predict --config own/predict.yaml --data.frames {FRAMES} --data.size {SIZE}"
-    assert predict("--model.steps=2", "--data.predict_split=val", "--threads=1") == 0
+    assert predict("--model.steps=2", "--data.predict_split=val") == 0
     told = [line for line in capsys.readouterr().out.splitlines() if "fps" in line]
     assert told == [f"clips of 64x48 at 12 fps -> centre 48x48, {FRAMES} frames at 8 fps from 0.0 s"]
     (result,) = results(here / "runs/own").values()
     assert {result["class_before"], result["target"]["text"]} == {"red", "green"}
 
 
-@pytest.mark.slow  # two to four minutes on two cores
+@pytest.mark.slow  # three to four minutes of one core
 def test_a_backbone_of_24_clips_draws_them_and_explains(here) -> None:
     write_discs(here / "clips", 24)
     table = "clips/labels.csv"
