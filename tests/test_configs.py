@@ -260,7 +260,7 @@ def as_tuple(value: Any) -> Any:
 def made(node: dict[str, Any], **more: Any) -> Any:
     """What a class_path with its init_args stands for."""
     given = dict(node["init_args"])
-    paths: dict[str, Any] = {k: Path(v) for k, v in given.items() if k.endswith(("root", "weights", "path"))}
+    paths: dict[str, Any] = {k: Path(v) for k, v in given.items() if k.endswith(("root", "weights", "file"))}
     parts = {"takes": ClipInput, "answer": Answer}
     paths |= {k: kind(**{n: as_tuple(v) for n, v in given[k].items()}) for k, kind in parts.items() if k in given}
     return class_of(node["class_path"])(**{**node["init_args"], **paths, **more})
@@ -332,15 +332,15 @@ def put_exported(root: Path, where: dict[str, Any], _: Path) -> None:
     network = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, len(where["answer"]["labels"])))
     clips = torch.rand(2, 3, where["takes"]["frames"], where["takes"]["size"], where["takes"]["size"])
     shapes = ({0: torch.export.Dim("b")},)
-    torch.export.save(torch.export.export(network.eval(), (clips,), dynamic_shapes=shapes), root / where["path"])
+    torch.export.save(torch.export.export(network.eval(), (clips,), dynamic_shapes=shapes), root / where["file"])
 
 
 def put_s2d(root: Path, where: dict[str, str], _: Path) -> None:
     network = s2d.S2DNetwork(7, **S2D_SIZES)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.2)
-    (root / where["weights"]).parent.mkdir(parents=True)
-    for saved, key in zip(save_s2d(network, root), ("weights", "landmark_weights"), strict=True):
+    (root / where["file"]).parent.mkdir(parents=True)
+    for saved, key in zip(save_s2d(network, root), ("file", "landmark_file"), strict=True):
         saved.rename(root / where[key])
 
 
