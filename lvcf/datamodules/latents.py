@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -214,8 +215,8 @@ class LatentDataModule(LightningDataModule):
 def warn_of_unknown(tokenizer: PreTrainedTokenizerBase, prompts: set[str]) -> None:
     """Words that a small tokenizer takes for one and the same; those that every prompt has tell nothing anyway."""
     known = tokenizer.get_vocab()
-    spoken = [set(prompt.lower().split()) for prompt in prompts]
-    unknown = sorted(word for word in set.union(*spoken) - set.intersection(*spoken) if word not in known)
+    said = Counter(word for prompt in prompts for word in set(prompt.lower().split()))
+    unknown = sorted(word for word, number in said.items() if number < len(prompts) and word not in known)
     if len(unknown) > 1:  # one by itself is learned as such
         told = ", ".join(unknown[:8]) + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
         warnings.warn(
