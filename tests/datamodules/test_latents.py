@@ -60,7 +60,8 @@ def test_every_window_of_every_clip_is_encoded_once_in_shards(echo_root, folder,
 
 
 def test_too_few_clips_for_a_batch_are_told_before_anything_is_encoded(echo_root, folder, tmp_path) -> None:
-    data = LatentDataModule(EchoNetDataModule(echo_root, 2, size=32), str(folder), tmp_path, windows=2, batch_size=9)
+    clips = EchoNetDataModule(echo_root, batch_size=2, size=32)
+    data = LatentDataModule(clips, str(folder), tmp_path, windows=2, batch_size=9)
     with pytest.raises(UserError, match=r"8 clips in batches of 9 are too few for training; lower --data\.batch_size"):
         data.prepare_data()
     assert not list(tmp_path.iterdir())
