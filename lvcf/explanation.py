@@ -1,4 +1,4 @@
-"""What came out for one clip: the edit, M's verdict on it, and the folder that holds both."""
+"""What came out for one clip: the edit, M's verdict on it (docs/method.md, 4), and the folder that holds both."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ class Explanation:
     id: str
     status: str
     hint: str
-    facts: dict[str, Any]
-    factual: Frames
-    video: Frames
-    mask: NDArray[np.float32]
+    facts: dict[str, Any] = field(repr=False)
+    factual: Frames = field(repr=False)
+    video: Frames = field(repr=False)
+    mask: NDArray[np.float32] = field(repr=False)
     run: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property

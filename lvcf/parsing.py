@@ -158,19 +158,10 @@ def _hints(of: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for maker in makers:
         try:
-            given = inspect.signature(maker).parameters
-            hints = typing.get_type_hints(maker)
-            # a None that stands in the signature is one that it takes, whatever the annotation says (diffusers')
-            found |= {
-                name: hint for name, hint in hints.items() if name not in given or given[name].default is not None
-            }
-        except (
-            NameError,
-            TypeError,
-            ValueError,
-            AttributeError,
-        ):  # names that stand under TYPE_CHECKING alone, or built in
+            hints, known = typing.get_type_hints(maker), inspect.signature(maker).parameters
+        except (NameError, TypeError, ValueError, AttributeError):  # names of TYPE_CHECKING alone, or built in
             continue
+        found |= {name: hint for name, hint in hints.items() if name in known and known[name].default is not None}
     return found
 
 

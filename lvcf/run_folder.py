@@ -74,7 +74,7 @@ class Prediction:
 
     @property
     def status(self) -> str:
-        """reached, not_reached or failed."""
+        """reached, not_reached, not_drawable or failed."""
         return str(self.result["status"])
 
     @property

@@ -1,7 +1,7 @@
 """The one reverse diffusion: invert a clip, walk the time grid towards the target, decode.
 
-Guidance, schedules, corrections and refinement take part as callbacks, by the hooks of
-:class:`~lvcf.callbacks.sampling.SamplingCallback`.
+docs/method.md, 1, 3, 8, 10 and 13.  Guidance, schedules, corrections and refinement take part as callbacks
+(:class:`~lvcf.callbacks.sampling.SamplingCallback`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the denoiser is told: prompts made of a clip's metadata and of a target in words."""
+"""What the denoiser is told: prompts made of a clip's metadata and of a target in words.  docs/method.md, 13."""
 
 from __future__ import annotations
 

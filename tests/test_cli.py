@@ -94,7 +94,7 @@ def test_predict_writes_whole_folders(run) -> None:
         assert {"result.json", "factual.mkv", "counterfactual.mkv", "mask.npz", "panel.mp4"} <= names
         assert result["id"] == name
         assert result["schema_version"] == 2
-        assert result["status"] in ("reached", "not_reached")
+        assert result["status"] in ("reached", "not_reached", "not_drawable")  # the weights are random
         assert (result["hint"] == "") == (result["status"] == "reached")
         assert 15 <= result["target"]["low"] <= 80
         assert abs(result["target"]["low"] - result["prediction_before"]) >= 9.98
@@ -134,7 +134,7 @@ def test_the_factual_file_is_the_data_sets_clip(run, echo_root) -> None:
 
 def test_evaluate_and_report_work_on_the_run(run, oracle_folder, capsys) -> None:
     assert main(["evaluate", str(run), "--oracle", str(oracle_folder)]) == 0
-    assert "adherence/mae" in capsys.readouterr().out
+    assert "mean absolute error" in capsys.readouterr().out
     metrics = json.loads((run / "metrics.json").read_text())
     with (run / "predictions.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))

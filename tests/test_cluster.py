@@ -48,7 +48,7 @@ def lvcf_arguments(words: list[str]) -> list[str]:
 
 def guide_commands() -> list[list[str]]:
     blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+    return [shlex.split(line) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
 
 
 @pytest.mark.parametrize("words", guide_commands(), ids=lambda words: " ".join(words)[:40])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lvcf.evaluation.parallel import measure_each
 from lvcf.evaluation.rows import adherence, summarise
 from lvcf.metrics.statistics import standard_error
+from lvcf.run_folder import Prediction
 
 
 def rows(
@@ -88,6 +91,22 @@ def test_means_leave_failed_clips_out_and_count_them() -> None:
     assert metrics["fidelity/ssim.se"] == pytest.approx(0.05)
     assert metrics["cost/steps"] == 4
     assert not any("prediction" in name for name in metrics)
+
+
+@pytest.mark.parametrize(
+    ("task", "advice"), [("regression", "--model.target=delta:0"), ("classification", "--model.target=CLASS")]
+)
+def test_advice_is_of_the_models_own_task(task, advice) -> None:
+    told = {"task": task, "class_before": "sad", "class_after": "happy", "target": "happy"}
+    row = rows([1.0], [1.0])[0] | told | {"composition/ssim": math.nan}
+    reason = summarise([row])["composition/ssim"]
+    assert reason.startswith("unavailable: no clip was asked for what the model says already; ")
+    assert advice in reason
+
+
+def test_measuring_draws_no_bar_where_the_output_is_no_terminal(capfd) -> None:
+    assert list(measure_each(lambda prediction: {"id": prediction.id}, [Prediction(Path(), {"id": "one"})]))
+    assert capfd.readouterr().err == ""
 
 
 def test_nothing_but_failures_has_no_means() -> None:

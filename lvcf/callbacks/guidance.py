@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
@@ -9,25 +11,27 @@ from torch import Tensor
 from torch.nn import functional
 
 from lvcf.callbacks.sampling import Read, SamplingCallback, SamplingState
-from lvcf.checks import check_number
+from lvcf.checks import check_choice, check_number
 from lvcf.diffusion.parameterization import expand
 from lvcf.errors import UserError
-from lvcf.guidance.gradient import attention_mask, normalised, smooth_gradient
-from lvcf.guidance.weight import AdaptiveWeight, GuidanceWeight
+from lvcf.guidance.gradient import attention_mask, normalised, smooth_gradient, strongest
+from lvcf.guidance.weight import GuidanceWeight
 from lvcf.models.backbones.tiny_decoder import load_tiny_decoder
+from lvcf.wording import Wording
 
 
 class GradientGuidance(SamplingCallback):
     """z0 <- z0 - lambda(t) g / rms(g) while M, reading the decoded clean estimate, is outside tolerance.
 
-    AG-LDM-CE, Eq. 2 with its sign corrected; RG is ``samples: 1``, SG ``samples: n``, SGA adds ``attention: true``, all
-    with a ConstantWeight; AGG is SG with an AdaptiveWeight.
+    AG-LDM-CE, Eq. 2 with its sign corrected (docs/method.md, 2, 5 and 6); RG is ``samples: 1``, SG ``samples: n``, SGA
+    adds ``attention: true``, all with a ConstantWeight; AGG is SG with an AdaptiveWeight.
 
     Args:
         weight: lambda(t).
         samples: perturbed gradients that are averaged.
         noise: standard deviation of the perturbations, in units of the latent's own deviation.
-        attention: keep the gradient only where it is strong.
+        attention: keep the gradient only where it is strong; with ``cross``, only where the denoiser looks at the
+            target's words (backbones of the LTX family, prompt ``target``).  That costs one more pass of the denoiser.
         through_denoiser: differentiate through the denoiser too: its Jacobian at z_t is, up to a factor, the covariance
             of z_0 given z_t (Tweedie), so the edit follows what the backbone thinks can change together, and directions
             that only fool M vanish.  Costs one more pass of the denoiser, forwards and backwards.
@@ -45,13 +49,14 @@ class GradientGuidance(SamplingCallback):
         weight: GuidanceWeight,
         samples: int = 4,
         noise: float = 0.1,
-        attention: bool = False,
+        attention: bool | Literal["cross"] = False,
         through_denoiser: bool = False,
         tiny_decoder: str | None = None,
         true_steps: int = 2,
     ) -> None:
         check_number("GradientGuidance.samples", samples, 1)
         check_number("GradientGuidance.noise", noise, 0.0)
+        check_choice("GradientGuidance.attention", str(attention).lower(), ("true", "false", "cross"))
         if true_steps < 1:
             raise UserError(f"true_steps {true_steps}: at least the last step needs the VAE's own decoder")
         self.weight, self.samples, self.noise = weight, samples, noise
@@ -63,11 +68,16 @@ class GradientGuidance(SamplingCallback):
 
     def label(self) -> str:
         """RG, SG, SGA or AGG, and what else differs from the papers' forms of them."""
-        plain = ("SGA" if self.samples > 1 else "RGA") if self.attention else "SG" if self.samples > 1 else "RG"
-        adaptive = f"AGG{' with attention' if self.attention else ''}"
-        name = adaptive if isinstance(self.weight, AdaptiveWeight) else plain
+        cross = self.attention == "cross"
+        if self.weight.adaptive:
+            name = "AGG" + (" with cross-attention" if cross else " with attention" if self.attention else "")
+        else:
+            name = "SG" if self.samples > 1 else "RG"
+            name += ("A by cross-attention" if cross else "A") if self.attention else ""
         through = " through the denoiser" if self.through_denoiser else ""
-        return name + through + (" by a tiny decoder" if self.tiny is not None else "")
+        tiny = " by a tiny decoder" if self.tiny is not None else ""
+        printed = f", {' and '.join(self.weight.printed)} as printed" if self.weight.printed else ""
+        return name + through + tiny + printed
 
     def on_sampling_start(self, state: SamplingState) -> None:
         """Decode the clips' own latents with the tiny decoder: what residual decoding compares with."""
@@ -120,10 +130,19 @@ class GradientGuidance(SamplingCallback):
         if self.through_denoiser:
             gradient = state.pull_back(state, todo, gradient)
         if self.attention:
-            gradient = gradient * attention_mask(gradient)
+            gradient = gradient * self._mask(state, todo, gradient)
         for row in rows.tolist():
             state.gradient_evaluations[row] += self.samples
         return normalised(gradient)
+
+    def _mask(self, state: SamplingState, todo: Tensor, gradient: Tensor) -> Tensor:
+        """Where SGA keeps the gradient of the active rows ``todo``."""
+        if self.attention != "cross":
+            return attention_mask(gradient)
+        rows, goal = state.rows[todo], state.goal[state.rows[todo]]
+        edges = list(zip(goal.low.tolist(), goal.high.tolist(), strict=True))
+        words = Wording("{target}", state.model).prompts([""] * len(edges), edges)
+        return strongest(state.backbone.attention_to(words, state.z[rows], state.t[todo], state.prompts.sampled[rows]))
 
     def _gradient(self, state: SamplingState, rows: Tensor, seen: Tensor, perturbations: Tensor, read: Read) -> Tensor:
         """SmoothGrad; out of memory, it goes on with half as many perturbations in one batch.

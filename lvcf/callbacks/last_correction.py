@@ -1,4 +1,4 @@
-"""The last correction: Newton steps on the final latents until M is within tolerance."""
+"""The last correction: Newton steps on the final latents until M is within tolerance.  docs/method.md, 11."""
 
 from __future__ import annotations
 

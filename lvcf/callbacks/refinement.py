@@ -1,4 +1,4 @@
-"""MSPR as a callback: the edit is kept only where the decoder's features say something changed."""
+"""MSPR as a callback: the edit is kept only where the decoder's features say something changed.  docs/method.md, 9."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The adaptive denoising schedule."""
+"""The adaptive denoising schedule.  docs/method.md, 7."""
 
 from __future__ import annotations
 

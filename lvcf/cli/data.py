@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
@@ -26,6 +25,7 @@ from lvcf.data.video import Video, clip_indices
 from lvcf.data.video_folder import find_clips, walk
 from lvcf.data.whole import read_all_frames, read_any, read_pictures
 from lvcf.errors import UserError
+from lvcf.report.terminal import console
 
 FRAMES, FPS = 16, 8.0
 """What a file has to give a clip of."""
@@ -189,7 +189,7 @@ def read_all(contents: Contents) -> list[Reading]:
     one = partial(read_one, read=contents.read)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         jobs = pool.map(one, contents.clips, chunksize=4)
-        return list(tqdm(jobs, total=len(contents.clips), desc="data check", unit="clip"))
+        return list(tqdm(jobs, total=len(contents.clips), desc="data check", unit="clip", disable=None))
 
 
 def read_one(path: Path, read: Callable[[Path], Video]) -> Reading:
@@ -236,4 +236,4 @@ def show(root: Path, kind: str, contents: Contents, readings: list[Reading], pro
         table.add_row("seconds (least, median, most)", f"{low:.2f}, {middle:.2f}, {high:.2f}", "")
     table.add_section()
     table.add_row("problems", f"{problems:,}", "")
-    Console(width=110).print(table)
+    console().print(table)

@@ -9,10 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape  # to rich, the brackets of a key are a style
-from rich.table import Table
-
 from lvcf.data.clip import SIMULATED
 from lvcf.errors import UserError
 from lvcf.evaluation.against import correlations, paired_tests
@@ -25,8 +21,9 @@ from lvcf.metrics.fidelity import LPIPS_FILES, lpips_unavailable
 from lvcf.metrics.statistics import LEVEL
 from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
+from lvcf.report.run import unit_of
+from lvcf.report.terminal import Evaluated, print_runs
 from lvcf.run_folder import (
-    SUFFIXES,
     Prediction,
     is_steering_run,
     read_manifest,
@@ -39,14 +36,18 @@ from lvcf.wandb_runs.verbs import log_evaluation
 NEEDS_FEATURES = ("realism/fid", "realism/kid", "realism/fvd", "minimality/cld")
 PREDICT_ONLY, STEERING_ONLY = ("oracle", "with_model", "against", "logger"), ("clip", "captioner", "embedder", "dover")
 """Options of one kind of run alone."""
-NARROWEST = 80
-"""Columns below which the terminal's table is not squeezed."""
 
 
 def main(args: list[str]) -> int:
-    """Parse the command line, evaluate every run, print the tables; returns 1 if a clip failed."""
+    """Parse the command line, evaluate every run, print their table; returns 1 if a clip failed."""
     parser = argparse.ArgumentParser(prog="lvcf evaluate", description=__doc__)
-    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of an lvcf predict or lvcf steer run")
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="folder of an lvcf predict or lvcf steer run; several are told side by side",
+    )
     parser.add_argument("--oracle", help="weights of the model that guidance never saw, instead of the phantom's own")
     parser.add_argument(
         "--features",
@@ -66,22 +67,33 @@ def main(args: list[str]) -> int:
     parser.add_argument("--log-ids", action="store_true", help="log the clips' names instead of hashes of them")
     _add_steering_options(parser)
     options = parser.parse_args(args)
-    return max([_evaluate_one(run, options) for run in options.runs])
+    steered = {run: is_steering_run(run) for run in dict.fromkeys(options.runs)}
+    for run, by_steer in steered.items():
+        _check_options(run, by_steer, options)
+    statuses = [status for run, by_steer in steered.items() if by_steer for status in _evaluate_steering(run, options)]
+    predicted = [_evaluate_one(run, options) for run, by_steer in steered.items() if not by_steer]
+    if predicted:
+        print_runs(predicted)
+    return int("failed" in [*statuses, *(status for run in predicted for status in run.statuses)])
 
 
-def _evaluate_one(run: Path, options: argparse.Namespace) -> int:
-    steered = is_steering_run(run)
+def _check_options(run: Path, steered: bool, options: argparse.Namespace) -> None:
+    """The options are of the run's kind.
+
+    Raises:
+        UserError: one is not.
+    """
     for name in PREDICT_ONLY if steered else STEERING_ONLY:
         if getattr(options, name):
             verb = "predict" if steered else "steer"
             raise UserError(f"--{name.replace('_', '-')}: only of an lvcf {verb} run; {run} is another; leave it out")
-    if steered:
-        return _evaluate_steering(run, options)
+
+
+def _evaluate_one(run: Path, options: argparse.Namespace) -> Evaluated:
     metrics, rows = evaluate(run, options)
-    print_metrics(metrics, run)
     if options.logger:
         log_evaluation(run, metrics, rows, hash_ids=not options.log_ids)
-    return int(any(row["status"] == "failed" for row in rows))
+    return Evaluated(run, metrics, [row["status"] for row in rows], unit_of(read_predictions(run)))
 
 
 def _add_steering_options(parser: argparse.ArgumentParser) -> None:
@@ -92,15 +104,15 @@ def _add_steering_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dover", type=Path, metavar="FILE", help="DOVER as ONNX: video quality")
 
 
-def _evaluate_steering(run: Path, options: argparse.Namespace) -> int:
-    """The same of a steering run."""
+def _evaluate_steering(run: Path, options: argparse.Namespace) -> list[str]:
+    """The same of a steering run, which has a table of its own; returns its results' statuses."""
     from lvcf.evaluation.steering import evaluate_steering  # transformers takes seconds to load
-    from lvcf.evaluation.steering_tables import print_details, print_methods
+    from lvcf.report.steering_terminal import print_details, print_methods
 
     metrics, rows = evaluate_steering(run, options)
     print_methods(run, metrics, rows)
     print_details(metrics, rows)
-    return int(any(row["status"] == "failed" for row in rows))
+    return [row["status"] for row in rows]
 
 
 def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[Row]]:
@@ -205,28 +217,3 @@ def _write_tests(run: Path, rows: list[Row], others: list[Row], other: Path) -> 
     write_rows(path, tests)
     differing = [test["metric"] for test in tests if test["p_holm"] < 1.0 - LEVEL]
     print(f"{path}: {len(tests)} metrics tested; differing: {', '.join(differing) or 'none'}")
-
-
-def print_metrics(metrics: dict[str, Any], run: Path) -> None:
-    """The result table on the terminal; below it what was not measured, by the reason."""
-    label = "simulated clips" if metrics["simulated"] else "clips"
-    table = Table(title=f"{run}: {metrics['method']}, prompt {metrics['prompt']}, {metrics['n']} {label}")
-    table.add_column("measure", overflow="fold")
-    for heading in ("mean", "± s.e.", f"{LEVEL:.0%} interval"):
-        table.add_column(heading, justify="right")
-    reasons: dict[str, list[str]] = defaultdict(list)
-    for name, value in metrics.items():
-        if "/" not in name or name.endswith(SUFFIXES):
-            continue
-        if isinstance(value, str):
-            reasons[value].append(name)
-            continue
-        error, low, high = (metrics.get(f"{name}{suffix}") for suffix in (".se", ".ci_low", ".ci_high"))
-        ends = "" if low is None else f"{low:.3f} to {high:.3f}"
-        table.add_row(escape(name), f"{value:.3f}", "" if error is None else f"{error:.3f}", ends)
-    console = Console(width=max(Console().width, NARROWEST))
-    console.print(table)
-    for reason, names in reasons.items():
-        console.print(f"{', '.join(names)}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    if "unfinished" in metrics:
-        console.print(metrics["unfinished"], highlight=False)

@@ -16,8 +16,8 @@ from lvcf.configuration import with_sections
 from lvcf.errors import UserError, cause_of
 from lvcf.evaluation.steering import tabulate
 from lvcf.evaluation.steering_rows import facts
-from lvcf.evaluation.steering_tables import print_methods
 from lvcf.parsing import one_line, refuse_empty
+from lvcf.report.steering_terminal import print_methods
 from lvcf.run_folder import read_predictions
 from lvcf.steering.replay import replay
 from lvcf.steering.run import SteeringRun

@@ -123,5 +123,5 @@ def _write(path: Path, frames: Frames, fps: float, codec: str, pixels: str, opti
         stream.codec_context.thread_count = 1
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            container.mux(stream.encode(picture))
+            container.mux(stream.encode(picture.reformat(format=pixels, threads=1)))
         container.mux(stream.encode(None))

@@ -1,4 +1,4 @@
-"""From a clip's latent to where sampling starts, and what keeps sampling on the clip.  DESIGN equation 10.
+"""From a clip's latent to where sampling starts, and what keeps sampling on the clip.  docs/method.md, 10.
 
 Recorded noise (edit-friendly inversion, Huberman-Spiegelglas et al. 2024): the reference's own noised
 latents z_t^rec = alpha z_ref + sigma eps are kept, and every step adds what the denoiser's step misses on them,

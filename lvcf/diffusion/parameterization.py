@@ -1,7 +1,7 @@
 """From what a denoiser predicts to the clean estimate and the noise estimate, never dividing by alpha where avoidable.
 
 All functions take per-sample scales ``alpha`` and ``sigma`` of shape ``(B,)`` and latents ``(B, ...)`` with
-z_t = alpha z_0 + sigma eps, and return (z0_hat, eps_hat).  DESIGN equation 1.
+z_t = alpha z_0 + sigma eps, and return (z0_hat, eps_hat).  docs/method.md, 1.
 """
 
 from __future__ import annotations

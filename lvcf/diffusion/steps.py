@@ -1,4 +1,4 @@
-"""One reverse step from a clean estimate, per sample: DDIM and DPM-Solver++(2M).
+"""One reverse step from a clean estimate, per sample: DDIM and DPM-Solver++(2M).  docs/method.md, 3.
 
 Scales are per-sample vectors ``(B,)``; ``t`` is now, ``s`` < t is next.  A step never asks a model for anything.
 """

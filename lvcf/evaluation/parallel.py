@@ -47,7 +47,7 @@ def measure_each(measure: Measure, predictions: list[Prediction]) -> Iterator[Ro
     loader = DataLoader(
         rows, batch_size=None, num_workers=processes, collate_fn=_as_it_is, multiprocessing_context=start
     )
-    for row in tqdm(loader, desc="evaluate", unit="clip"):
+    for row in tqdm(loader, desc="evaluate", unit="clip", disable=None):
         if isinstance(row, UserError | OSError):
             raise row
         yield row

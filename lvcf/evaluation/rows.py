@@ -25,13 +25,18 @@ NOT_FIGURES = ("id", "status", "task", "prediction_", "class_", "said_", "target
 PARTIAL = {
     "truth/share_": "no clip has anything to recover: each is all but the truth already",
     "truth/mask_precision": "every mask is empty",
-    "composition/": "no clip was asked for what the model says already (--model.target=delta:0 asks so)",
+    "composition/": "no clip was asked for what the model says already",
     "adherence/valid_": "no clip reached its target",
     "explanation/": "not defined on any clip",
     "region/": "not defined on any clip",
     "minimality/": "no clip has others beside it that M reads as it did, and others that M reads as the target",
 }
 """Beginnings of the figures that some clips do not have (NaN), and the reason where none has."""
+ADVICE = {
+    ("composition/", "regression"): "--model.target=delta:0 asks so",
+    ("composition/", "classification"): "--model.target=CLASS asks so of the clips it calls CLASS",
+}
+"""What would make them known, by the task of the explained model."""
 CORRECTION = "before_correction"
 BEFORE = f"prediction_{CORRECTION}"
 """What M read before the last correction, of the clip not yet rounded to 8 bits; runs without one lack it."""
@@ -143,14 +148,16 @@ def _share(key: str, flips: Values, none: str) -> dict[str, Any]:
 
 def _column(key: str, name: str, rows: Sequence[Row]) -> dict[str, Any]:
     """One column's figure, or why there is none."""
+    task = rows[0]["task"]
     if any(name not in row for row in rows):
-        return {key: "unavailable: not known of every clip (is the target one of the phantom's classes?)"}
+        classes = " (is the target one of the phantom's classes?)" if task == "classification" else ""
+        return {key: unavailable(f"not known of every clip{classes}")}
     values = np.array([row[name] for row in rows], dtype=np.float64)
     for start, reason in PARTIAL.items():
         if name.startswith(start):
             values = values[~np.isnan(values)]
             if not len(values):
-                return {key: f"unavailable: {reason}"}
+                return {key: unavailable("; ".join(filter(None, (reason, ADVICE.get((start, task))))))}
     if not np.isfinite(values).all():
         return {key: "unavailable: not finite on every clip (a PSNR of equal clips is infinite)"}
     return figure(key, values, len(rows))

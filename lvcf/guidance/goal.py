@@ -1,4 +1,4 @@
-"""What the target model should say, per sample: the target loss and its tolerance.  DESIGN equation 4."""
+"""What the target model should say, per sample: the target loss and its tolerance.  docs/method.md, 4."""
 
 from __future__ import annotations
 

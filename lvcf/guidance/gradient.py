@@ -1,4 +1,4 @@
-"""Estimators of the target gradient at the clean estimate.  DESIGN equations 2 and 6.
+"""Estimators of the target gradient at the clean estimate.  docs/method.md, 2 and 6.
 
 ``read`` maps latents to M's output, differentiably (decode, then M); the denoiser is never differentiated.
 """
@@ -53,10 +53,14 @@ def normalised(gradient: Tensor) -> Tensor:
 
 
 def attention_mask(gradient: Tensor, quantile: float = 0.8) -> Tensor:
-    """SGA's mask ``(B, 1, F, H, W)``: where the channel mean of |g|, min-max scaled per clip, exceeds its quantile."""
-    strength = gradient.abs().mean(dim=1, keepdim=True)
+    """SGA's mask ``(B, 1, F, H, W)``: where the channel mean of |g| is among the strongest."""
+    return strongest(gradient.abs().mean(dim=1, keepdim=True), quantile)
+
+
+def strongest(strength: Tensor, quantile: float = 0.8) -> Tensor:
+    """Where a map ``(B, 1, F, H, W)``, min-max scaled per clip, exceeds its quantile: 1 there, else 0."""
     flat = strength.flatten(1)
     low, high = flat.min(1, keepdim=True).values, flat.max(1, keepdim=True).values
     scaled = (flat - low) / (high - low + 1e-12)
     threshold = scaled.quantile(quantile, dim=1, keepdim=True)
-    return (scaled > threshold).to(gradient.dtype).view_as(strength)
+    return (scaled > threshold).to(strength.dtype).view_as(strength)

@@ -18,7 +18,7 @@ def nearest_edge(after: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def within_tolerance(after: float, low: float, high: float, tolerance: float) -> float:
-    """1 if a regressor's reading is at most ``tolerance`` outside [low, high], else 0 (DESIGN equation 4)."""
+    """1 if a regressor's reading is at most ``tolerance`` outside [low, high], else 0 (docs/method.md, 4)."""
     return float(max(low - after, after - high, 0.0) <= tolerance)
 
 

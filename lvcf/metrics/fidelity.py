@@ -46,7 +46,7 @@ def lpips_unavailable(net: LpipsNet = "alex", folder: Path | None = None) -> str
     """Why LPIPS cannot be computed; empty if its backbone's weights are in ``folder``, or in torch's cache."""
     path = _weights(net, folder)
     where = str(folder) if folder else "torch's hub cache"
-    return "" if path.is_file() else f"unavailable: {path.name} is not in {where}"
+    return "" if path.is_file() else f"unavailable: {path.name} is not in {where}; name its folder, --lpips"
 
 
 @cache

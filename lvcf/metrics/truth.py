@@ -1,4 +1,4 @@
-"""Distances to the true counterfactual, which only a simulator knows.  DESIGN section 5.
+"""Distances to the true counterfactual, which only a simulator knows.  docs/metrics/truth.md.
 
 Clips are uint8 frames, gray ``(T, H, W)`` or in colour ``(T, H, W, 3)``; results are plain numbers per clip.
 """

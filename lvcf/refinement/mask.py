@@ -1,4 +1,4 @@
-"""MSPR: where the edit is, from the decoder's features, and blending it into a reference.  DESIGN equation 9."""
+"""MSPR: where the edit is, from the decoder's features, and blending it into a reference.  docs/method.md, 9."""
 
 from __future__ import annotations
 

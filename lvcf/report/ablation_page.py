@@ -11,7 +11,8 @@ from lvcf.report.ablation import Cell, Line, other_lines, read_cells
 from lvcf.report.media import LAYOUT, data_uri
 from lvcf.report.metrics import Row, as_number, metric_row, plain, readable
 from lvcf.report.names import Figure, figure_of
-from lvcf.report.run_page import STATUSES
+from lvcf.report.run import STATUSES
+from lvcf.report.run_page import target_text
 from lvcf.run_folder import SUFFIXES, Json, Prediction, read_lines
 
 CELL_STATUSES = {"done": "finished", "failed": "not finished"}
@@ -175,6 +176,6 @@ def _told(clip: Prediction, figures: dict[str, float], keys: Sequence[str]) -> d
         reading = f"{result['class_before']} → {result['class_after']}, target {result['target']['text']}"
     else:
         before, after = (readable(result[f"prediction_{when}"]) for when in ("before", "after"))
-        reading = f"{before} → {after} {result['unit']}, target {result['target']['text']} {result['unit']}"
+        reading = f"{before} → {after} {result['unit']}, target {target_text(result)} {result['unit']}"
     frames = hashlib.sha256((clip.folder / "factual.mkv").read_bytes()).hexdigest()[:12]
     return told | {"told": reading, "factual": frames}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,25 +11,26 @@ from lvcf.run_folder import SUFFIXES
 
 ABOUT = {
     "adherence": "Does the model now say what was asked?",
-    "truth": "How close is it to the simulator's true counterfactual?",
-    "fidelity": "Does the clip still look like a real one, and like the factual?",
+    "fidelity": "Does the clip still look like the factual?",
     "proximity": "How little was changed?",
-    "minimality": "Is it nearer to its clip than real clips of the target are?",
+    "outside": "Did anything change outside the region that should?",
+    "captions": "Is all else described as before?",
     "temporal": "Is the change steady from frame to frame?",
     "realism": "Do the counterfactuals look like real clips, as a set?",
+    "clip": "Is it steady, and does it show what the words say, by CLIP?",
+    "quality": "Does it look good, by DOVER?",
+    "minimality": "Is it nearer to its clip than real clips of the target are?",
     "explanation": "Is the change what turns the model?",
     "region": "Is the change where the user said it belongs?",
     "composition": "Does asking for nothing change nothing?",
     "reversibility": "Does the way back lead to the factual?",
+    "truth": "How close is it to the simulator's true counterfactual?",
     "leakage": "Did anything change that should not have?",
-    "outside": "Did anything change outside the region that should?",
-    "clip": "Is it steady, and does it show what the words say, by CLIP?",
-    "captions": "Is all else described as before?",
-    "quality": "Does it look good, by DOVER?",
     "cost": "What did it take?",
 }
-"""The question a group of metrics answers, by the part of its keys before the slash."""
+"""The question a group of metrics answers, by the part of its keys before the slash; in the order they are told."""
 GENERAL = "measured on"
+UNAVAILABLE = "unavailable: "
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Row:
     @property
     def unavailable(self) -> bool:
         """Whether there is a reason in place of the value."""
-        return self.value.startswith("unavailable")
+        return self.value.startswith(UNAVAILABLE)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Group:
 
 
 def metric_groups(metrics: Mapping[str, Any], unit: str = "") -> list[Group]:
-    """Group keys by the part before the slash, in the order of the file; keys without one come last.
+    """Group keys by the part before the slash, in the order of :data:`ABOUT`; keys without one come last.
 
     Args:
         metrics: of ``metrics.json``; what :data:`lvcf.run_folder.SUFFIXES` tells joins its metric's row.
@@ -75,9 +76,22 @@ def metric_groups(metrics: Mapping[str, Any], unit: str = "") -> list[Group]:
         if not (key.endswith(SUFFIXES) and key.rpartition(".")[0] in metrics):
             group = key.partition("/")[0] if "/" in key else GENERAL
             groups.setdefault(group, []).append(metric_row(metrics, key, unit))
-    named = [Group(name, ABOUT.get(name, ""), rows) for name, rows in groups.items() if name != GENERAL]
-    general = [Group(GENERAL, "", groups[GENERAL])] if GENERAL in groups else []
-    return named + general
+    order = [*ABOUT, *(name for name in groups if name not in ABOUT and name != GENERAL), GENERAL]
+    return [Group(name, ABOUT.get(name, ""), groups[name]) for name in order if name in groups]
+
+
+def measured(groups: Sequence[Group]) -> list[Group]:
+    """The figures that there are, without what they were measured on."""
+    kept = {group.name: [row for row in group.rows if not row.unavailable] for group in groups if group.name != GENERAL}
+    return [Group(name, ABOUT.get(name, ""), rows) for name, rows in kept.items() if rows]
+
+
+def not_measured(groups: Sequence[Group]) -> dict[str, list[str]]:
+    """The figures that there are not, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in (row for group in groups for row in group.rows if row.unavailable):
+        reasons.setdefault(row.value.removeprefix(UNAVAILABLE), []).append(row.figure.label)
+    return reasons
 
 
 def metric_row(metrics: Mapping[str, Any], key: str, unit: str = "") -> Row:
@@ -90,11 +104,12 @@ def metric_row(metrics: Mapping[str, Any], key: str, unit: str = "") -> Row:
         end / figure.per if isinstance(end := metrics.get(f"{key}{suffix}"), float) else None
         for suffix in (".ci_low", ".ci_high", ".se")
     )
-    number = value / figure.per
-    ends = None if low is None or high is None else (low, high)
-    between = "" if ends is None else " to ".join(readable(end, like=number) for end in ends)
-    spread = "" if error is None else readable(error, like=number)
-    return Row(figure, key, readable(number), between, spread, clips, number, ends)
+    number, alone = value / figure.per, metrics.get(f"{key}.n", metrics.get("n")) == 1
+    ends = None if low is None or high is None or alone else (low, high)
+    digits = _digits(number, ends, error)
+    between = "" if ends is None or low == high else " to ".join(_text(end, number, digits) for end in ends)
+    spread = "" if error is None else _text(error, number, digits)
+    return Row(figure, key, _text(number, number, digits), between, spread, clips, number, ends)
 
 
 def readable(value: object, like: float | None = None) -> str:
@@ -108,10 +123,32 @@ def readable(value: object, like: float | None = None) -> str:
         return "yes" if value else "no"
     if not isinstance(value, float):
         return str(value)
-    size = abs(value if like is None else like)
-    if 0 < size < 0.001 or size >= 1e6:
-        return f"{value:.2e}"
-    return f"{value:.{1 if size >= 10 else 2 if size >= 1 else 3}f}"
+    number = value if like is None else like
+    return _text(value, number, decimals(number))
+
+
+def short(value: float) -> str:
+    """As :func:`readable`, without zeros that say nothing: what was asked for, such as a target."""
+    text = readable(float(value))
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def _text(value: float, like: float, digits: int) -> str:
+    return f"{value:.2e}" if 0 < abs(like) < 0.001 or abs(like) >= 1e6 else f"{value:.{digits}f}"
+
+
+def decimals(number: float) -> int:
+    """Decimals of a number alone."""
+    size = abs(number)
+    return 0 if size >= 1000 else 1 if size >= 10 else 2 if size > 1 else 3
+
+
+def _digits(number: float, ends: tuple[float, float] | None, error: float | None) -> int:
+    """Decimals of a figure: none of what was counted, one less than alone where its interval is wide."""
+    if all(float(value).is_integer() for value in (number, *(ends or ()), error or 0.0)):
+        return 0
+    usual = decimals(number)
+    return usual - 1 if usual and ends and ends[1] - ends[0] >= 4.0 * 10.0 ** (1 - usual) else usual
 
 
 def as_number(text: str) -> float | None:

@@ -45,7 +45,11 @@ FIGURES = {
     ),
     "adherence/rmse": Figure("root mean squared error", "As the mean error; large misses weigh more.", LOWER, MODEL),
     "adherence/r2": Figure("R²", "How well M's readings follow the targets; 1 is exactly.", HIGHER),
-    "adherence/within_tolerance": Figure("within tolerance", "Share of clips that reached the target.", HIGHER),
+    "adherence/within_tolerance": Figure(
+        "within tolerance",
+        "Share of clips that reached the target; of a classifier, its class with a probability of 0.5 or more.",
+        HIGHER,
+    ),
     "adherence/within_tolerance_before_correction": Figure(
         "within tolerance before the last correction", "Share of clips that had reached the target by then.", HIGHER
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,13 +26,21 @@ def main(args: list[str]) -> int:
     """``lvcf report FOLDER``: write the page and print its path; returns the exit code.
 
     Raises:
-        UserError: FOLDER is nothing that lvcf wrote, or one of its files is damaged.
+        UserError: FOLDER is nothing that lvcf wrote, one of its files is damaged, or there are several.
     """
     parser = argparse.ArgumentParser(
         prog="lvcf report", description="Write FOLDER/report.html, a page to open from disk and to print."
     )
-    parser.add_argument("folder", type=Path, help="of lvcf predict, lvcf steer, lvcf ablate or lvcf study make")
-    print(write_report(parser.parse_args(args).folder))
+    parser.add_argument(
+        "folder", type=Path, nargs="+", help="of lvcf predict, lvcf steer, lvcf ablate or lvcf study make"
+    )
+    folders = parser.parse_args(args).folder
+    if len(folders) > 1:
+        raise UserError(
+            f"{folders[1]}: a page is about one folder; compare runs with lvcf evaluate "
+            f"{shlex.join(map(str, folders))}, or methods on one page with lvcf ablate"
+        )
+    print(write_report(folders[0]))
     return 0
 
 

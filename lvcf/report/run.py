@@ -17,6 +17,9 @@ from lvcf.run_folder import (
     read_table,
 )
 
+STATUSES = {"reached": "reached", "not_reached": "not reached", "not_drawable": "not drawable", "failed": "failed"}
+"""What ``result.json`` says of a clip, in words."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -48,6 +51,11 @@ def read_run(folder: Path) -> Run:
         table=read_cells(folder / "table.csv"),
         figures=figures_of(folder, clips),
     )
+
+
+def unit_of(clips: list[Prediction]) -> str:
+    """The unit of the explained model's reading."""
+    return next((str(clip.result["unit"]) for clip in clips if not clip.failed), "")
 
 
 def figures_of(folder: Path, clips: list[Prediction]) -> dict[str, dict[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
@@ -12,19 +13,20 @@ from markupsafe import Markup
 
 from lvcf.metrics.statistics import share_interval
 from lvcf.report.media import show_panel
-from lvcf.report.metrics import metric_groups, plain, readable
+from lvcf.report.metrics import decimals, measured, metric_groups, not_measured, plain, readable, short
 from lvcf.report.names import figure_of
 from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
-from lvcf.report.run import read_run
+from lvcf.report.run import STATUSES, read_run, unit_of
 from lvcf.run_folder import Json, Prediction
 
-STATUSES = {"reached": "reached", "not_reached": "not reached", "failed": "failed"}
 PROMPTS = {
     "neutral": "neutral: the words do not name the target, so the change comes from the model explained",
     "target": "target: the words name the target, so the video model can reach it without the model explained",
 }
 EMBEDDED = 50
 """Clips up to which a page holds its videos; it takes about a megabyte for each."""
+LARGE = 0.25
+"""Share of the whole change of M's reading above which what the reconstruction alone moved is a warning."""
 _PROBABLE = (0.5, 1.0)
 """The target band of a classifier: the class is reached at p >= 0.5."""
 
@@ -37,8 +39,9 @@ def run_context(folder: Path) -> Json:
     """
     run = read_run(folder)
     asked, linked = len(run.manifest["ids"]), len(run.clips) > EMBEDDED
-    unit = next((str(clip.result["unit"]) for clip in run.clips if not clip.failed), "")
+    unit = unit_of(run.clips)
     counts = {status: sum(clip.status == status for clip in run.clips) for status in STATUSES}
+    groups = metric_groups(run.metrics, unit) if run.metrics is not None else []
     return {
         "name": run.folder.resolve().name,
         "manifest": run.manifest,
@@ -46,6 +49,8 @@ def run_context(folder: Path) -> Json:
         "statuses": STATUSES,
         "counts": counts,
         "pending": asked - len(run.clips),
+        "score": _score(counts, len(run.clips)),
+        "doubtful": sum(clip.status == "reached" and bool(reconstruction_warning(clip.result)) for clip in run.clips),
         "share": _share(counts),
         "figures": {key: figure_of(key, unit) for key in dict.fromkeys(k for row in run.figures.values() for k in row)},
         "made": len(run.clips),
@@ -53,7 +58,8 @@ def run_context(folder: Path) -> Json:
         "clips": (_card(clip, run.figures.get(clip.id, {}), linked) for clip in run.clips),
         "curves": any(clip.curves for clip in run.clips),
         "scatter": _scatter(run.clips),
-        "groups": metric_groups(run.metrics, unit) if run.metrics is not None else [],
+        "groups": measured(groups),
+        "missing": not_measured(groups),
         "simulated": bool(run.metrics and run.metrics.get("simulated")),
         "evaluated": run.metrics is not None,
         "partial": measured_on(run.metrics["n"] + run.metrics.get("failed", 0), asked) if run.metrics else "",
@@ -68,10 +74,18 @@ def measured_on(known: int, asked: int) -> str:
     return f"{known} of {asked} clips" if known < asked else ""
 
 
+def _score(counts: Mapping[str, int], made: int) -> str:
+    """How many clips became what."""
+    ends = {"not_reached": "did not", "not_drawable": "not drawable", "failed": "failed"}
+    others = "".join(f", {counts[status]} {end}" for status, end in ends.items() if counts[status])
+    return f"{counts['reached']} of {made} clip{'' if made == 1 else 's'} reached the target{others}."
+
+
 def _share(counts: Mapping[str, int]) -> str:
-    """The share of finished clips that reached their target, with its interval."""
-    hits = np.repeat([1.0, 0.0], [counts["reached"], counts["not_reached"]])
-    if not len(hits):
+    """The share of finished clips that reached their target, with its interval; empty for a single one."""
+    missed = counts["not_reached"] + counts["not_drawable"]
+    hits = np.repeat([1.0, 0.0], [counts["reached"], missed])
+    if len(hits) < 2:
         return ""
     found = share_interval(hits)
     of = " of those that did not fail" if counts["failed"] else ""
@@ -102,7 +116,9 @@ def _card(clip: Prediction, figures: Mapping[str, float], linked: bool) -> Json:
         "finished": True,
         "classifier": result["task"] == "classification",
         "unit": result["unit"],
-        "target": result["target"]["text"],
+        "target": target_text(result),
+        "unsure": result["status"] == "not_reached" and result.get("class_after", "") == result["target"]["text"],
+        "warning": "" if clip.status == "not_drawable" else reconstruction_warning(result),
         "classes": [result.get("class_before", ""), result.get("class_after", "")],
         "before": readable(result["prediction_before"]),
         "reference": readable(result["prediction_reference"]),
@@ -116,6 +132,30 @@ def _card(clip: Prediction, figures: Mapping[str, float], linked: bool) -> Json:
         "plots": _plots(clip),
         "cost": _cost(result),
     }
+
+
+def target_text(result: Json) -> str:
+    """What was asked of a clip: a class, or a value or range without needless decimals."""
+    low, high = result["target"]["low"], result["target"]["high"]
+    if result["task"] == "classification" or not math.isfinite(high - low):
+        return str(result["target"]["text"])
+    return short(low) if low == high else f"{short(low)} to {short(high)}"
+
+
+def reconstruction_warning(result: Json) -> str:
+    """A warning where the reconstruction alone moved M by a large part of the whole change; else nothing."""
+    before, reference, after = (result[f"prediction_{name}"] for name in ("before", "reference", "after"))
+    first, whole = reference - before, after - before
+    if abs(first) <= LARGE * abs(whole):
+        return ""
+    what = "target's probability" if result["task"] == "classification" else "reading"
+    unit = {"%": " points", "probability": ""}.get(result["unit"], f" {result['unit']}")
+    if first * whole > 0 and abs(first) < abs(whole):
+        part, total = readable(abs(first), like=whole), f"{readable(abs(whole))}{unit}"
+        which = f" by which the {what} moved" if result["task"] == "classification" else ""
+        return f"{part} of the {total}{which} are the backbone's reconstruction, before any guidance."
+    moved, changed = (f"{value:+.{decimals(whole)}f}".replace("-", "−") for value in (first, whole))
+    return f"The backbone's reconstruction alone moves the {what} by {moved}{unit}; the whole change is {changed}."
 
 
 def _plots(clip: Prediction) -> list[tuple[str, Markup]]:
@@ -153,7 +193,7 @@ def _scatter(clips: Sequence[Prediction]) -> Markup | None:
     outcomes = [
         Outcome(r["id"], r["status"], *_band(r), r["prediction_before"], r["prediction_after"]) for r in results
     ]
-    return target_scatter(outcomes, results[0]["unit"]) if outcomes else None
+    return target_scatter(outcomes, results[0]["unit"]) if len(outcomes) > 1 else None
 
 
 def _is_number(cell: str | None) -> bool:

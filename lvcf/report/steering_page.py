@@ -12,7 +12,8 @@ from lvcf.report.causal_plot import ROLES, causal_plot, roles_of
 from lvcf.report.media import LAYOUT
 from lvcf.report.metrics import Row, as_number, metric_row, plain, readable
 from lvcf.report.names import figure_of
-from lvcf.report.run_page import STATUSES, measured_on
+from lvcf.report.run import STATUSES
+from lvcf.report.run_page import measured_on
 from lvcf.report.steering import SteeringCase, SteeringFolder, read_steering
 from lvcf.run_folder import SUFFIXES, Json, Prediction
 from lvcf.steering.methods import COLUMNS, METHODS

@@ -6,13 +6,17 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
+from lvcf.report.words import explained
+
 
 def load_template(path: Path) -> Template:
     """A template that escapes what it is given and refuses what it is not given."""
-    return Environment(
+    pages = Environment(
         loader=FileSystemLoader(path.parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-    ).get_template(path.name)
+    )
+    pages.filters["explained"] = explained
+    return pages.get_template(path.name)

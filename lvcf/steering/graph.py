@@ -1,7 +1,7 @@
 """A causal graph over what a clip shows: variables with domains and words, and a mechanism for every child.
 
 An intervention is answered as Pearl (2009, section 7.1) does: abduction keeps every exogenous choice that the factual
-values show, action cuts the edges into what is set, prediction computes its descendants anew.
+values show, action cuts the edges into what is set, prediction computes its descendants anew.  docs/method.md, 14.
 """
 
 from __future__ import annotations

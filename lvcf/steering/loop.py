@@ -1,7 +1,7 @@
 """The loop of causal steering: edit, judge, criticise, rewrite, edit again; and the baselines it is compared with.
 
 After CSVC (Spyrou et al. 2025) and textual gradients (Yuksekgonul et al. 2024): the loss is the judge's answer on the
-frames, its criticisms are the gradient, the rewriter's next prompt is the step.
+frames, its criticisms are the gradient, the rewriter's next prompt is the step.  docs/method.md, 15.
 """
 
 from __future__ import annotations

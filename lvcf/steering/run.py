@@ -128,7 +128,7 @@ class SteeringRun:
         with locked(self.output, "--output"):
             self._write_manifest(clips, names)
             missing = {name for name in names if not self._done(name)}
-            with tqdm(total=len(missing), desc="steer", unit="counterfactual") as bar:
+            with tqdm(total=len(missing), desc="steer", unit="counterfactual", disable=None) as bar:
                 return sum(self._of_clip(clips, i, missing, bar) for i in range(number))
 
     def _of_clip(self, clips: ClipDataset, index: int, missing: set[str], bar: tqdm[NoReturn]) -> int:

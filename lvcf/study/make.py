@@ -50,7 +50,8 @@ def make_study(first: Path, second: Path, n: int, out: Path, seed: int, quantity
         (partial / folder).mkdir(parents=True)
     digits = len(str(len(trials)))
     named = {f"{number:0{digits}}": trial for number, trial in enumerate(trials, 1)}
-    shown = [_write_clip(partial / "raters", *item) for item in tqdm(named.items(), desc="study make", unit="trial")]
+    items = tqdm(named.items(), desc="study make", unit="trial", disable=None)
+    shown = [_write_clip(partial / "raters", *item) for item in items]
     study = _fingerprint(partial / "raters", shown)
     write_json(partial / "key.json", _key(study, seed, names, named))
     (partial / "raters" / "index.html").write_text(_page(study, shown), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lvcf.run_folder import Prediction
@@ -33,8 +33,8 @@ def log_clips(
     import wandb
 
     known = similarity or {}
-    rows = [_row(prediction, place, known.get(prediction.id)) for prediction in predictions]
-    steps = [
+    rows: list[Iterable[Any]] = [_row(prediction, place, known.get(prediction.id)) for prediction in predictions]
+    steps: list[Iterable[Any]] = [
         [place.call(prediction.id), *(entry[name] for name in STEPS[1:])]
         for prediction in predictions
         for entry in prediction.result.get("trajectory", [])

@@ -13,7 +13,7 @@ from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.callbacks.schedule import AdaptiveDenoisingSchedule
 from lvcf.errors import UserError
 from lvcf.guidance.gradient import normalised
-from lvcf.guidance.weight import ConstantWeight
+from lvcf.guidance.weight import ConstantWeight, PrintedSign
 from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.tiny_decoder import TinyDecoder
 from lvcf.sampler import ask
@@ -150,6 +150,18 @@ def test_through_the_denoiser_the_model_moves_towards_the_target_from_both_sides
     unguided = distance([])
     assert (distance([guided(0.05)]) < unguided - 1.0).all()
     assert (distance([guided(-0.05)]) > unguided + 1.0).all()  # the flipped sign is seen
+
+
+def test_with_eq_2s_sign_as_printed_the_edit_is_the_opposite_one_and_the_model_moves_away(tmp_path) -> None:
+    edits = []
+    for weight in (ConstantWeight(0.05), PrintedSign(ConstantWeight(0.05))):
+        before, after = Cleans(), Cleans()
+        run(tmp_path, GaussianBackbone(), [before, GradientGuidance(weight, samples=1, noise=0.0), after])
+        edits.append(after.clean - before.clean)
+    towards, away = edits
+    torch.testing.assert_close(away, -towards)
+    reading = LinearTarget()
+    assert (reading(towards) > reading(torch.zeros_like(towards)) + 1.0).all()  # the target 80 lies above
 
 
 # --- through a tiny decoder ----------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def test_noise_of_inverts_the_noising(pair) -> None:
 
 @pytest.mark.parametrize("weight", [0.3, -0.3])
 def test_guiding_the_clean_estimate_adds_to_the_noise_estimate(pair, weight) -> None:
-    """DESIGN equation 2: eps-tilde = eps-hat + (alpha / sigma) lambda g when z0 <- z0 - lambda g."""
+    """docs/method.md, 2: eps-tilde = eps-hat + (alpha / sigma) lambda g when z0 <- z0 - lambda g."""
     z_t, eps = pair
     gradient = torch.randn(SHAPE, dtype=torch.float64)
     alpha, sigma = 1 - T, T

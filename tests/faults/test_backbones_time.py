@@ -26,7 +26,7 @@ def backbones(tmp_path_factory) -> dict[str, PipelineBackbone]:
 
 
 def of_frames(c: int, k: int, frames: int) -> list[int]:
-    """The frames of a clip that latent frame ``k`` stands for: DESIGN equation 18."""
+    """The frames of a clip that latent frame ``k`` stands for: docs/method.md, 12."""
     return [0] if k == 0 else [t for t in range(c * (k - 1) + 1, c * k + 1) if t < frames]
 
 

@@ -18,7 +18,7 @@ from lvcf.callbacks.refinement import MultiScalePerceptualRefinement
 from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.callbacks.schedule import AdaptiveDenoisingSchedule
 from lvcf.errors import UserError
-from lvcf.guidance.weight import AdaptiveWeight, ConstantWeight
+from lvcf.guidance.weight import AdaptiveWeight, ConstantWeight, PrintedSign, PrintedWeight
 from lvcf.presets import method_label
 from lvcf.run_folder import read_json
 from lvcf.tasks.counterfactual import CounterfactualTask
@@ -42,7 +42,12 @@ def mspr(**options) -> MultiScalePerceptualRefinement:
         ([GradientGuidance(FIXED, samples=1)], "target", "RG"),
         ([GradientGuidance(FIXED, samples=4)], "target", "SG"),
         ([GradientGuidance(FIXED, samples=4, attention=True)], "target", "SGA"),
+        ([GradientGuidance(FIXED, samples=4, attention="cross")], "target", "SGA by cross-attention"),
+        ([GradientGuidance(ADAPTIVE, attention="cross")], "target", "AGG with cross-attention"),
         ([GradientGuidance(ADAPTIVE)], "neutral", "AGG"),
+        ([GradientGuidance(PrintedWeight(0.02, 0.1, 4.0)), ADS], "target", "AGG, Eq. 3 as printed + ADS"),
+        ([GradientGuidance(PrintedSign(ADAPTIVE))], "target", "AGG, the sign of Eq. 2 as printed"),
+        ([GradientGuidance(PrintedSign(FIXED), samples=4)], "target", "SG, the sign of Eq. 2 as printed"),
         ([GradientGuidance(ADAPTIVE, through_denoiser=True), ADS], "neutral", "AGG through the denoiser + ADS"),
         ([GradientGuidance(ADAPTIVE), ADS, mspr(), LAST], "target", "AGG + ADS + MSPR + last correction"),
         ([LAST], "neutral", "last correction"),

@@ -343,7 +343,7 @@ READ = """
 import sys
 from pathlib import Path
 import numpy as np
-from lvcf.data.video import clip_indices, read_video
+from lvcf.data.video import clip_indices, read_video, write_preview
 peak = lambda: int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 before = peak()
 start = 0.0 if sys.argv[2] == "start" else 20.0
@@ -432,3 +432,15 @@ def test_damaged_sound_is_no_damage_to_the_pictures(ending, sound, tmp_path) -> 
         content = content.replace(data, np.random.default_rng(number).bytes(len(data)))
     path.write_bytes(content)
     assert len(read_video(path).frames) == 24
+
+
+def test_the_same_frames_give_the_same_file_every_time(tmp_path) -> None:
+    """Colours that are converted by several threads at once are rounded now so, now so."""
+    ramp = np.linspace(20, 100, 32 * 320).reshape(1, 32, 320, 1)
+    noise = np.random.default_rng(0).integers(0, 40, (4, 32, 320, 3))
+    frames = (ramp + noise).astype(np.uint8).repeat(10, axis=1)
+    seen = set()
+    for number in range(120):
+        write_preview(tmp_path / f"{number}.mp4", frames, 8.0)
+        seen.add((tmp_path / f"{number}.mp4").read_bytes())
+    assert len(seen) == 1

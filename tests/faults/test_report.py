@@ -60,7 +60,7 @@ def test_above_a_number_of_clips_a_page_links_its_videos(rendered_run: Path, tmp
         tab.open(run / "report.html")
         tab.js("document.querySelector('.player').scrollIntoView()")
         tab.wait("/frame/.test(document.querySelector('.player output').textContent)")
-        assert tab.js("document.querySelector('.player video').poster").endswith("poster.jpg")
+        assert tab.js("document.querySelector('.player .panel img').src").endswith("poster.jpg")
         assert tab.problems == []
 
 

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from lvcf.errors import UserError
 from lvcf.guidance.gradient import normalised
-from lvcf.guidance.weight import AdaptiveWeight, ConstantWeight
+from lvcf.guidance.weight import AdaptiveWeight, ConstantWeight, PrintedSign, PrintedWeight
 
 LOSS = torch.linspace(0.0, 3.0, 61, dtype=torch.float64)
 NOW = torch.full_like(LOSS, 0.5)
@@ -54,3 +55,34 @@ def test_adaptivity_means_something_because_gradients_are_normalised() -> None:
     ]
     assert steps[1] / steps[0] == pytest.approx(float(schedule(torch.ones(1), torch.ones(1))) / 0.02, rel=0.01)
     assert steps[1] > 5 * steps[0]
+
+
+# --- the source paper's forms as printed ---------------------------------------------------------------------------
+
+
+def test_eq_3_as_printed_falls_from_lambda_max_to_lambda_min() -> None:
+    weight = PrintedWeight(0.02, 0.2, 4.0)(LOSS, NOW)
+    assert weight.tolist() == pytest.approx([0.02 + 0.18 * math.exp(-4.0 * loss) for loss in LOSS.tolist()])
+    assert float(weight[0]) == pytest.approx(0.2)
+    assert (weight.diff() < 0).all()
+    torch.testing.assert_close(weight + AdaptiveWeight(0.02, 0.2, 4.0)(LOSS, NOW), torch.full_like(LOSS, 0.22))
+
+
+def test_eq_2s_sign_as_printed_is_the_other_way_and_keeps_what_the_weight_is() -> None:
+    for weight in (ConstantWeight(0.3), AdaptiveWeight(0.02, 0.2, 4.0, decay=2.0), PrintedWeight(0.02, 0.2, 4.0)):
+        torch.testing.assert_close(PrintedSign(weight)(LOSS, NOW), -weight(LOSS, NOW))
+        assert PrintedSign(weight).adaptive == weight.adaptive
+    assert PrintedSign(PrintedWeight(0.02, 0.2, 4.0)).printed == ("the sign of Eq. 2", "Eq. 3")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ((math.nan, 0.2, 4.0), r"PrintedWeight\.lambda_min nan"),
+        ((0.0, math.inf, 4.0), r"PrintedWeight\.lambda_max inf"),
+        ((0.0, 0.2, -1.0), r"PrintedWeight\.alpha -1"),
+    ],
+)
+def test_numbers_of_eq_3_that_cannot_be_are_refused(numbers, said) -> None:
+    with pytest.raises(UserError, match=said):
+        PrintedWeight(*numbers)

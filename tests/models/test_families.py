@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from lvcf.callbacks.refinement import decode_with_features
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import ddim_step
+from lvcf.errors import UserError
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.load import load_backbone
@@ -219,6 +220,21 @@ def test_time_and_prompt_matter_and_samples_do_not_mix(name, backbones) -> None:
     assert not torch.allclose(said[0], said[1])
     assert not torch.allclose(said[1], other[1])
     torch.testing.assert_close(said[:1], backbone.output(z[:1], t[:1], backbone.embed([PROMPT])), atol=1e-5, rtol=1e-4)
+
+
+@EACH
+@torch.no_grad()
+def test_cross_attention_to_a_word_is_read_where_there_is_one_and_refused_by_name_elsewhere(name, backbones) -> None:
+    """A pixel a token, T5's pieces: the shares of all words, and of the end, add up to 1."""
+    backbone, (_, _, shape) = backbones[name], EXPECTED[name]
+    z, t, prompt = torch.randn(1, CHANNELS, *shape), torch.tensor([0.5]), backbone.embed([PROMPT])
+    if name != "ltx_2b":
+        with pytest.raises(UserError, match=f"a {type(backbone).__name__} has no cross-attention"):
+            backbone.attention_to(["30"], z, t, prompt)
+        return
+    shares = [backbone.attention_to([word], z, t, prompt) for word in (*PROMPT.split(), "</s>")]
+    assert all(share.shape == (1, 1, *shape) and float(share.min()) > 0.0 for share in shares)
+    torch.testing.assert_close(torch.stack(shares).sum(0), torch.ones(1, 1, *shape))
 
 
 @EACH

@@ -39,7 +39,7 @@ def test_figures_stand_with_intervals_and_what_no_row_has_with_its_reason(ablati
     shown = ablation_context(ablation)
     assert list(shown["figures"]) == ["adherence/mae", "fidelity/ssim", "truth/ssim_of_truth"]
     full = next(row for row in shown["rows"] if row["name"] == "full, target")
-    assert [cell.interval for cell, _ in full["cells"]] == ["0.200 to 0.400", "", ""]
+    assert [cell.interval for cell, _ in full["cells"]] == ["0.20 to 0.40", "", ""]
     assert [(row.key, row.value) for row in shown["unavailable"]] == [("fidelity/lpips", "unavailable: no weights")]
     page = write_report(ablation).read_text(encoding="utf-8")
     assert "Unavailable in every row: LPIPS (no weights)" in page

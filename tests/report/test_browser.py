@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lvcf.data.video import read_video
 from lvcf.report.page import write_report
 from lvcf.study.analyse import analyse
 from tests.browser import Page, browse
@@ -41,6 +43,12 @@ def choose(page: Page, form: str, name: str, value: str) -> None:
     page.js(
         f"{field}.value = {json.dumps(value)}; for (const e of ['input', 'change']) {field}.dispatchEvent(new Event(e))"
     )
+
+
+def screenshot(page: Page) -> NDArray[np.uint8]:
+    """The whole page in grey."""
+    answer = page.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("L"))
 
 
 def check_looks(page: Page, path: Path) -> None:
@@ -102,12 +110,49 @@ def test_a_runs_panels_and_its_playhead_follow_the_slider(run_folder: Path, page
     assert page.js(f"{slider}.getAttribute('aria-valuetext')") == "frame 5 of 16, 0.50 seconds"
 
 
+def test_the_poster_is_on_the_tiles_before_the_video_and_alone_in_print(run_folder: Path, page: Page) -> None:
+    path = write_report(run_folder)
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"data:video/mp4;base64,[^\"]+", "data:video/mp4;base64,", text), encoding="utf-8")
+    page.window(1280, 300)
+    page.open(path)
+    boxes = page.js(
+        "[...[...document.querySelectorAll('.player')].at(-1).querySelectorAll('canvas')]"
+        ".map(c => c.getBoundingClientRect())"
+        ".map(b => [b.x + scrollX, b.y + scrollY, b.width, b.height].map(Math.round))"
+    )
+    factual = read_video(run_folder / "predictions" / "echo_0007" / "factual.mkv").frames
+    shot = screenshot(page)
+    assert len(boxes) == 4
+    tiles = [shot[y : y + h, x : x + w] for x, y, w, h in boxes]
+    drawn = np.asarray(Image.fromarray(tiles[0]).resize((112, 112)), dtype=np.float32)
+    likeness = [np.corrcoef(drawn.ravel(), frame[..., 0].astype(np.float32).ravel())[0, 1] for frame in factual]
+    assert max(likeness) > 0.95  # one of the clip's frames, in its place
+    assert min(tile.std() for tile in tiles) > 5
+    page.call("Emulation.setEmulatedMedia", media="print")
+    assert page.js("document.querySelectorAll('.panel video').length") == 0  # no bar over the picture
+    assert page.js("[...document.querySelectorAll('.panel img')].every(e => e.checkVisibility() && e.naturalWidth > 0)")
+
+
+def test_not_drawable_clips_are_filtered_by_their_own_button(run_folder: Path, page: Page) -> None:
+    path = run_folder / "predictions" / "echo_0002" / "result.json"
+    result = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(result | {"status": "not_drawable"}), encoding="utf-8")
+    page.open(write_report(run_folder))
+    page.click("[data-status=not_drawable]:is(button)")
+    assert page.js(VISIBLE_CLIPS) == ["echo_0002"]
+    amber = page.js("getComputedStyle(document.querySelector('.badge.not_drawable')).color")
+    assert amber == page.js(
+        "(e => (e.className = 'badge not_reached', document.body.append(e), getComputedStyle(e).color))"
+        "(document.createElement('span'))"
+    )
+
+
 def greys(page: Page) -> list[int]:
     """The grey in the middle of every canvas of the viewer, as it is on the screen."""
     boxes = "[...document.querySelectorAll('#viewer canvas')].map(c => c.getBoundingClientRect())"
     middles = page.js(f"{boxes}.map(b => [scrollX + b.x + b.width / 2, scrollY + b.y + b.height / 2])")
-    answer = page.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-    shot: NDArray[np.uint8] = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["data"]))).convert("L"))
+    shot = screenshot(page)
     return [int(shot[int(y), int(x)]) for x, y in middles]
 
 

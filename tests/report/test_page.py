@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from lvcf.errors import UserError
 from lvcf.report.page import main, write_report
+from lvcf.report.words import ANCHORS
 
 NASTY = "<script>alert('id')<"
 
@@ -50,9 +52,11 @@ def _page(run: Path) -> str:
 def test_everything_is_inside_the_page(run_folder: Path) -> None:
     page = _page(run_folder)
     outline = _Outline(page)
-    assert len(outline.addresses) == 4
-    assert all(a.startswith("data:") for a in outline.addresses)
-    assert not re.search(r"https?://|@import|url\(", page)
+    loaded = [address for address in outline.addresses if not address.startswith("#")]
+    assert len(loaded) == 4
+    assert all(a.startswith("data:") for a in loaded)
+    assert {address[1:] for address in outline.addresses if address not in loaded} <= {*outline.ids}
+    assert not re.search(r"https?://|@import|url\((?!\"\$\{poster\}\")", page)
     assert "link" not in outline.tags
     assert outline.tags.count("video") == 2
     assert outline.tags.count("script") == 1
@@ -74,7 +78,7 @@ def test_it_says_what_it_explains_and_what_was_simulated(run_folder: Path) -> No
     assert "This page explains the model, not the patient." in page
     assert "a phantom of the heart, no patient." in page
     assert "Truth (simulated)" in page
-    assert "unavailable: no weights in the cache" in page
+    assert '<li>LPIPS <span class="quiet">(no weights in the cache)</span></li>' in page
     assert "lvcf predict --config phantom.yaml" in page
     assert "torch 2.15.0" in page
     assert "Not evaluated yet" not in page
@@ -85,6 +89,86 @@ def test_readings_stand_beside_the_target_with_units(run_folder: Path) -> None:
     assert "62.7 % → 30.6 % target 30 %" in words
     assert "Ventricle area, measured in the pixels" in words
     assert "gradient evaluations 20" in words
+
+
+def _change(run: Path, clip: str, **entries: Any) -> None:
+    path = run / "predictions" / clip / "result.json"
+    _write_json(path, json.loads(path.read_text(encoding="utf-8")) | entries)
+
+
+def _words(run: Path) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", "", _page(run))).split())
+
+
+def test_clips_come_first_and_every_word_of_the_method_leads_to_the_guide(run_folder: Path) -> None:
+    page = _page(run_folder)
+    assert page.index('id="clips"') < page.index('id="metrics"') < page.index('id="reading"')
+    for word in ("AGG", "ADS", "MSPR"):
+        assert re.search(f'<dd>.*<a class="word" href="#word-[a-z]+">{word}</a>', page)
+    assert '<a class="word" href="#word-mask">mask</a>' in page
+    assert "4.5 M autoencoder" in page  # millions, not the model explained
+    labels = {*ANCHORS.values()}
+    assert {part.removeprefix("word-") for part in _Outline(page).ids if part.startswith("word-")} == labels
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ((67.9, 59.7, 47.9), "8.2 of the 20.0 points are the backbone's reconstruction, before any guidance."),
+        ((67.9, 66.0, 47.9), ""),
+        ((30.0, 33.0, 28.5), "The backbone's reconstruction alone moves the reading by +3.00 points; the whole change"),
+        ((30.0, 34.0, 33.0), "The backbone's reconstruction alone moves the reading by +4.00 points; the whole change"),
+    ],
+)
+def test_what_the_reconstruction_alone_did_is_a_warning(run_folder: Path, change, says) -> None:
+    names = ("prediction_before", "prediction_reference", "prediction_after")
+    _change(run_folder, "echo_0007", **dict(zip(names, change, strict=True)))
+    warned = bool(says)
+    page, words = _page(run_folder), _words(run_folder)
+    assert ("reached, in part by the reconstruction" in page) == warned
+    assert ("In 1 of the clips that reached it, the backbone's reconstruction" in words) == warned
+    assert says in words
+    assert ("are the backbone's reconstruction" in words or "alone moves the reading" in words) == warned
+
+
+def test_the_warning_of_a_classifier_is_about_the_targets_probability(run_folder: Path) -> None:
+    target = {"low": 1, "high": 1, "text": "happy"}
+    known = {"class_before": "sad", "class_after": "happy", "unit": "probability", "status": "not_reached"}
+    known |= {"prediction_before": 0.03, "prediction_reference": 0.456, "prediction_after": 0.462}
+    _change(run_folder, "echo_0007", task="classification", target=target, trajectory=[], **known)
+    words = _words(run_folder)
+    assert "0.426 of the 0.432 by which the target's probability moved are the backbone's reconstruction" in words
+    assert "The model says the target class, but with a probability of 0.462" in words
+
+
+def test_a_clip_that_cannot_be_drawn_is_counted_filtered_and_told(run_folder: Path) -> None:
+    hint = "this backbone cannot draw the clip; fine-tune it"
+    _change(run_folder, "echo_0002", status="not_drawable", hint=hint)
+    page = _page(run_folder)
+    assert "1 of 3 clips reached the target, 1 not drawable, 1 failed." in page
+    assert 'data-status="not_drawable" aria-pressed="false">not drawable 1</button>' in page
+    assert '<span class="badge not_drawable">not drawable</span>' in page
+    assert f'<p class="warning">{hint}</p>' in page
+    assert "50 % of those that did not fail" in page
+
+
+def test_one_clip_has_no_interval_and_targets_no_needless_decimals(run_folder: Path) -> None:
+    manifest = json.loads((run_folder / "manifest.json").read_text(encoding="utf-8"))
+    _write_json(run_folder / "manifest.json", manifest | {"ids": ["echo_0007"]})
+    metrics = {"n": 1, "adherence/within_tolerance": 1.0, "adherence/within_tolerance.ci_low": 0.21}
+    _write_json(run_folder / "metrics.json", metrics | {"adherence/within_tolerance.ci_high": 1.0})
+    _change(run_folder, "echo_0007", target={"low": 47.8698, "high": 47.8698, "text": "47.8698"})
+    page = _page(run_folder)
+    assert "1 of 1 clip reached the target." in page
+    assert "interval 2" not in page
+    assert "0.21" not in page
+    assert "target 47.9 %" in page
+    assert "Reading against target, all clips" not in page
+
+
+def test_two_folders_are_refused_with_what_compares_them(run_folder: Path) -> None:
+    with pytest.raises(UserError, match=r"a page is about one folder; compare runs with lvcf evaluate one two, or"):
+        main(["one", "two"])
 
 
 def test_before_evaluate_it_says_so(run_folder: Path) -> None:
@@ -132,7 +216,7 @@ def test_mistakes_name_the_file_and_the_fix(tmp_path: Path, run_folder: Path) ->
 
 def test_means_stand_with_their_intervals(run_folder: Path) -> None:
     page = _page(run_folder)
-    assert "2.63 to 4.79" in page
+    assert "2.6 to 4.8" in page
     assert "50 % of those that did not fail, 95 % interval 9 to 91 %" in page
 
 

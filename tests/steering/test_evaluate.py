@@ -151,9 +151,9 @@ def test_what_is_missing_is_told_and_why(tmp_path, capfd) -> None:
     assert "steered/joint.ci_low" not in metrics  # one clip
     assert "steered-initial/joint" in metrics
     printed = capfd.readouterr().out
-    for text in ("steered minus a baseline", "by the evaluating judge", "right[beard][do(gender)]", "one clip"):
+    for text in ("steered minus a baseline", "by the evaluating judge", "right, beard, do(gender)", "one clip"):
         assert text in printed
-    assert "quality/dover: unavailable: give DOVER's ONNX file" in printed
+    assert "not measured: DOVER (give DOVER's ONNX file, --dover)" in printed
     assert main(["report", str(made)]) == 0
 
 

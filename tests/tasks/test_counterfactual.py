@@ -184,7 +184,7 @@ STRIDES = [[[1], [1], [1]], [[1, 3, 1], [2], [1, 1, 4]]]
 def test_with_guidance_off_the_clips_own_path_returns_it(
     tmp_path, backbone, smooth_clips, solver, decode, strides, inversion
 ):
-    """DESIGN 4.10: |z_0 - z_ref| <= 1e-5 max(1, |z_ref|); residual returns x exactly, plain D(E(x)) within a level."""
+    """docs/method.md, 10: |z_0 - z_ref| <= 1e-5 max(1, |z_ref|); residual returns x, plain D(E(x)) within a level."""
     capture = Capture()
     model = EchoResNet3D(channels=(8, 8, 16))
     task = make_task(tmp_path, "30", backbone, model, steps=8, solver=solver, decode=decode, inversion=inversion)
@@ -252,7 +252,7 @@ def test_samples_on_different_grids_come_out_as_each_alone(tmp_path, solver, inv
 
 
 def test_a_batch_of_four_equals_four_batches_of_one(tmp_path, backbone, smooth_clips) -> None:
-    """DESIGN section 3: same status, prediction within 0.05, pixels within 2 levels; full method, tiny stock parts."""
+    """Same status, prediction within 0.05, pixels within 2 levels; full method, tiny stock parts."""
     clips = [*smooth_clips, as_clip(smooth_clips[0]["video"].flip(-1), "flipped")]
     torch.manual_seed(3)
     model = EchoResNet3D(channels=(8, 8, 16))

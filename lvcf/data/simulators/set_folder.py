@@ -67,5 +67,5 @@ def write_missing(clips: Mapping[Path, F], write: Callable[[Path, F], None], tit
     todo = [(path, factors) for path, factors in clips.items() if not path.exists()]
     with ProcessPoolExecutor(os.cpu_count(), initializer=serve) as pool:
         jobs = pool.map(write, *zip(*todo, strict=True), chunksize=4) if todo else iter(())
-        for _ in tqdm(jobs, total=len(todo), desc=title, unit="clip"):
+        for _ in tqdm(jobs, total=len(todo), desc=title, unit="clip", disable=None):
             pass

@@ -9,22 +9,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lvcf.errors import UserError
+
 
 @dataclass
 class Embedding:
-    """Encoded prompts: ``tokens`` ``(B, L, D)`` and their ``mask`` ``(B, L)``, 1 for a real token."""
+    """Encoded prompts.
+
+    Attributes:
+        tokens: ``(B, L, D)``.
+        mask: ``(B, L)``, 1 for a real token.
+        ids: the tokenizer's numbers of the tokens ``(B, L)``, where there is one.
+    """
 
     tokens: Tensor
     mask: Tensor
+    ids: Tensor | None = None
 
     def __getitem__(self, rows: Tensor) -> Embedding:
         """The prompts of some samples."""
-        return Embedding(self.tokens[rows], self.mask[rows])
+        return Embedding(self.tokens[rows], self.mask[rows], None if self.ids is None else self.ids[rows])
 
     @staticmethod
     def cat(parts: list[Embedding]) -> Embedding:
         """Join batches of prompts of one length."""
-        return Embedding(torch.cat([p.tokens for p in parts]), torch.cat([p.mask for p in parts]))
+        ids = [p.ids for p in parts if p.ids is not None]
+        tokens, mask = torch.cat([p.tokens for p in parts]), torch.cat([p.mask for p in parts])
+        return Embedding(tokens, mask, torch.cat(ids) if ids else None)
 
 
 class Backbone(nn.Module, ABC):
@@ -65,7 +76,7 @@ class Backbone(nn.Module, ABC):
     def time_compression(self) -> int:
         """How many frames a latent frame stands for; 1 unless a family says otherwise.
 
-        Latent frame 0 is frame 0 alone, latent frame k stands for frames c (k - 1) + 1 to c k.  DESIGN equation 18.
+        Latent frame 0 is frame 0 alone, latent frame k stands for frames c (k - 1) + 1 to c k.  docs/method.md, 12.
         """
         return 1
 
@@ -89,6 +100,23 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
         """The clean estimate and the noise estimate at per-sample times ``t`` ``(B,)``."""
+
+    def attention_to(self, words: list[str], z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
+        """How much the denoiser looks at words of its prompts, at each place of z_t: ``(B, 1, F, H, W)``.
+
+        Args:
+            words: of each prompt.
+            z_t: noised latents.
+            t: their times.
+            prompt: what the denoiser is told.
+
+        Raises:
+            UserError: a prompt does not have its words, or this backbone has no cross-attention that can be read.
+        """
+        raise UserError(
+            f"GradientGuidance.attention cross: a {type(self).__name__} has no cross-attention that can be read, the "
+            "LTX family has; use attention: true"
+        )
 
     @abstractmethod
     def alpha_sigma(self, t: Tensor) -> tuple[Tensor, Tensor]:

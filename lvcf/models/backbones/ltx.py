@@ -11,10 +11,12 @@ import torch
 from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
 from einops import rearrange
 from torch import Tensor
+from torch.nn import functional
 
 from lvcf.configuration import find_weights
 from lvcf.data.clip_table import told_words
 from lvcf.errors import UserError
+from lvcf.models.backbones.attention import tokens_of, watched
 from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.parts import load_part
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
@@ -86,6 +88,16 @@ class LTXBackbone(PipelineBackbone):
         )[0]
         latent: Tensor = rearrange(flow, "b (f h w) (c p q) -> b c f (h p) (w q)", f=frames, h=height, p=p, q=p)
         return latent
+
+    @torch.no_grad()
+    def attention_to(self, words: list[str], z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
+        """See the base class: the mean over the blocks, by one more pass of the denoiser."""
+        found = tokens_of(words, self.tokenizer, prompt)
+        with watched([block.attn2 for block in self.transformer.transformer_blocks], found) as shares:
+            self.output(z_t, t, prompt)
+        frames, height = z_t.shape[2], z_t.shape[3] // self.patch
+        tokens = rearrange(torch.stack(shares).mean(0), "b (f h w) -> b 1 f h w", f=frames, h=height)
+        return functional.interpolate(tokens, size=z_t.shape[2:])
 
     def positions(self, frames: int, height: int, width: int) -> tuple[float, float, float]:
         """What a token's place is multiplied by: here a share of the clip; the bases are 20 frames and 2048 pixels."""

@@ -87,7 +87,7 @@ def small_text_encoder(tokenizer: PreTrainedTokenizerFast, width: int, layers: i
 def embed_prompts(
     encoder: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: list[str], length: int, masked: bool
 ) -> Embedding:
-    """Last hidden states ``(B, L, D)`` of prompts cut or padded to L tokens, and which are no padding ``(B, L)``.
+    """Last hidden states ``(B, L, D)`` of prompts cut or padded to L tokens, which are no padding, and their numbers.
 
     Args:
         encoder: a text encoder of transformers.
@@ -99,7 +99,7 @@ def embed_prompts(
     tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     tokens, mask = tokens.to(encoder.device), tokens["attention_mask"].to(encoder.device)
     hidden = encoder(tokens["input_ids"], attention_mask=mask if masked else None).last_hidden_state
-    return Embedding(hidden.float(), mask)
+    return Embedding(hidden.float(), mask, tokens["input_ids"])
 
 
 def teach_statements(

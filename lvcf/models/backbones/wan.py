@@ -82,7 +82,7 @@ class WanBackbone(PipelineBackbone):
 def embed_wan_prompts(encoder: nn.Module, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> Embedding:
     """Prompts cleaned as by the published pipeline, embedded, and zero where there is no token."""
     embedding = embed_prompts(encoder, tokenizer, [prompt_clean(p) for p in prompts], PROMPT_LENGTH, masked=True)
-    return Embedding(embedding.tokens * embedding.mask[..., None], embedding.mask)
+    return Embedding(embedding.tokens * embedding.mask[..., None], embedding.mask, embedding.ids)
 
 
 def _statistics(vae: AutoencoderKLWan, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,8 @@
     if (group?.value && clip.group !== group.value) return false;
     const all = shown.map(method => clip.methods[method]).filter(Boolean);
     if (!status) return true;
-    return status === 'all' ? all.every(one => one.status === 'reached') : all.some(one => one.status === status);
+    if (status === 'all') return all.every(one => one.status === 'reached');
+    return all.some(one => status === 'failed' ? one.status === status : !['reached', 'failed'].includes(one.status));
   };
   const sorted = () => {
     const found = clips.filter(fits), {method, down} = sorting;

@@ -58,13 +58,23 @@ class Player {
   build({title, notes = [], source, tiles = [], words, names = this.layout.names}) {
     const figures = tiles.map(index => {
       const name = names[index], canvas = make('canvas', {role: 'img', ariaLabel: `${name}, ${words}`});
-      if (this.layout.width) Object.assign(canvas, this.size(this.layout));
+      if (this.layout.width) this.still(canvas, index);
       this.screens.push({source, index, canvas});
       return make('figure', {}, canvas, make('figcaption', {textContent: name}));
     });
     const view = make('div', {className: 'view'}, ...(title ? [make('h4', {textContent: title})] : []), ...notes, ...figures);
     if (title) Object.assign(view, {role: 'group', ariaLabel: title});
     return view;
+  }
+
+  // a tile's part of the poster, behind what is drawn later
+  still(canvas, index) {
+    const {width, height} = Object.assign(canvas, this.size(this.layout)), {layout} = this;
+    const percent = (part, whole) => `${100 * part / whole}%`;
+    Object.assign(canvas.style, {
+      backgroundSize: `${percent(layout.width, width)} ${percent(layout.height, height)}`,
+      backgroundPosition: `${percent(index * (width + layout.gap), layout.width - width)} ${percent(layout.header, layout.height - height)}`,
+    });
   }
 
   // of one tile, from the width and height of all
@@ -76,7 +86,7 @@ class Player {
   connect(screen, video) {
     if (!video) return screen.canvas.replaceWith(make('p', {className: 'small', textContent: 'This video can not be read: keep the folder together.'}));
     const {width, height} = this.size({width: video.videoWidth, height: video.videoHeight});
-    Object.assign(screen.canvas, {width, height});
+    if (screen.canvas.width !== width || screen.canvas.height !== height) Object.assign(screen.canvas, {width, height});
     Object.assign(screen, {video, left: screen.index * (width + this.layout.gap), top: this.layout.header});
   }
 

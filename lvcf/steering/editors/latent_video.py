@@ -42,7 +42,7 @@ class LatentVideoEditor(Editor):
 
     Classifier-free guidance (Ho & Salimans 2022) leads from the negative prompt to the prompt; from the source prompt
     where no negative is given, so that only what the words change is pushed.  With ``fresh`` inversion every step adds
-    what the denoiser, told the source prompt, misses on the clip's own noised path (DESIGN equation 10): the source
+    what the denoiser, told the source prompt, misses on the clip's own noised path (docs/method.md, 10): the source
     prompt then returns the clip.  ``sdedit`` (Meng et al. 2022) leaves that out.
 
     Args:
