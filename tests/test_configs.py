@@ -451,7 +451,7 @@ def test_predict_evaluate_and_report(path, here) -> None:
     assert main(["predict", "--config", names(path), *QUICK, "--model.steps=2", "--data.batch_size=1"]) == 0
     ((name, result),) = results(run).items()
     assert name in json.loads((run / "manifest.json").read_text())["ids"]
-    assert result["status"] in ("reached", "not_reached")
+    assert result["status"] in ("reached", "not_reached", "not_drawable")  # random weights draw nothing
     target_model: TargetModel = made(model["target_model"]).freeze()
     saved = to_clip(read_video(run / "predictions" / name / "counterfactual.mkv").frames, 112)[None]
     with torch.no_grad():
