@@ -24,11 +24,7 @@ help:  ## list the targets
 install: $(VENV)/.installed  ## make the virtual environment and install lvcf in it
 
 demo: $(VENV)/.installed  ## simulate 8 clips, make counterfactuals, measure them, write the report
-	$(LVCF) simulate echo --out runs/data/echo_demo --n 8 --seed 100
-	$(LVCF) predict --config phantom.yaml
-	$(LVCF) evaluate runs/phantom
-	$(LVCF) report runs/phantom
-	@echo "report: $(CURDIR)/runs/phantom/report.html"
+	$(LVCF) demo
 
 steer-demo: $(VENV)/.installed  ## steer an editor of simulated faces by three causal graphs, measure, write the report
 	$(LVCF) simulate face --out runs/data/face_demo --n 20 --seed 100

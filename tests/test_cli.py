@@ -17,11 +17,12 @@ import pytest
 import torch
 
 from lvcf.cli import LIGHTNING_VERBS, VERBS, main
+from lvcf.cli.help import FIRST
 from lvcf.data.clip import to_clip
 from lvcf.data.video import read_video
 from lvcf.models.pack import SHIPPED
 from lvcf.models.targets.ejection_fraction import echo_resnet_3d
-from tests.helpers import ROOT, predict_arguments, results, subset
+from tests.helpers import ROOT, parse, predict_arguments, results, subset
 
 
 def test_help_answers_within_two_seconds_and_lists_every_verb() -> None:
@@ -35,6 +36,31 @@ def test_help_answers_within_two_seconds_and_lists_every_verb() -> None:
         assert f"\n  {verb} " in done.stdout
     assert done.stderr == ""
     assert seconds < 2.0
+
+
+@pytest.mark.parametrize("verb", FIRST)
+def test_the_options_that_help_names_first_are_the_parsers_own(verb, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    first, _, everything = capsys.readouterr().out.partition("everything, from the parser:")
+    example, options = FIRST[verb]
+    assert len(first.splitlines()) <= 20
+    parse(example.split()[1:])
+    values = {
+        "FILE": "phantom.yaml" if verb == "predict" else "phantom/denoiser.yaml",
+        "DIR": "d",
+        "WHAT": "30",
+        "N": "1",
+        "X": "1",
+    }
+    more = {"--model.prompt": "neutral", "--trainer.precision": "32-true", "--model.backbone.weights": "w"}
+    config = ["--config", values["FILE"]]
+    for option in options:
+        name, _, value = option.partition(" ")
+        if "CLASS" in option or name == "--config":
+            continue
+        parse([verb, *config, name, more.get(name, values.get(value, value))])
+    assert "--config" in everything
 
 
 def test_help_loads_no_torch() -> None:

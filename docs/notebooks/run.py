@@ -9,6 +9,7 @@ from nbclient import NotebookClient
 
 
 def main() -> None:
+    """Every notebook beside this file."""
     for path in sorted(Path(__file__).parent.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         NotebookClient(notebook, timeout=600, kernel_name="python3").execute()

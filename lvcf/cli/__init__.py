@@ -24,6 +24,7 @@ LIGHTNING_VERBS = {
     "predict": "make counterfactual videos for a frozen target model",
 }
 VERBS = {
+    "demo": ("lvcf.cli.demo", "the whole of it on eight simulated clips, into runs/phantom"),
     "evaluate": ("lvcf.cli.evaluate", "measure a run's counterfactuals, from the written files"),
     "ablate": ("lvcf.cli.ablate", "run a grid of methods and compare them in one table"),
     "simulate": ("lvcf.cli.simulate", "write a simulated data set with a known causal model"),
@@ -46,7 +47,7 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "lvcf VERB --help tells a verb's options.  lvcf predict --config phantom.yaml is a good start.",
+            "lvcf VERB --help tells a verb's options.  lvcf demo is a good start.",
         ]
     )
 

@@ -36,6 +36,7 @@ from lvcf.callbacks.writer import PredictionWriter
 from lvcf.checkpoint import SafeCheckpoints, check_path
 from lvcf.checks import check_threads
 from lvcf.cli.closing import closing_words
+from lvcf.cli.help import first_words
 from lvcf.configuration import MEASURING, with_sections
 from lvcf.errors import UserError, cause_of
 from lvcf.parsing import one_line, refuse_empty
@@ -154,6 +155,8 @@ class LvcfCLI(LightningCLI):
 def run(verb: str, arguments: list[str]) -> int:
     """Run ``verb``; returns the exit code: 1 if predict finished but a clip failed."""
     sys.path.append(str(Path.cwd()))  # a user's own model lies where the command is typed
+    if {*arguments} & {"-h", "--help"}:
+        print(first_words(verb))
     for message in QUIET:
         warnings.filterwarnings("ignore", message)
     warnings.filterwarnings("error", NO_CHECKPOINT)

@@ -109,9 +109,19 @@ def write_webm(path: Path, frames: Frames, fps: float) -> None:
 
 
 def write_preview(path: Path, frames: Frames, fps: float) -> None:
-    """Write an H.264 MP4 that every browser plays; odd sizes are padded, since yuv420p refuses them."""
+    """Write an H.264 MP4 that every browser plays; odd sizes are padded, since yuv420p refuses them.
+
+    Without x264's look ahead, with which the same frames now and then gave another file.
+    """
     odd = [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)]
-    _write(path, np.pad(frames, odd), fps, "libx264", "yuv420p", {"crf": "16", "preset": "veryfast"})
+    _write(
+        path,
+        np.pad(frames, odd),
+        fps,
+        "libx264",
+        "yuv420p",
+        {"crf": "16", "preset": "veryfast", "x264-params": "bframes=0:mbtree=0"},
+    )
 
 
 def _write(path: Path, frames: Frames, fps: float, codec: str, pixels: str, options: dict[str, str]) -> None:
