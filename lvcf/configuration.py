@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def find_config(name: str) -> Path:
     raise UserError(f"{name}: no such configuration file here or among the shipped ones ({shipped})")
 
 
+def shipped_sections(verb: str) -> Iterator[tuple[str, Node]]:
+    """Every shipped file's section of ``verb``, with the name that ``--config`` takes."""
+    for path in sorted(config_folder().rglob("*.yaml")):
+        section = yaml.safe_load(path.read_text(encoding="utf-8")).get(verb)
+        if section:
+            yield str(path.relative_to(config_folder())), section
+
+
 def find_weights(name: str | Path) -> Path:
     """``name`` as a folder from the working directory, else among the shipped weights (e.g. ``phantom/backbone``).
 
@@ -55,7 +64,14 @@ def find_weights(name: str | Path) -> Path:
     for candidate in (Path(name), PACKAGE / "weights" / name):
         if candidate.is_dir():
             return candidate
-    raise UserError(f"{name}: no such weights folder here or among the shipped ones; train it: make help lists how")
+    trained = (file for file, section in shipped_sections("fit") if _output(section) == str(name))
+    how = next((f"lvcf fit --config {file} makes it" for file in trained), "train it: make help lists how")
+    raise UserError(f"{name}: no such weights folder here or among the shipped ones; {how}")
+
+
+def _output(section: Node) -> str:
+    """Where a training of a shipped file saves."""
+    return str(section["model"]["init_args"]["output"])
 
 
 def read_section(name: str, verb: str) -> Node:

@@ -24,6 +24,8 @@ NOISE = re.compile(
     r"Subclass types expect|a class path \(str\)|a dict with"
 )
 """Lines that say nothing of the cause."""
+FORMER = ("path", "checkpoint", "weights")
+"""What a target model's file was called."""
 LONGEST = 600
 Line = tuple[int, str]
 """Its indentation, a dash counted in, and its words."""
@@ -95,7 +97,7 @@ def _not_accepted(name: str, path: str) -> str:
     if not module:
         return f"option '{name}' is not accepted"
     known = [*inspect.signature(getattr(importlib.import_module(module), last)).parameters]
-    near = nearest(name, known)
+    near = "file" if name in FORMER and "file" in known else nearest(name, known)
     hint = f"did you mean '{near}'?" if near else f"it has {', '.join(known)}"
     return f"{last} has no option '{name}'; {hint}"
 

@@ -20,6 +20,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning import LightningDataModule, LightningModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.memory import is_oom_error
 
@@ -29,9 +30,12 @@ import lvcf.datamodules.predictions
 import lvcf.datamodules.ssv2
 import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
 from lvcf.callbacks.tracking import RunTracking
+from lvcf.callbacks.training_progress import StepsProgressBar
+from lvcf.callbacks.treatment import TellTreatment
 from lvcf.callbacks.writer import PredictionWriter
 from lvcf.checkpoint import SafeCheckpoints, check_path
 from lvcf.checks import check_threads
+from lvcf.cli.closing import closing_words
 from lvcf.cli.help import first_words
 from lvcf.configuration import MEASURING, with_sections
 from lvcf.errors import UserError, cause_of
@@ -45,6 +49,8 @@ QUIET = (
     r".*isinstance\(treespec, LeafSpec\).*",
     r".*does not have many workers.*",
     r".*Cannot dispatch to fused implementation.*",
+    r".*is smaller than the logging interval.*",
+    r".*module\(s\) in eval mode at the start of training.*",
 )
 """Warnings of the libraries that a user can do nothing about."""
 NO_CHECKPOINT = r".*there is no last checkpoint available.*"
@@ -105,20 +111,28 @@ class LvcfCLI(LightningCLI):
         """Make the objects; refuse what the device or the task cannot do before anything is computed."""
         super().instantiate_classes()
         self.trainer.strategy.checkpoint_io = SafeCheckpoints()
+        callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks[:] = [StepsProgressBar() if type(one) is RichProgressBar else one for one in callbacks]
         if self.subcommand == "predict":
             check_loggers(self.trainer.loggers)
+            callbacks.append(TellTreatment())
         if self.trainer.loggers:
-            self.trainer.callbacks.append(RunTracking(yaml.safe_load(self._written())))  # type: ignore[attr-defined]
+            callbacks.append(RunTracking(yaml.safe_load(self._written())))
         check_precision(str(self.trainer.precision), self.trainer.strategy.root_device)
         if isinstance(self.model, CounterfactualTask):
             check_counterfactual(str(self.trainer.precision), self.config[self.subcommand].trainer.inference_mode)
-            if not any(isinstance(callback, PredictionWriter) for callback in self.trainer.callbacks):  # type: ignore[attr-defined]
+            if not any(isinstance(callback, PredictionWriter) for callback in callbacks):
                 raise UserError("trainer.callbacks: no PredictionWriter among them, so nothing would be kept; add one")
 
     def before_predict(self) -> None:
         """Hand the whole configuration to the task, whose writer keeps it with the run; have M tried."""
         if isinstance(self.model, CounterfactualTask):
             self.model.configuration, self.model.check_model = self._written(), True
+
+    def after_fit(self) -> None:
+        """Say what was saved and what uses it."""
+        if self.trainer.is_global_zero:
+            print(*closing_words(self.model, self.datamodule, self.trainer.callback_metrics), sep="\n")
 
     def predict(self, **options: Any) -> None:
         """Predict without keeping the edits in memory: they are written."""

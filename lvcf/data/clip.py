@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ SLOWEST, FASTEST = 0.001, 100_000.0
 """Frames per second."""
 
 
+Fit = Literal["crop", "letterbox"]
+"""How a rectangle becomes a square."""
+
+
 class Clip(TypedDict):
     """One sample of a data set; a batch stacks ``video``, ``label`` and ``fps`` and lists the rest.
 
@@ -38,6 +42,7 @@ class Clip(TypedDict):
         neutral_prompt: the metadata without the explained attribute.
         fps: frames per second of ``video``.
         error: why the clip could not be read; empty for a good one (then ``video`` is zeros).
+        treatment: what was done to a user's own clip that is explained, in words; data sets of one kind say nothing.
     """
 
     video: Tensor
@@ -47,6 +52,7 @@ class Clip(TypedDict):
     neutral_prompt: str
     fps: float
     error: str
+    treatment: NotRequired[str]
 
 
 class ClipDataset(Dataset[Clip]):
@@ -88,18 +94,35 @@ class Batch(TypedDict):
     neutral_prompt: list[str]
     fps: Tensor
     error: list[str]
+    treatment: NotRequired[list[str]]
 
 
-def to_clip(frames: Frames, size: int) -> Tensor:
-    """Frames ``(T, H, W, 3)`` uint8 to ``(3, T, size, size)`` in [-1, 1]: the centre square, resized."""
+def to_clip(frames: Frames, size: int, fit: Fit = "crop") -> Tensor:
+    """Frames ``(T, H, W, 3)`` uint8 to ``(3, T, size, size)`` in [-1, 1]: a square of them, resized.
+
+    Args:
+        frames: of any size.
+        size: height and width of the clip.
+        fit: ``crop`` takes the centre square, ``letterbox`` puts black bars on both sides of the shorter one.
+    """
+    square = torch.from_numpy(np.ascontiguousarray(_centre(frames) if fit == "crop" else _letterboxed(frames)))
+    video = rearrange(square, "t h w c -> t c h w").float()
+    if square.shape[1] != size:
+        video = functional.interpolate(video, size=(size, size), mode="bicubic", antialias=True).clamp(0, 255).round()
+    return rearrange(video / 127.5 - 1.0, "t c h w -> c t h w").contiguous()
+
+
+def _centre(frames: Frames) -> Frames:
     height, width = frames.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = torch.from_numpy(np.ascontiguousarray(frames[:, top : top + side, left : left + side]))
-    video = rearrange(square, "t h w c -> t c h w").float()
-    if side != size:
-        video = functional.interpolate(video, size=(size, size), mode="bicubic", antialias=True).clamp(0, 255).round()
-    return rearrange(video / 127.5 - 1.0, "t c h w -> c t h w").contiguous()
+    return frames[:, top : top + side, left : left + side]
+
+
+def _letterboxed(frames: Frames) -> Frames:
+    side = max(frames.shape[1:3])
+    bars = [(lack // 2, lack - lack // 2) for lack in (side - length for length in frames.shape[1:3])]
+    return np.pad(frames, [(0, 0), *bars, (0, 0)])
 
 
 def check_sampling(frames: int, fps: float, size: int) -> None:

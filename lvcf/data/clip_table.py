@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +42,7 @@ class Entry:
 class ClipTable:
     """A CSV file with a row per clip.
 
-    A column ``split`` (train, val, test) is optional; without it :func:`hashed_split` decides.  The label and prompt
+    A column ``split`` (train, val, test) is optional; without it :func:`hashed_splits` decides.  The label and prompt
     columns may be absent too, unless the user named them.
 
     Attributes:
@@ -85,7 +85,8 @@ class ClipTable:
             entries.append(entry)
         if not entries:
             raise UserError(f"{self.path}: lists no clip; add a row per clip")
-        return entries
+        splits = hashed_splits([entry.path for entry in entries])
+        return [entry if entry.split else replace(entry, split=splits[entry.path]) for entry in entries]
 
     def _rows(self) -> list[tuple[int, dict[str, str]]]:
         """Rows by column, with their lines; what a row lacks is empty."""
@@ -118,8 +119,8 @@ class ClipTable:
             )
         if not os.path.exists(root / path):  # Path.exists raises on a name that is too long
             raise UserError(f"{where}: {self.path_column} '{cell}' is not in {root}; correct or remove the row")
-        split = row.get(SPLIT_COLUMN, hashed_split(path)).strip().lower()
-        if split not in SPLITS:
+        split = row.get(SPLIT_COLUMN, "").strip().lower()
+        if SPLIT_COLUMN in row and split not in SPLITS:
             raise UserError(f"{where}: {SPLIT_COLUMN} '{split}' is none; {suggestion(split, SPLITS)}")
         label, words = (math.nan, "")
         if self.label_column in row:
@@ -134,22 +135,58 @@ class ClipTable:
                     f"{where}: {self.label_column} '{cell}' is not in data.labels; {suggestion(cell, self.labels)}"
                 )
             return float(self.labels.index(cell)), cell
-        try:
-            value = float(cell)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value):
+        if not _is_number(cell):
             raise UserError(
                 f"{where}: {self.label_column} '{cell}' is no number; correct or remove the row, or name the "
                 "classes in data.labels"
             )
-        return value, str(round(value))
+        return float(cell), str(round(float(cell)))
+
+
+def told_words(table: Path) -> tuple[list[str], list[str]]:
+    """What a table's clips are said to be: all words of its columns label and prompt, and the labels that are names.
+
+    Raises:
+        UserError: it is no table, or says nothing of any clip.
+    """
+    _, rows = read_rows(table)
+    cells = [(row.get(LABEL_COLUMN, "").strip(), row.get(PROMPT_COLUMN, "").strip()) for _, row in rows]
+    words = sorted({word for label, prompt in cells for word in (*label.split(), *prompt.split())})
+    if not words:
+        raise UserError(
+            f"{table}: has no words in columns {LABEL_COLUMN} and {PROMPT_COLUMN}; fill one, or leave the table out"
+        )
+    return words, sorted({label for label, _ in cells if label and not _is_number(label)})
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def hashed_split(path: Path) -> str:
     """80 % train, 10 % val, 10 % test by the path's hash alone: further clips do not move those already there."""
     share = hash_share(path.as_posix())
     return "train" if share < 0.8 else "val" if share < 0.9 else "test"
+
+
+def hashed_splits(paths: Sequence[Path]) -> dict[Path, str]:
+    """Every path's :func:`hashed_split`; if train or val would be empty, the clip whose hash is next to it goes there.
+
+    With more clips than a few, both have their own, and the lent one is back in its own split.
+    """
+    splits = {path: hashed_split(path) for path in paths}
+    ranked = sorted(paths, key=lambda path: hash_share(path.as_posix()))
+    if len(ranked) < 2:
+        return splits
+    if "train" not in splits.values():
+        splits[ranked[0]] = "train"
+    if "val" not in splits.values():
+        training = [path for path in ranked if splits[path] == "train"]
+        splits[training[-1] if len(training) > 1 else ranked[1]] = "val"
+    return splits
 
 
 def suggestion(word: str, choices: Sequence[str]) -> str:

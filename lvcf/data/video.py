@@ -70,7 +70,10 @@ def clip_indices(
     wanted = start + np.arange(frames) / fps
     if wanted[-1] > times[-1] + 0.5 / fps:
         needed = (frames - 1) / fps
-        raise ValueError(f"lasts {times[-1]:.2f} s; {frames} frames at {fps:g} fps need {needed:.2f} s; {remedy}")
+        later = f" from {start:g} s" if start else ""
+        raise ValueError(
+            f"lasts {times[-1]:.2f} s; {frames} frames at {fps:g} fps need {needed:.2f} s{later}; {remedy}"
+        )
     chosen = nearest_frames(times, wanted)
     different = len(np.unique(chosen))
     if different < max(min(frames, 2), frames / MOST_COPIES):

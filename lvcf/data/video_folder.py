@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 
-from lvcf.data.clip import Clip, check_names, check_rate, safe_name, to_clip
-from lvcf.data.clip_table import SPLITS, ClipTable, Entry, Split, hashed_split
+from lvcf.data.clip import Clip, Fit, check_names, check_rate, safe_name, to_clip
+from lvcf.data.clip_table import SPLITS, ClipTable, Entry, Split, hashed_splits
 from lvcf.data.decoding import Choose, Frames
 from lvcf.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from lvcf.data.dicom import is_dicom, read_dicom
@@ -32,21 +32,23 @@ Box = tuple[int, int, int, int]
 
 
 class VideoFolderDataset(SampledDataset):
-    """Clips from the beginning of every file, in the order of their names or of the table.
+    """A clip of every file, in the order of their names or of the table.
 
     Args:
         root: a folder (searched recursively), one file, or ``pydicom:NAME``.
         metadata: the neutral prompt: what the clips show, without the explained attribute.
         frames: frames per clip.
         fps: frames per second to sample at, by presentation time.
-        size: height and width of the clip (the centre square, resized).
+        size: height and width of the clip.
+        fit: see :func:`~lvcf.data.clip.to_clip`.
+        begin: seconds at which a clip begins.
         crop: cut this box out of every frame first, which is upright and has square pixels then.
         loop: repeat a video that is too short (a cine loop) instead of refusing it.
         frame_folder_fps: frames per second of folders of numbered pictures, which do not say it themselves.
         table: which clips to read, with their labels and prompts; without it all are read, and labels are NaN.
         split: ``train``, ``val``, ``test`` (see :class:`~lvcf.data.clip_table.ClipTable`), or ``all``.
-        random_start: start anywhere in the video (training) instead of at its beginning.
-        record_errors: return an unreadable clip with its ``error`` instead of raising.
+        random_start: start anywhere in the video (training) instead of at ``begin``.
+        record_errors: return an unreadable clip with its ``error`` instead of raising, and tell what was done to it.
 
     Raises:
         UserError: nothing is there to read, two clips share a name, the table is wrong, the split is empty, or there
@@ -60,6 +62,8 @@ class VideoFolderDataset(SampledDataset):
         frames: int = 16,
         fps: float = 8.0,
         size: int = 112,
+        fit: Fit = "crop",
+        begin: float = 0.0,
         crop: Box | None = None,
         loop: bool = False,
         frame_folder_fps: float | None = None,
@@ -69,7 +73,9 @@ class VideoFolderDataset(SampledDataset):
         record_errors: bool = True,
     ) -> None:
         super().__init__(resolve_root(Path(root)), frames, fps, size, random_start, record_errors)
-        self.metadata, self.crop, self.loop, self.frame_folder_fps = metadata, crop, loop, frame_folder_fps
+        self.metadata, self.fit, self.begin, self.crop = metadata, fit, begin, crop
+        self.loop, self.frame_folder_fps = loop, frame_folder_fps
+        self._treatment = ""  # of the clip read last
         entries = table.read(self.root) if table else find_entries(self.root)
         self.entries = [entry for entry in entries if split in ("all", entry.split)]
         if not self.entries:
@@ -99,9 +105,10 @@ class VideoFolderDataset(SampledDataset):
     def __getitem__(self, index: int) -> Clip:
         entry = self.entries[index]
         path = self.root / entry.path
-        video, error = self.read(path, lambda: self._decode(path))
+        done = list[str]()
+        video, error = self.read(path, lambda: self._decode(path, done.append))
         neutral = entry.prompt or self.metadata
-        return {
+        clip: Clip = {
             "video": video,
             "id": self.ids[index],
             "label": entry.label,
@@ -110,9 +117,18 @@ class VideoFolderDataset(SampledDataset):
             "fps": self.fps,
             "error": error,
         }
+        return {**clip, "treatment": "".join(done)} if self.record_errors else clip
 
-    def _decode(self, path: Path) -> torch.Tensor:
-        frames = self._frames(path, lambda times: self._choose(path, times))
+    def _decode(self, path: Path, tell: Callable[[str], None]) -> torch.Tensor:
+        rate = list[float]()
+
+        def choose(times: NDArray[np.float64]) -> NDArray[np.int64]:
+            chosen = self._choose(path, times)
+            rate[:] = [(len(times) - 1) / (times[-1] - times[0])]
+            return chosen
+
+        frames = self._frames(path, choose)
+        words = f"{frames.shape[2]}x{frames.shape[1]} at {rate[0]:.4g} fps -> "
         if self.crop is not None:
             left, top, right, bottom = self.crop
             if not (0 <= left < right <= frames.shape[2] and 0 <= top < bottom <= frames.shape[1]):
@@ -120,7 +136,10 @@ class VideoFolderDataset(SampledDataset):
                     f"{path}: data.crop {list(self.crop)} does not fit frames of {frames.shape[2]}x{frames.shape[1]}"
                 )
             frames = frames[:, top:bottom, left:right]
-        return to_clip(frames, self.size)
+            words += f"box {frames.shape[2]}x{frames.shape[1]}, "
+        words += squared(frames.shape[2], frames.shape[1], self.size, self.fit)
+        tell(f"{words}, {self.frames} frames at {self.fps:g} fps from {self.begin:.1f} s")
+        return to_clip(frames, self.size, self.fit)
 
     def _frames(self, path: Path, choose: Choose) -> Frames:
         if path.is_dir():
@@ -134,10 +153,18 @@ class VideoFolderDataset(SampledDataset):
         repeated = times
         if self.loop:
             period = times[-1] + float(np.diff(times).mean())
-            turns = math.ceil(self.frames / self.fps / period)
+            turns = math.ceil((self.begin + self.frames / self.fps) / period)
             repeated = np.concatenate([times + turn * period for turn in range(turns)])
-        remedy = "use a longer clip or set data.loop: true"
-        return clip_indices(repeated, self.frames, self.fps, self.start(times), remedy) % len(times)
+        start = self.start(times) if self.random_start else self.begin
+        remedy = f"use a longer clip or set {'an earlier data.start or ' if start else ''}data.loop: true"
+        return clip_indices(repeated, self.frames, self.fps, start, remedy) % len(times)
+
+
+def squared(width: int, height: int, size: int, fit: Fit) -> str:
+    """What :func:`~lvcf.data.clip.to_clip` does to frames of a size, in words."""
+    side = min(width, height) if fit == "crop" else max(width, height)
+    words = "whole" if width == height else f"{'centre' if fit == 'crop' else 'black bars to'} {side}x{side}"
+    return words if side == size else f"{words}, resized to {size}x{size}"
 
 
 def resolve_root(root: Path) -> Path:
@@ -160,7 +187,7 @@ def resolve_root(root: Path) -> Path:
 def find_entries(root: Path) -> list[Entry]:
     """Every clip at or below ``root``, without a label."""
     paths = [path.relative_to(root) for path in find_clips(root)]
-    return [Entry(path, hashed_split(path)) for path in paths]
+    return [Entry(path, split) for path, split in hashed_splits(paths).items()]
 
 
 def find_clips(root: Path) -> list[Path]:

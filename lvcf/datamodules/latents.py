@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from lvcf.checks import check_number
 from lvcf.data.clip import Batch, ClipDataset
@@ -26,6 +29,7 @@ from lvcf.datamodules.sharding import check_enough
 from lvcf.errors import UserError
 from lvcf.files import write_json
 from lvcf.models.backbones.load import Family, load_vae
+from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.pipeline import PipelineBackbone
 from lvcf.run_folder import read_optional
 
@@ -103,8 +107,10 @@ class LatentDataModule(LightningDataModule):
         """Encode what is not cached yet.
 
         Raises:
-            UserError: the cache holds latents made with other weights, or this VAE is not that of the trained backbone.
+            UserError: there are too few clips, the cache holds latents made with other weights, or this VAE is not that
+                of the trained backbone.
         """
+        self._check_number()
         self._check_backbone()
         for stage in self._stages():
             windows = self.windows if stage == "train" else 1
@@ -123,6 +129,13 @@ class LatentDataModule(LightningDataModule):
         """Those whose latents the verb needs."""
         verb = self.trainer.state.fn if self.trainer else None
         return {"validate": ("val",), "test": ("test",)}.get(str(verb and verb.value), ("train", "val"))  # type: ignore[return-value]  # literals
+
+    def _check_number(self) -> None:
+        """Before anything is encoded: a training needs a batch for every rank."""
+        if "train" in self._stages():
+            latents = self.windows * len(self.clips.make_dataset("train").ids)
+            ranks = self.trainer.world_size if self.trainer else 1
+            check_enough(latents, self.batch_size, latents // self.batch_size, ranks)
 
     def _check_backbone(self) -> None:
         """Before hours of encoding: the task's backbone must decode what is encoded here."""
@@ -177,11 +190,12 @@ class LatentDataModule(LightningDataModule):
         return torch.cat(latents).contiguous(), prompts
 
     def train_dataloader(self) -> DataLoader[LatentBatch]:
-        """Shuffled training latents."""
+        """Shuffled training latents; warns of words that the backbone does not know."""
         latents = LatentDataset(self._folder("train"))
-        batches, ranks = len(latents) // self.batch_size, self.trainer.world_size if self.trainer else 1
-        check_enough(len(latents), self.batch_size, batches, ranks)
-        if ranks == 1:
+        backbone = getattr(self.trainer.lightning_module, "backbone", None) if self.trainer else None
+        if isinstance(backbone, LTXBackbone):  # of the others, any word is made of known pieces
+            warn_of_unknown(backbone.tokenizer, {full for prompts in latents.prompts for full, _ in prompts})
+        if self.trainer is None or self.trainer.world_size == 1:
             return ResumableLoader(latents, self.batch_size)
         return DataLoader(latents, self.batch_size, shuffle=True, drop_last=True)
 
@@ -196,6 +210,20 @@ class LatentDataModule(LightningDataModule):
     def _in_order(self, stage: Stage) -> DataLoader[LatentBatch]:
         own = torch.Generator()  # measuring must not move the training's noise
         return DataLoader(LatentDataset(self._folder(stage)), self.batch_size, generator=own)
+
+
+def warn_of_unknown(tokenizer: PreTrainedTokenizerBase, prompts: set[str]) -> None:
+    """Words that a small tokenizer takes for one and the same; those that every prompt has tell nothing anyway."""
+    known = tokenizer.get_vocab()
+    said = Counter(word for prompt in prompts for word in set(prompt.lower().split()))
+    unknown = sorted(word for word, number in said.items() if number < len(prompts) and word not in known)
+    if len(unknown) > 1:  # one by itself is learned as such
+        told = ", ".join(unknown[:8]) + (f" and {len(unknown) - 8} more" if len(unknown) > 8 else "")
+        warnings.warn(
+            f"the backbone knows no difference between these words of prompts: {told}; to teach it, list them in "
+            "--model.backbone.words, or give ltx_backbone the table that has them (--model.backbone.table)",
+            stacklevel=2,
+        )
 
 
 def same_vae(one: ModelMixin, other: ModelMixin) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from lvcf.checks import check_choice
-from lvcf.data.clip import check_rate, check_sampling
+from lvcf.checks import check_choice, check_number
+from lvcf.data.clip import Fit, check_rate, check_sampling
 from lvcf.data.clip_table import LABEL_COLUMN, PATH_COLUMN, PROMPT_COLUMN, ClipTable, Split
 from lvcf.data.video_folder import Box, VideoFolderDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
@@ -16,9 +16,9 @@ from lvcf.errors import UserError
 class VideoFolderDataModule(ClipDataModule):
     """Every video file, DICOM file or folder of numbered pictures below a folder, or those that a table lists.
 
-    ``lvcf fit`` goes by the table's column ``split`` (train, val, test), or by the hash of a clip's path, 80/10/10.
-    Clips of one person belong into one split, which only the column can say.  Prompts to train on join the metadata
-    with the label, just as ``prompt_template: "{metadata} {target}"`` says a target.
+    ``lvcf fit`` goes by the table's column ``split`` (train, val, test), or by the hash of a clip's path, 80/10/10; of
+    two clips or more one validates.  Clips of one person belong into one split, which only the column can say.  Prompts
+    to train on join the metadata with the label, just as ``prompt_template: "{metadata} {target}"`` says a target.
 
     Args:
         root: the folder, or one file.
@@ -28,6 +28,8 @@ class VideoFolderDataModule(ClipDataModule):
         frames: frames per clip.
         fps: frames per second to sample at.
         size: height and width of a clip.
+        fit: how a rectangle becomes a square: ``crop`` takes its centre, ``letterbox`` adds black bars.
+        start: seconds into every video at which a clip begins; training draws its own.
         crop: left, top, right, bottom in pixels, cut out of every frame first.
         loop: repeat a video that is too short (a cine loop) instead of refusing it.
         frame_folder_fps: frames per second of folders of numbered pictures, which do not say it themselves.
@@ -51,6 +53,8 @@ class VideoFolderDataModule(ClipDataModule):
         frames: int = 16,
         fps: float = 8.0,
         size: int = 112,
+        fit: Fit = "crop",
+        start: float = 0.0,
         crop: Box | None = None,
         loop: bool = False,
         frame_folder_fps: float | None = None,
@@ -63,6 +67,8 @@ class VideoFolderDataModule(ClipDataModule):
     ) -> None:
         super().__init__(batch_size, num_workers)
         check_sampling(frames, fps, size)
+        check_choice("data.fit", fit, get_args(Fit))
+        check_number("data.start", start, 0.0)
         check_choice("data.predict_split", predict_split, get_args(Split))
         if frame_folder_fps is not None:
             check_rate("data.frame_folder_fps", frame_folder_fps)
@@ -72,18 +78,21 @@ class VideoFolderDataModule(ClipDataModule):
         if table is None and (labels or columns != (PATH_COLUMN, LABEL_COLUMN, PROMPT_COLUMN)):
             raise UserError("data.table: missing, but data.labels or a column is set; name the CSV file that has them")
         self.root, self.metadata = root, metadata
-        self.frames, self.fps, self.size, self.crop, self.loop = frames, fps, size, crop, loop
+        self.frames, self.fps, self.size = frames, fps, size
+        self.fit, self.start, self.crop, self.loop = fit, start, crop, loop
         self.frame_folder_fps, self.predict_split = frame_folder_fps, predict_split
         self.table = ClipTable(table, *columns, tuple(labels or ())) if table else None
 
     def make_dataset(self, stage: Stage) -> VideoFolderDataset:
-        """Training clips start anywhere in their video, all others at its beginning."""
+        """Training clips start anywhere in their video, all others at ``start``."""
         return VideoFolderDataset(
             self.root,
             self.metadata,
             self.frames,
             self.fps,
             self.size,
+            self.fit,
+            self.start,
             self.crop,
             self.loop,
             self.frame_folder_fps,

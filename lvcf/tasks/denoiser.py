@@ -24,6 +24,10 @@ WEIGHTS = ("state_dict", "current_model_state")
 """Where a checkpoint holds weights: the model's, or with an average of them the average's and the model's."""
 
 
+FEWEST = 4
+"""Times that the loss is measured at, at least."""
+
+
 class DenoiserTask(LightningModule):
     """The mean squared error of what the family predicts (eps, v or the flow), prompts dropped to the neutral one.
 
@@ -90,7 +94,10 @@ class DenoiserTask(LightningModule):
         return torch.sigmoid(self.noise_shift + torch.randn(len(latent), device=latent.device))
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
-        """The same loss on fixed noise and an even grid of times, with the full and with the neutral prompt."""
+        """The same loss on fixed noise and an even grid of times, with the full and with the neutral prompt.
+
+        One latent alone would meet one time alone: few are repeated.
+        """
         self._measure(batch, batch_idx, "val")
 
     def test_step(self, batch: LatentBatch, batch_idx: int) -> None:
@@ -98,13 +105,14 @@ class DenoiserTask(LightningModule):
         self._measure(batch, batch_idx, "test")
 
     def _measure(self, batch: LatentBatch, batch_idx: int, split: str) -> None:
-        latent = batch["latent"]
+        repeats = -(-FEWEST // len(batch["latent"]))
+        latent = batch["latent"].repeat(repeats, 1, 1, 1, 1)
         generator = torch.Generator().manual_seed(batch_idx)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         t = torch.linspace(0.05, 0.95, len(latent), device=latent.device)
         for name, prompts in (("loss", batch["prompt"]), ("loss_neutral", batch["neutral_prompt"])):
-            loss = self._loss(latent, t, prompts, noise)
-            self.log(f"{split}/{name}", loss, prog_bar=True, batch_size=len(latent), sync_dist=True)
+            loss = self._loss(latent, t, prompts * repeats, noise)
+            self.log(f"{split}/{name}", loss, prog_bar=True, batch_size=len(batch["latent"]), sync_dist=True)
 
     def _loss(self, latent: Tensor, t: Tensor, prompts: list[str], noise: Tensor) -> Tensor:
         alpha, sigma = self.backbone.alpha_sigma(t)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lvcf.cli import main
 from lvcf.data.clip import to_frames
-from lvcf.data.clip_table import ClipTable, hashed_split
+from lvcf.data.clip_table import ClipTable, hashed_split, hashed_splits
 from lvcf.data.video import write_lossless, write_mjpeg, write_preview
 from lvcf.data.video_folder import VideoFolderDataset
 from lvcf.datamodules.video_folder import VideoFolderDataModule
@@ -362,6 +362,26 @@ def test_without_a_column_paths_are_split_80_10_10_each_by_itself() -> None:
     assert hashed_split(Path("./deep//7.mkv")) == splits[7] == "val"
 
 
+def test_two_clips_are_enough_for_a_training_and_a_validation_and_more_move_nobody_but_the_lent_one() -> None:
+    paths = [Path(f"{i}.mkv") for i in range(200)]
+    for start in range(0, 190, 10):
+        for n in range(2, 10):
+            few = hashed_splits(paths[start : start + n])
+            assert {"train", "val"} <= set(few.values())
+            assert few == hashed_splits(paths[start : start + n][::-1])
+            assert sum(few[path] != hashed_split(path) for path in few) <= 2
+    assert hashed_splits(paths) == {path: hashed_split(path) for path in paths}
+    assert hashed_splits(paths[:1]) == {paths[0]: hashed_split(paths[0])}
+
+
+def test_a_folder_and_a_table_without_a_split_lend_a_validation_clip(clips) -> None:
+    path = table(clips, "path", "a.mkv", "b.mkv")
+    for module in (VideoFolderDataModule(clips), VideoFolderDataModule(clips, table=path)):
+        parts = [module.make_dataset(stage).ids for stage in ("train", "val")]
+        assert all(parts)
+        assert not set(parts[0]) & set(parts[1])
+
+
 def test_stages_share_no_clip_and_leave_none_out(tmp_path) -> None:
     for i in range(40):
         (tmp_path / f"{i}.mkv").touch()
@@ -437,3 +457,55 @@ def test_clips_of_a_batch(clips) -> None:
     assert batch["video"].dtype == torch.float32
     assert batch["label"].tolist() == [1.0, 2.0, 3.0]
     assert batch["id"] == ["a", "deep_c", "b"]
+
+
+# --- how a rectangle becomes a square, and which seconds are taken ---------------------------------------------------
+
+
+@pytest.fixture
+def wide(tmp_path) -> Path:
+    """Ten seconds of 48x32 at 12 fps; a pixel's red is its column, its green its row, its blue the second."""
+    y, x = np.mgrid[:32, :48]
+    frames = np.stack([np.stack([x * 5, y * 7, np.full_like(x, 20 * (t // 12))], -1) for t in range(120)])
+    write_lossless(tmp_path / "wide.mkv", frames.astype(np.uint8), 12.0)
+    return tmp_path
+
+
+def test_by_default_the_centre_from_the_beginning(wide) -> None:
+    clip = VideoFolderDataModule(wide, size=32).make_dataset("predict")[0]
+    frames = to_frames(clip["video"])
+    assert frames[0, 0, :, 0].tolist() == [5 * x for x in range(8, 40)]
+    assert frames[0, :, 0, 1].tolist() == [7 * y for y in range(32)]
+    assert clip["treatment"] == "48x32 at 12 fps -> centre 32x32, 16 frames at 8 fps from 0.0 s"
+
+
+def test_a_letterbox_keeps_all_of_it_between_black_bars(wide) -> None:
+    clip = VideoFolderDataModule(wide, size=48, fit="letterbox").make_dataset("predict")[0]
+    frames = to_frames(clip["video"])
+    assert not frames[:, :8].any()
+    assert not frames[:, 40:].any()
+    assert frames[0, 8, :, 0].tolist() == [5 * x for x in range(48)]
+    assert clip["treatment"].startswith("48x32 at 12 fps -> black bars to 48x48, 16 frames")
+
+
+def test_a_start_takes_later_seconds_and_training_its_own(wide) -> None:
+    module = VideoFolderDataModule(wide, size=32, frames=8, start=3.0)
+    clip = module.make_dataset("predict")[0]
+    assert set(to_frames(clip["video"])[..., 2].flatten().tolist()) == {60}
+    assert clip["treatment"].endswith("8 frames at 8 fps from 3.0 s")
+    late = VideoFolderDataModule(wide, size=32, start=9.0).make_dataset("predict")[0]
+    assert "16 frames at 8 fps need 1.88 s from 9 s; use a longer clip or set an earlier data.start" in late["error"]
+    assert late["treatment"] == ""
+    looped = VideoFolderDataModule(wide, size=32, start=9.0, loop=True).make_dataset("predict")[0]
+    assert set(to_frames(looped["video"])[..., 2].flatten().tolist()) == {180, 0}
+
+
+def test_a_box_and_a_resize_are_told(wide) -> None:
+    clip = VideoFolderDataModule(wide, size=16, crop=(4, 0, 28, 24)).make_dataset("predict")[0]
+    assert clip["treatment"] == "48x32 at 12 fps -> box 24x24, whole, resized to 16x16, 16 frames at 8 fps from 0.0 s"
+
+
+@pytest.mark.parametrize("options", [{"fit": "stretch"}, {"start": -1.0}, {"start": float("nan")}])
+def test_no_such_fit_or_start(options, wide) -> None:
+    with pytest.raises(UserError, match=rf"data\.{next(iter(options))}"):
+        VideoFolderDataModule(wide, **options)

@@ -59,6 +59,14 @@ def test_every_window_of_every_clip_is_encoded_once_in_shards(echo_root, folder,
     assert len(batch["prompt"]) == 2
 
 
+def test_too_few_clips_for_a_batch_are_told_before_anything_is_encoded(echo_root, folder, tmp_path) -> None:
+    clips = EchoNetDataModule(echo_root, batch_size=2, size=32)
+    data = LatentDataModule(clips, str(folder), tmp_path, windows=2, batch_size=9)
+    with pytest.raises(UserError, match=r"8 clips in batches of 9 are too few for training; lower --data\.batch_size"):
+        data.prepare_data()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_killed_encoding_goes_on_where_it_stopped(echo_root, folder, tmp_path) -> None:
     module(echo_root, folder, tmp_path).prepare_data()
     first, second, _ = shards(tmp_path, "train")

@@ -57,15 +57,25 @@ def test_of_two_configurations_the_later_one_counts(tmp_path) -> None:
 # --- the parser's errors ------------------------------------------------------------------------------------------
 
 
-EXPORTED = "--model.target_model=lvcf.models.targets.exported."
+TARGETS = "--model.target_model=lvcf.models.targets."
+EXPORTED = f"{TARGETS}exported."
 PARSER = {
     "a list for a number": ([f"{EXPORTED}ModuleTarget", "--model.target_model.takes.size=[64,64]"],
         "model.target_model.takes.size: an int, not [64, 64]"),
     "a word for a number": (["--model.steps=many"], "model.steps: an int, not many"),
     "a misspelt option": (["--model.stepz=3"],
         "model: CounterfactualTask has no option 'stepz'; did you mean 'steps'?"),
-    "another class's option": ([f"{EXPORTED}ExportedTarget", "--model.target_model.file=m.pt"],
-        "model.target_model: ExportedTarget has no option 'file'; it has path, takes, answer"),
+    "another class's option": ([f"{EXPORTED}ExportedTarget", "--model.target_model.network=m.Net"],
+        "model.target_model: ExportedTarget has no option 'network'; it has file, takes, answer"),
+    "a graph's former name": ([f"{EXPORTED}ExportedTarget", "--model.target_model.path=m.pt"],
+        "model.target_model: ExportedTarget has no option 'path'; did you mean 'file'?"),
+    "an ONNX file's": ([f"{TARGETS}black_box.OnnxTarget", "--model.target_model.path=m"],
+        "model.target_model: OnnxTarget has no option 'path'; did you mean 'file'?"),
+    "a module's": ([f"{EXPORTED}ModuleTarget", "--model.target_model.checkpoint=w.pt"],
+        "model.target_model: ModuleTarget has no option 'checkpoint'; did you mean 'file'?"),
+    "a checkpoint's": ([f"{TARGETS}echonet_dynamic.echonet_dynamic", "--model.target_model.weights=w.pt"],
+        "did you mean 'file'?"),
+    "S2D's": ([f"{TARGETS}s2d.s2d", "--model.target_model.landmark_weights=w.pt"], "did you mean 'landmark_file'?"),
     "no such choice": (["--model.solver=euler"], "model.solver: one of ddim, dpmpp_2m, not euler"),
     "a callback's option": (["--trainer.callbacks.GradientGuidance.strenght=2"],
         "trainer.callbacks: GradientGuidance has no option 'strenght'; it has weight, samples"),

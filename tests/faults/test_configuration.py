@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from diffusers import AutoencoderKLLTXVideo
 from jsonargparse import Namespace
 
 from lvcf.configuration import read_section, with_sections
@@ -133,3 +134,4 @@ def test_a_run_that_would_keep_nothing_is_refused(capfd, echo_root, backbone_fol
 def test_an_entry_that_may_be_none_stays(tmp_path: Path) -> None:
     refuse_empty(Namespace(threads=None, trainer=Namespace(logger=None)))
     refuse_empty(Namespace(clips=None, budget=None, seed=0), SteeringRun)
+    refuse_empty(Namespace(spatial_compression_ratio=None), AutoencoderKLLTXVideo)  # an int by its annotation

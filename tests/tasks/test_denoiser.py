@@ -85,3 +85,20 @@ def test_ranks_that_make_no_sense(rank, text, folder, tmp_path) -> None:
 def test_embeddings_of_a_16_bit_text_encoder_are_float32(task) -> None:
     assert task.backbone.text_encoder.dtype == torch.bfloat16
     assert task.backbone.embed(["ejection fraction"]).tokens.dtype == torch.float32
+
+
+def test_one_latent_is_measured_at_several_times(task, monkeypatch) -> None:
+    seen: list[float] = []
+
+    def loss(latent: torch.Tensor, t: torch.Tensor, prompts: list[str], noise: torch.Tensor) -> torch.Tensor:
+        assert len(latent) == len(prompts) == len(noise)
+        seen.extend(t.tolist())
+        return torch.zeros(())
+
+    monkeypatch.setattr(task, "_loss", loss)
+    monkeypatch.setattr(task, "log", lambda *_, **__: None)
+    for number, times in ((1, 4), (3, 6), (8, 8)):
+        seen.clear()
+        words = ["a"] * number
+        task.validation_step({"latent": torch.zeros(number, 1, 1, 2, 2), "prompt": words, "neutral_prompt": words}, 0)
+        assert seen == pytest.approx([*torch.linspace(0.05, 0.95, times).tolist()] * 2)

@@ -5,6 +5,8 @@ Stock diffusers and transformers classes in the diffusers folder layout; this fi
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
 from einops import rearrange
@@ -12,13 +14,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from lvcf.configuration import find_weights
+from lvcf.data.clip_table import told_words
 from lvcf.errors import UserError
 from lvcf.models.backbones.attention import tokens_of, watched
 from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.parts import load_part
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
-from lvcf.models.backbones.text import small_text_encoder, small_tokenizer, teach_statements
+from lvcf.models.backbones.text import text_parts
 
+TABLE_LENGTH = 32
+"""Tokens of a prompt in the words of a user's table."""
 PATCH = 2
 """Height and width of the latent patches that make one token."""
 
@@ -119,23 +124,30 @@ def encode_mode(vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:
     return (latent - mean) / std
 
 
-def ltx_backbone(weights: str, vae: str | None = None) -> LTXBackbone:
+def ltx_backbone(weights: str, vae: str | None = None, table: Path | None = None) -> LTXBackbone:
     """Load a backbone from a folder, or from the shipped weights by name (``phantom/backbone``).
 
     Args:
         weights: the folder or name.
         vae: another VAE's folder or name; the denoiser has to be trained on its latents before it is of use.
+        table: a CSV table of clips: a new text encoder knows the words of its columns label and prompt, and tells its
+            labels apart; it has to be trained with the denoiser.
 
     Raises:
-        UserError: see :meth:`PipelineBackbone.from_pretrained`, or the VAE's latents are of another shape.
+        UserError: see :meth:`PipelineBackbone.from_pretrained`, the VAE's latents are of another shape, or the table
+            says nothing.
     """
     loaded = LTXBackbone.from_pretrained(weights)
-    if vae is None:
+    if vae is None and table is None:
         return loaded
+    tokenizer, text_encoder = loaded.tokenizer, loaded.text_encoder
+    if table is not None:
+        words, labels = told_words(table)
+        width, steps = loaded.transformer.config.caption_channels, min(100 + 50 * len(labels), 800)
+        tokenizer, text_encoder = text_parts(words, labels, TABLE_LENGTH, width, layers=2, steps=steps)
     try:
-        backbone = LTXBackbone(
-            ltx_vae(vae), loaded.transformer, loaded.text_encoder, loaded.tokenizer, loaded.scheduler
-        )
+        other = loaded.vae if vae is None else ltx_vae(vae)
+        backbone = LTXBackbone(other, loaded.transformer, text_encoder, tokenizer, loaded.scheduler)
     except UserError as error:
         raise UserError(f"{vae} with {weights}: {error}") from error
     backbone.notice = loaded.notice
@@ -168,8 +180,5 @@ def new_ltx_backbone(
         prompt_length: tokens per prompt, start and end included.
         statements: what the text encoder is taught to tell apart before the denoiser sees it, such as class names.
     """
-    tokenizer = small_tokenizer(words, numbers=100, length=prompt_length)
-    text_encoder = small_text_encoder(tokenizer, text_width, text_layers)
-    if statements:
-        teach_statements(text_encoder, tokenizer, list(statements))
+    tokenizer, text_encoder = text_parts(words, list(statements), prompt_length, text_width, text_layers)
     return LTXBackbone(ltx_vae(vae), transformer, text_encoder, tokenizer, FlowMatchEulerDiscreteScheduler())

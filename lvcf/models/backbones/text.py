@@ -16,6 +16,26 @@ from lvcf.models.backbones.base import Embedding
 SPECIAL = ("<pad>", "<unk>", "<start>", "<end>")
 
 
+def text_parts(
+    words: list[str], statements: list[str], length: int, width: int, layers: int, steps: int = 800
+) -> tuple[PreTrainedTokenizerFast, CLIPTextModel]:
+    """A tokenizer of ``words`` and the integers 0..100, and an encoder that is taught to tell ``statements`` apart.
+
+    Args:
+        words: what prompts are made of.
+        statements: see :func:`teach_statements`; empty leaves the encoder untaught.
+        length: tokens per prompt, start and end included.
+        width: of the encoder.
+        layers: of the encoder.
+        steps: of teaching.
+    """
+    tokenizer = small_tokenizer(words, numbers=100, length=length)
+    encoder = small_text_encoder(tokenizer, width, layers)
+    if statements:
+        teach_statements(encoder, tokenizer, statements, steps)
+    return tokenizer, encoder
+
+
 def small_tokenizer(words: list[str], numbers: int, length: int) -> PreTrainedTokenizerFast:
     """One token per word, in any case, and per integer 0..``numbers``; prompts are padded to ``length`` tokens."""
     known = dict.fromkeys(word.lower() for word in words)

@@ -112,7 +112,7 @@ class OnnxTarget(BlackBox):
     Clips are given in the input's own type; to whole levels they are rounded.
 
     Args:
-        path: the file.
+        file: the graph.
         takes: the clip it takes.
         answer: what it says.
         plan: how its gradient is asked for.
@@ -122,19 +122,19 @@ class OnnxTarget(BlackBox):
             :func:`~lvcf.models.targets.check.check_target`.
     """
 
-    def __init__(self, path: Path, takes: ClipInput, answer: Answer, plan: QueryPlan | None = None) -> None:
-        session = onnx_session(path)
+    def __init__(self, file: Path, takes: ClipInput, answer: Answer, plan: QueryPlan | None = None) -> None:
+        session = onnx_session(file)
         (entry, *more) = session.get_inputs()
         if more or len(entry.shape) != 5:
             shapes = ", ".join(f"{i.name} {i.shape}" for i in (entry, *more))
-            raise UserError(f"{path}: takes {shapes}; one input of rank 5 is needed ({takes.layout}); export it so")
+            raise UserError(f"{file}: takes {shapes}; one input of rank 5 is needed ({takes.layout}); export it so")
         if entry.type not in INPUT_TYPES:
-            raise UserError(f"{path}: takes {entry.type}; export it for one of {', '.join(INPUT_TYPES)}")
+            raise UserError(f"{file}: takes {entry.type}; export it for one of {', '.join(INPUT_TYPES)}")
         if np.issubdtype(INPUT_TYPES[entry.type], np.integer):
-            _check_levels(path, entry.type, takes)
+            _check_levels(file, entry.type, takes)
         fixed = entry.shape[0] if isinstance(entry.shape[0], int) else 0
         batches = ((fixed, fixed),) if fixed else (ANY, ONE)
-        super().__init__(str(path), takes, answer, plan or QueryPlan(), batches)
+        super().__init__(str(file), takes, answer, plan or QueryPlan(), batches)
         self.session, self.entry, self.kind = session, entry.name, INPUT_TYPES[entry.type]
         self.check()
 

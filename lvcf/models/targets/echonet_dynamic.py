@@ -74,7 +74,7 @@ class EchoNetRegressor(TargetModel):
 
 
 def echonet_dynamic(
-    weights: Path,
+    file: Path,
     architecture: Architecture = "r2plus1d_18",
     convention: Convention = "echonet_dynamic",
     mean: tuple[float, float, float] = MEAN_LEVEL,
@@ -89,5 +89,5 @@ def echonet_dynamic(
         UserError: the file is missing or damaged, holds more than tensors and numbers, or is another network's.
     """
     model = EchoNetRegressor(architecture, convention, mean, std)
-    load_weights(model.network, weights, checkpoint_key)
+    load_weights(model.network, file, checkpoint_key)
     return model

@@ -29,7 +29,7 @@ class ExportedTarget(WrappedTarget):
     than a number, on that many; one that only takes a single clip, clip by clip.
 
     Args:
-        path: the file.
+        file: the graph.
         takes: the clip it takes.
         answer: what it says.
 
@@ -38,14 +38,14 @@ class ExportedTarget(WrappedTarget):
             :func:`~lvcf.models.targets.check.check_target`.
     """
 
-    def __init__(self, path: Path, takes: ClipInput, answer: Answer) -> None:
-        graph = load_graph(path)
+    def __init__(self, file: Path, takes: ClipInput, answer: Answer) -> None:
+        graph = load_graph(file)
         if trains(graph):
             raise UserError(
-                f"{path}: exported in training mode: batch norm takes each batch's own statistics; call eval() before "
+                f"{file}: exported in training mode: batch norm takes each batch's own statistics; call eval() before "
                 "torch.export.export"
             )
-        super().__init__(str(path), takes, answer, exported_batches(graph))
+        super().__init__(str(file), takes, answer, exported_batches(graph))
         self.graph, self.kind = graph, input_type(graph)
         self.check()
 
@@ -67,7 +67,7 @@ class ModuleTarget(WrappedTarget):
         network: the module.
         takes: the clip it takes.
         answer: what it says.
-        checkpoint: its weights (tensors and numbers only); none leaves the module as its constructor made it.
+        file: its weights (tensors and numbers only); none leaves the module as its constructor made it.
         checkpoint_key: where in the file the weights are, such as ``state_dict_ema``; none looks for the usual places.
 
     Raises:
@@ -79,13 +79,13 @@ class ModuleTarget(WrappedTarget):
         network: nn.Module,
         takes: ClipInput,
         answer: Answer,
-        checkpoint: Path | None = None,
+        file: Path | None = None,
         checkpoint_key: str | None = None,
     ) -> None:
         super().__init__(type(network).__name__, takes, answer)
         self.network = network
-        if checkpoint is not None:
-            load_weights(network, checkpoint, checkpoint_key)
+        if file is not None:
+            load_weights(network, file, checkpoint_key)
         self.check()
 
     def run(self, prepared: Tensor) -> Tensor:

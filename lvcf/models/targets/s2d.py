@@ -248,8 +248,8 @@ class S2D(TargetModel):
 
 
 def s2d(
-    weights: Path,
-    landmark_weights: Path,
+    file: Path,
+    landmark_file: Path,
     labels: tuple[str, ...] = FERV39K_LABELS,
     landmark_gradient: bool = False,
 ) -> S2D:
@@ -258,13 +258,13 @@ def s2d(
     Raises:
         UserError: a file is missing or damaged, holds more than tensors and numbers, or is another network's.
     """
-    found = {key: value for key, value in read_weights(weights).items() if "landmark" not in key}
+    found = {key: value for key, value in read_weights(file).items() if "landmark" not in key}
     renamed = {key.replace("norm.", "ln_post.") if key.startswith("norm.") else key: v for key, v in found.items()}
     network, stem = S2DNetwork(len(labels)), MobileFaceNetStem()
-    fill(network, renamed, weights)
+    fill(network, renamed, file)
     rest = ("conv_45.", "conv_5.", "conv_6_sep.", "output_layer.")  # of the whole network, behind what is used
-    known = {key.removeprefix("module."): value for key, value in read_weights(landmark_weights).items()}
-    fill(stem, {key: value for key, value in known.items() if not key.startswith(rest)}, landmark_weights)
+    known = {key.removeprefix("module."): value for key, value in read_weights(landmark_file).items()}
+    fill(stem, {key: value for key, value in known.items() if not key.startswith(rest)}, landmark_file)
     return S2D(network, stem, labels, landmark_gradient)
 
 
