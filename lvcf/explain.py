@@ -183,6 +183,7 @@ class Explainer:
             "neutral_prompt": self.metadata,
             "fps": self.fps,
             "error": "",
+            "treatment": "",
         }
 
 

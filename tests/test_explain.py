@@ -161,6 +161,15 @@ def test_clips_are_given_in_three_forms(tmp_path) -> None:
         assert other.after == by_frames.after
 
 
+def test_files_and_arrays_share_a_batch(tmp_path) -> None:
+    write_lossless(tmp_path / "file.mkv", to_frames(clip(1)), 8.0)
+    made = explainer(frames=8).explain([tmp_path / "file.mkv", clip(0), to_frames(clip(2))], 60)
+    assert [e.id for e in made] == ["file", "clip_1", "clip_2"]
+    assert [(e.factual == to_frames(clip(number))).all() for number, e in zip((1, 0, 2), made, strict=True)] == [
+        True
+    ] * 3
+
+
 def test_a_list_is_a_batch_and_a_clip_that_fails_says_why(tmp_path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     write_lossless(tmp_path / "good.mkv", to_frames(clip()), 8.0)

@@ -17,6 +17,7 @@ from lvcf.errors import UserError
 from lvcf.models.targets.base import QueryPlan
 from lvcf.models.targets.black_box import BlackBox, HttpTarget, OnnxTarget
 from lvcf.models.targets.wrapping import Answer, ClipInput
+from lvcf.sampler import ask
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.models.targets.endpoint import Endpoint
 from tests.models.targets.malice import Malice
@@ -99,7 +100,7 @@ def test_an_onnx_black_box_is_edited_to_its_target(tmp_path) -> None:
     task = CounterfactualTask(GaussianBackbone(), model, "delta:5", tmp_path, steps=4, strength=0.9, tolerance=0.5)
     edits = predict(task, make_clips(2), [LastCorrection(largest=0.5)])
     for edit in edits:
-        assert float(task.judge(edit.video[None])) == pytest.approx(float(edit.goal.low), abs=0.5)
+        assert float(ask(task.target_model, edit.video[None])) == pytest.approx(float(edit.goal.low), abs=0.5)
         assert 2 * 16 < edit.facts["queries"] <= 300 + 20
 
 
