@@ -26,6 +26,8 @@ FIXES = {
 """What a user can do about an error of the operating system."""
 NAMELESS = (errno.EFBIG, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Errors that are the user's to put right even where the system names no file."""
+LONGEST = 400
+"""Characters of what an exception says."""
 FROM_A_WORKER = re.compile(r"\w+: \[Errno (\d+)\] [^:]*: '(.*)'")
 """The last line of an OSError that a loader process handed over: it carries a traceback instead of a file's name."""
 
@@ -70,7 +72,19 @@ def cause_of(error: BaseException) -> BaseException:
     return cause or error
 
 
+def line(text: str, most: int = LONGEST) -> str:
+    """Text of whatever origin on one line: white space is one space, what moves a cursor or paints is dropped."""
+    words = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text).split()
+    told = " ".join(words)
+    return told if len(told) <= most else f"{told[: most - 3]}..."
+
+
+def said(error: BaseException, most: int = LONGEST) -> str:
+    """What an exception says, in one line; its class where it says nothing."""
+    return line(str(error), most) or type(error).__name__
+
+
 def told(error: BaseException) -> str:
-    """Any exception in one line: its class and its text, shortened."""
-    text = " ".join(str(error).split())[:300]
+    """Any exception in one line: its class and what it says."""
+    text = line(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

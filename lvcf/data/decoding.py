@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from lvcf.data.orientation import UPRIGHT, Picture, Signs, in_words, quarter_turn, signs, square_pixels, turn
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 
 Frames = NDArray[np.uint8]
 Times = NDArray[np.float64]
@@ -115,8 +115,7 @@ def decode(name: Path, source: Source, choose: Choose, whole: bool = False) -> V
                 stamps = [frame.pts for _, frame in _frames(name, source, None)]
                 video = _pick(name, source, replace(survey, stamps=stamps, independent=False), choose, whole)
     except (av.error.FFmpegError, OSError) as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{name}: not a readable video ({problem}); re-encode or remove it") from error
+        raise UserError(f"{name}: not a readable video ({said(error)}); re-encode or remove it") from error
     except ValueError as error:
         raise UserError(f"{name}: {error}") from error
     if video is None:

@@ -22,7 +22,7 @@ from lvcf.data.dicom_pixels import to_8_bits
 from lvcf.data.dicom_times import frame_times
 from lvcf.data.orientation import UPRIGHT, Picture, in_words, square_pixels
 from lvcf.data.video import Choose, Frames, Video
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 
 SUFFIXES = (".dcm",)
 SPACINGS = ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
@@ -74,8 +74,7 @@ def read_dicom(path: Path, choose: Choose | None = None) -> Video:
         dataset = pydicom.dcmread(path)
         return _moving_picture(path, dataset, choose or (lambda times: np.arange(len(times))))
     except DAMAGE as error:
-        problem = " ".join(str(error).split())
-        raise UserError(f"{path}: not a readable DICOM video ({problem}); export it again") from error
+        raise UserError(f"{path}: not a readable DICOM video ({said(error)}); export it again") from error
 
 
 def _moving_picture(path: Path, dataset: Dataset, choose: Choose) -> Video:

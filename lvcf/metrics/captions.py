@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 
 LONGEST = 512
 """Tokens read at most, where the tokenizer itself does not say."""
@@ -33,7 +33,7 @@ class SentenceEmbedder:
             pooling = Path(folder) / "1_Pooling" / "config.json"
             self.first = pooling.is_file() and bool(json.loads(pooling.read_text()).get("pooling_mode_cls_token"))
         except Exception as error:  # transformers, safetensors and tokenizers raise their own
-            told = " ".join(str(error).split())[:200]
+            told = said(error)
             raise UserError(f"--embedder {folder}: no text encoder loads ({told})") from error
         self.network = network.eval().requires_grad_(False)
         self.longest = min(int(self.tokenizer.model_max_length), LONGEST)

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from lvcf.errors import line
 from lvcf.evaluation.steering_rows import COSTS, OURS, Row, comparisons, methods_of
 from lvcf.metrics.statistics import LEVEL
 from lvcf.report.metrics import Row as MetricRow
@@ -18,7 +19,6 @@ from lvcf.report.names import figure_of
 from lvcf.report.terminal import ARROWS, console
 from lvcf.run_folder import SUFFIXES
 from lvcf.steering.methods import COLUMNS
-from lvcf.steering.reasons import line
 
 HINT = 2000
 """Characters of a reason at most: a record may hold anything."""

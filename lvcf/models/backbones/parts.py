@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 
 PARTS = ("vae", "transformer", "text_encoder", "tokenizer", "scheduler")
 LARGEST = 10_000_000
@@ -61,11 +61,6 @@ def check_configurations(folder: Path, parts: Iterable[str] = PARTS) -> None:
                 )
             if path.name in ("config.json", "scheduler_config.json"):
                 _check_numbers(config, name)
-
-
-def cause(error: Exception) -> str:
-    """What went wrong, in one line and not too long."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def load_tokenizer(weights: str | Path, **options: Any) -> PreTrainedTokenizerBase:
@@ -135,7 +130,7 @@ def load_part(kind: Any, folder: Path) -> Any:
     except UserError as error:
         raise UserError(f"{folder}: {error}") from error
     except Exception as error:  # a library's constructor on a file's values: they share no base class
-        raise UserError(f"{folder}: the {kind.__name__} does not load ({cause(error)})") from error
+        raise UserError(f"{folder}: the {kind.__name__} does not load ({said(error)})") from error
 
 
 def variant_of(folder: Path, name: str) -> str | None:

@@ -21,12 +21,11 @@ from transformers import (
 
 from lvcf.configuration import find_weights
 from lvcf.diffusion.parameterization import READ, expand
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 from lvcf.models.backbones import schedule
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.backbones.parts import (
     PARTS,
-    cause,
     check_configurations,
     check_shards,
     load_model,
@@ -101,7 +100,7 @@ class PipelineBackbone(Backbone):
         except UserError as error:
             raise UserError(f"{folder}: {error}") from error
         except Exception as error:  # constructors of two libraries on a file's values: they share no base class
-            raise UserError(f"{folder}: a part of the backbone does not load ({cause(error)})") from error
+            raise UserError(f"{folder}: a part of the backbone does not load ({said(error)})") from error
         backbone.notice = index.get("_notice", "")
         return backbone
 

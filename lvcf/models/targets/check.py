@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.memory import is_oom_error
 from torch import Tensor
 from torch.nn import functional
 
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 
 if TYPE_CHECKING:
     from lvcf.models.targets.base import TargetModel
@@ -116,11 +116,11 @@ def _ask(model: TargetModel, clips: Tensor, who: str) -> Tensor:
         if is_oom_error(error):
             raise
         given, fix = model.described(clips)
-        raise MisfitError(f"{who}: does not run on {given} ({_line(error)}); correct {fix}") from error
+        raise MisfitError(f"{who}: does not run on {given} ({said(error)}); correct {fix}") from error
     wanted = (len(clips), len(model.labels)) if model.task == "classification" else (len(clips),)
     if not isinstance(output, Tensor) or not output.is_floating_point() or output.shape != wanted:
-        said = f"{output.dtype} {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise MisfitError(f"{who}: forward returns {said}; a {model.task} model returns floats of shape {wanted}")
+        found = f"{output.dtype} {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise MisfitError(f"{who}: forward returns {found}; a {model.task} model returns floats of shape {wanted}")
     if not bool(output.isfinite().all()):
         raise NoNumberError(
             f"{who}: its answer to a plausible clip is not a finite number ({_told(output[0])}); check it"
@@ -173,7 +173,7 @@ def _gradient(model: TargetModel, clips: Tensor, who: str) -> tuple[Tensor, Tens
     try:
         (gradient,) = torch.autograd.grad(output, point, weights, allow_unused=True)
     except Exception as error:  # a foreign network's backward pass may raise anything, too
-        return output.detach(), None, _line(error)
+        return output.detach(), None, said(error)
     if gradient is not None and not bool(gradient.isfinite().all()):
         raise UserError(
             f"{who}: its gradient on a plausible clip is not finite; correct its forward (sqrt, log, division by 0)"
@@ -209,7 +209,3 @@ def _told(output: Tensor) -> str:
     """One clip's answer, its first numbers."""
     numbers = [f"{value:.4g}" for value in output.detach().flatten()[:4].tolist()]
     return numbers[0] if output.dim() == 0 else f"[{', '.join(numbers)}{', ...' if output.numel() > 4 else ''}]"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:240] or type(error).__name__

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 
 PLAIN_ENTRY = re.compile(
     r"models/[^/]+\.json|data/weights/(weight_\d+|[^/]+\.json)|data/constants/(tensor_\d+|[^/]+\.json)"
@@ -61,7 +61,7 @@ def load_graph(path: Path) -> nn.Module:
             odd = next(_odd_in_program(archive) if exported else _odd_in_script(archive), "")
     except (zipfile.BadZipFile, ValueError, SyntaxError, OSError, RecursionError, NotImplementedError) as error:
         refused = "no archive of torch.export.save" if exported else "not TorchScript"
-        raise UserError(f"{path}: {refused} ({_line(error)}); write it again with {saver}") from error
+        raise UserError(f"{path}: {refused} ({said(error)}); write it again with {saver}") from error
     if odd:
         raise UserError(
             f"{path}: refused: it holds {odd[:80]!r}, which could run code or touch files; export tensors and graph "
@@ -76,7 +76,7 @@ def load_graph(path: Path) -> nn.Module:
             return script
     except Exception as error:  # both loaders raise whatever their parsers do
         raise UserError(
-            f"{path}: not {kind} that loads as tensors alone ({_line(error)[:160]}); export it again"
+            f"{path}: not {kind} that loads as tensors alone ({said(error, 160)}); export it again"
         ) from error
 
 
@@ -191,7 +191,3 @@ def _tensors_only() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

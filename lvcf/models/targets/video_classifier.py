@@ -19,7 +19,7 @@ from transformers import (
     AutoVideoProcessor,
 )
 
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.wrapping import Answer, Gives, check_frames
 
@@ -132,7 +132,7 @@ def video_classifier(
     try:
         config = AutoConfig.from_pretrained(weights, trust_remote_code=False)
     except Exception as error:  # transformers, safetensors, pickle and timm raise their own, here and below
-        raise UserError(f"{weights}: no folder or hub id with a config.json that loads ({_line(error)})") from error
+        raise UserError(f"{weights}: no folder or hub id with a config.json that loads ({said(error)})") from error
     answer = _answer(weights, config, scale, unit, bounds)
     frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None)
     loader: Any = AutoModelForVideoClassification if frames else AutoModelForImageClassification
@@ -145,7 +145,7 @@ def video_classifier(
             trust_remote_code=False,
         )
     except Exception as error:
-        raise UserError(f"{weights}: no {'video' if frames else 'image'} classifier loads ({_line(error)})") from error
+        raise UserError(f"{weights}: no {'video' if frames else 'image'} classifier loads ({said(error)})") from error
     lacking = sorted(info["missing_keys"])
     if lacking:
         raise UserError(f"{weights}: its weights lack {', '.join(lacking[:3])}; was it fine-tuned as a classifier?")
@@ -202,14 +202,14 @@ def _answer(
 
 def _processor(weights: str) -> Any:
     """Its own, with PIL's resizing where there is a choice: what published models were evaluated with."""
-    problem: Exception | None = None
+    problems = list[Exception]()
     for kind, options in ((AutoImageProcessor, {"backend": "pil"}), (AutoVideoProcessor, {})):
         try:
             return kind.from_pretrained(weights, trust_remote_code=False, **options)
         except Exception as error:
-            problem = problem or error
+            problems.append(error)
     raise UserError(
-        f"{weights}: no preprocessor_config.json that loads ({_line(problem)}); save the model's processor beside it"
+        f"{weights}: no preprocessor_config.json that loads ({said(problems[0])}); save the model's processor beside it"
     )
 
 
@@ -233,7 +233,7 @@ def _preprocessing(weights: str, processor: Any) -> Preprocessing:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{weights}: {type(processor).__name__} says nothing usable of size, filter, mean or std ({_line(error)}); "
+            f"{weights}: {type(processor).__name__} says nothing usable of size, filter, mean or std ({said(error)}); "
             "correct preprocessor_config.json"
         ) from error
 
@@ -251,7 +251,7 @@ def _check(weights: str, processor: Any, preprocessing: Preprocessing, frames: i
         wanted = made["pixel_values_videos" if "pixel_values_videos" in made else "pixel_values"]
         got = preprocessing(rearrange(levels, "t c h w -> 1 c t h w") / 127.5 - 1.0)
     except Exception as error:
-        raise UserError(f"{weights}: its processor does not take frames ({_line(error)})") from error
+        raise UserError(f"{weights}: its processor does not take frames ({said(error)})") from error
     wanted = wanted.reshape(-1, *wanted.shape[-3:])
     same = wanted.shape == got[0].shape
     off = (wanted - got[0]).abs() if same else torch.full((1,), float("inf"))
@@ -278,7 +278,3 @@ def _centre(frames: Tensor, height: int, width: int) -> Tensor:
 
 def _numberless(name: str) -> str:
     return re.sub(r"\d+", "", name)
-
-
-def _line(error: Exception | None) -> str:
-    return " ".join(str(error).split())[:200]

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torchvision.models.optical_flow import raft_large, raft_small
 
 from lvcf.data.clip import to_frames
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 
 DIS_SMALLEST, RAFT_SMALLEST = 12, 128
 
@@ -70,7 +70,7 @@ class RAFTFlow(OpticalFlow):
         try:
             self.network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         except Exception as error:  # torch.load's failures share no base class
-            name, why = "raft_small" if small else "raft_large", " ".join(str(error).split())[:200]
+            name, why = "raft_small" if small else "raft_large", said(error)
             raise UserError(f"{weights}: no state dict of torchvision's {name} ({why}); check which it is") from error
         self.network.eval().requires_grad_(False)
         self.name = f"RAFT {hashlib.sha256(Path(weights).read_bytes()).hexdigest()}"

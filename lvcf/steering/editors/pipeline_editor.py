@@ -20,11 +20,11 @@ from torch import Tensor
 
 from lvcf.checks import check_number
 from lvcf.data.clip import to_frames
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 from lvcf.models.backbones.cogvideox import frame_multiple
 from lvcf.models.backbones.load import find_backbone
 from lvcf.models.backbones.ltx import encode_mode, pad_frames
-from lvcf.models.backbones.parts import cause, check_configurations, load_model, read_index
+from lvcf.models.backbones.parts import check_configurations, load_model, read_index
 from lvcf.models.backbones.wan import embed_wan_prompts
 from lvcf.steering.editors.base import Editor, device_of, finite
 
@@ -202,7 +202,7 @@ def _loaded(folder: Path, dtype: torch.dtype) -> Any:
     except UserError as error:
         raise UserError(f"{folder}: {error}") from error
     except Exception as error:  # constructors of two libraries on a file's values: they share no base class
-        raise UserError(f"{folder}: a part of the pipeline does not load ({cause(error)})") from error
+        raise UserError(f"{folder}: a part of the pipeline does not load ({said(error)})") from error
     if pipeline.transformer.config.get("patch_size_t") not in (None, 1):
         raise UserError(f"{folder}: CogVideoX 1.5 packs latent frames in pairs, which is not supported; use 1.0")
     if name == "LTXPipeline":  # the other pipeline gives its scheduler the times themselves, not to be shifted again

@@ -19,8 +19,8 @@ from transformers import CLIPTextModel, PreTrainedTokenizerBase
 from lvcf.diffusion.inversion import noised
 from lvcf.diffusion.parameterization import READ, from_epsilon
 from lvcf.diffusion.steps import Scales
-from lvcf.errors import UserError
-from lvcf.models.backbones.parts import cause, check_configurations, load_model, load_tokenizer
+from lvcf.errors import UserError, said
+from lvcf.models.backbones.parts import check_configurations, load_model, load_tokenizer
 from lvcf.models.backbones.schedule import prediction_of
 from lvcf.steering.editors.base import finite
 
@@ -77,7 +77,7 @@ class StableDiffusion:
         except UserError as error:
             raise UserError(f"{weights}: {error}") from error
         except Exception as error:  # constructors of two libraries on a file's values: they share no base class
-            raise UserError(f"{weights}: neither a folder nor a hub model whose parts load ({cause(error)})") from error
+            raise UserError(f"{weights}: neither a folder nor a hub model whose parts load ({said(error)})") from error
 
     def check_clip(self, clip: Tensor) -> None:
         """Refuse what the editors cannot edit.

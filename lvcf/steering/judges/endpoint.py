@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 
 from lvcf.addresses import hidden, shown_address
 from lvcf.data.video import Frames
-from lvcf.errors import UserError
+from lvcf.errors import UserError, line
 from lvcf.models.targets.black_box import TEMPORARY
 from lvcf.steering.answers import NoAnswerError, Question, Reply, Rewrite, Verdict, check_answers
 from lvcf.steering.case import Case
@@ -27,7 +27,6 @@ from lvcf.steering.judges import instructions
 from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown, check_shown
 from lvcf.steering.judges.completion import Completion, read_answer, read_completion
 from lvcf.steering.judges.transport import Response, post
-from lvcf.steering.reasons import line
 
 T = TypeVar("T", bound=BaseModel)
 Message = dict[str, Any]

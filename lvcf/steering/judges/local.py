@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from lvcf.data.video import Frames
-from lvcf.errors import UserError
+from lvcf.errors import UserError, said
 from lvcf.steering.answers import NoAnswerError, Question, Reply, Rewrite, Verdict, judged
 from lvcf.steering.case import Case
 from lvcf.steering.judges import instructions
@@ -50,7 +50,7 @@ class LocalModel:
             self.processor = AutoProcessor.from_pretrained(weights, trust_remote_code=False)
             model = AutoModelForImageTextToText.from_pretrained(weights, dtype=precision, trust_remote_code=False)
         except Exception as error:  # transformers, safetensors and tokenizers raise their own
-            told = " ".join(str(error).split())[:200]
+            told = said(error)
             raise UserError(
                 f"{weights}: no image-text-to-text model loads ({told}); give its folder or hub id"
             ) from error
