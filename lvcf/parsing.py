@@ -34,7 +34,7 @@ Line = tuple[int, str]
 def one_line(error: Exception) -> str:
     """The deepest cause in a message of jsonargparse, which nests one attempt in the other.
 
-    ``model.target_model.takes.size: an int, not [64, 64]``
+    ``model.target_model.takes.frames: an int, not [8, 8]``
     """
     text = str(error)
     lines = [_line(row) for row in text.splitlines() if row.strip()]

@@ -60,8 +60,8 @@ def test_of_two_configurations_the_later_one_counts(tmp_path) -> None:
 TARGETS = "--model.target_model=lvcf.models.targets."
 EXPORTED = f"{TARGETS}exported."
 PARSER = {
-    "a list for a number": ([f"{EXPORTED}ModuleTarget", "--model.target_model.takes.size=[64,64]"],
-        "model.target_model.takes.size: an int, not [64, 64]"),
+    "a list for a number": ([f"{EXPORTED}ModuleTarget", "--model.target_model.takes.frames=[8,8]"],
+        "model.target_model.takes.frames: an int, not [8, 8]"),
     "a word for a number": (["--model.steps=many"], "model.steps: an int, not many"),
     "a misspelt option": (["--model.stepz=3"],
         "model: CounterfactualTask has no option 'stepz'; did you mean 'steps'?"),

@@ -35,7 +35,8 @@ class ClipInput:
 
     Attributes:
         range: what black and white are, before standardising: ``[0, 1]``, ``[0, 255]`` or ``[-1, 1]``.
-        size: height and width in pixels; clips of another size are resized (bilinear, with antialiasing).
+        size: height and width in pixels, or one number for both; clips of another size are resized (bilinear, with
+            antialiasing), a square to a rectangle by stretching.
         frames: frames per clip.
         mean: per channel, in the units of ``range``; subtracted.
         std: per channel; what is divided by.
@@ -46,7 +47,7 @@ class ClipInput:
     """
 
     range: tuple[float, float]
-    size: int = 112
+    size: int | tuple[int, int] = 112
     frames: int = 16
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -60,10 +61,15 @@ class ClipInput:
             raise UserError(f"target_model mean {list(self.mean)}: every mean must be a number")
         if not all(isfinite(value) and value > 0.0 for value in self.std):
             raise UserError(f"target_model std {list(self.std)}: every deviation must be above 0")
-        if self.size < 1 or self.frames < 1:
-            raise UserError(f"target_model size {self.size}, frames {self.frames}: both must be above 0")
+        if min(*self.shape, self.frames) < 1:
+            raise UserError(f"target_model size {self.size}, frames {self.frames}: all must be above 0")
         if self.layout not in AXES:
             raise UserError(f"target_model layout {self.layout}: choose one of {', '.join(AXES)}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     def prepare(self, video: Tensor) -> Tensor:
         """Clips ``(B, 3, T, H, W)`` in [-1, 1] to the network's input, differentiably.
@@ -73,7 +79,7 @@ class ClipInput:
         """
         check_frames(video, self.frames)
         low, high = self.range
-        values = low + (resized(video, self.size, self.size) + 1.0) * 0.5 * (high - low)
+        values = low + (resized(video, *self.shape) + 1.0) * 0.5 * (high - low)
         mean, std = (torch.tensor(v, device=video.device).view(3, 1, 1, 1) for v in (self.mean, self.std))
         return rearrange((values - mean) / std, f"{AXES['BCTHW']} -> {AXES[self.layout]}")
 
@@ -211,7 +217,7 @@ class WrappedTarget(TargetModel):
         for batch in self.batches:
             self.batch = batch
             try:
-                return check_target(self.eval(), (self.takes.frames, self.takes.size, self.takes.size))
+                return check_target(self.eval(), (self.takes.frames, *self.takes.shape))
             except MisfitError as error:
                 problem = problem or error
         if problem is not None:

@@ -117,6 +117,23 @@ def test_another_layout_and_size() -> None:
     assert float(model(video)) == pytest.approx(0.75)
 
 
+def test_an_input_that_is_no_square(tmp_path) -> None:
+    """Height and width are the network's own, in the check too; the gradient comes back to the square clip."""
+
+    class Wide(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.shape[-2:] == (12, 20)
+            return super().forward(x)
+
+    target = ModuleTarget(Wide(), ClipInput(range=(0.0, 1.0), size=(12, 20), frames=4), CLASSES)
+    video = torch.rand(2, 3, 4, 16, 16).requires_grad_(True)
+    target(video).sum().backward()
+    assert video.grad is not None
+    assert bool(video.grad.abs().sum() > 0)
+    with pytest.raises(UserError, match=r"size \(0, 20\)"):
+        ClipInput(range=(0.0, 1.0), size=(0, 20))
+
+
 def test_weights_of_a_module_are_loaded(tmp_path) -> None:
     net, other = Net(), Net()
     torch.save({"state_dict": {f"model.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "w.ckpt")
