@@ -24,7 +24,6 @@ from lightning import Trainer
 from torch.nn import functional
 
 from lvcf.callbacks.guidance import GradientGuidance
-from lvcf.callbacks.sampling import Read, SamplingCallback, SamplingState
 from lvcf.cli.ablate import slug
 from lvcf.configuration import read_section
 from lvcf.datamodules.echonet import EchoNetDataModule
@@ -35,6 +34,7 @@ from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.backbones.tiny_decoder import TinyDecoder, load_tiny_decoder
 from lvcf.models.targets.ejection_fraction import echo_resnet_3d
 from lvcf.run_folder import read_optional
+from lvcf.sampling import Read, SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 
 RESULTS = Path("benchmarks/results")

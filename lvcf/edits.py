@@ -11,7 +11,6 @@ import torch
 from lightning.pytorch.utilities.memory import is_oom_error
 from torch import Tensor
 
-from lvcf.callbacks.sampling import SamplingState, finite
 from lvcf.clock import now
 from lvcf.data.clip import Batch, round_to_8_bits
 from lvcf.errors import told
@@ -20,6 +19,7 @@ from lvcf.memory import forget_peak, peak_memory
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
 from lvcf.sampler import Sampler, ask
+from lvcf.sampling import SamplingState, finite
 
 
 @dataclass

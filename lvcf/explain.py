@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from lvcf.callbacks.progress import StepProgress
-from lvcf.callbacks.sampling import SamplingCallback
 from lvcf.configuration import read_section
 from lvcf.data.clip import Batch, Clip, to_clip, to_frames
 from lvcf.data.video_folder import VideoFolderDataset
@@ -28,6 +27,7 @@ from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.wrapping import Answer, ClipInput
 from lvcf.presets import DOMAINS, callbacks_of, method_label
 from lvcf.sampler import Sampler, Settings
+from lvcf.sampling import SamplingCallback
 
 Model = TargetModel | nn.Module | Callable[[Tensor], Tensor] | str | Path
 Video = NDArray[Any] | Tensor | str | Path

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lvcf.callbacks.sampling import finite
 from lvcf.data.clip import safe_name, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
 from lvcf.edits import Edit
@@ -29,6 +28,7 @@ from lvcf.models.targets.check import of_the_setup
 from lvcf.report.panel import panel_frames
 from lvcf.run_folder import read_record
 from lvcf.sampler import DRAWABLE, ask
+from lvcf.sampling import finite
 
 SCHEMA_VERSION = 2
 VERSIONED = ("lvcf", "torch", "lightning", "diffusers", "transformers")

@@ -13,10 +13,10 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from lvcf.callbacks.sampling import SamplingCallback
 from lvcf.configuration import read_section
 from lvcf.errors import UserError, nearest
 from lvcf.parsing import one_line
+from lvcf.sampling import SamplingCallback
 
 DOMAINS = ("phantom", "face", "motion")
 """Shipped configurations that have an ablation of the same name."""

@@ -1,7 +1,7 @@
 """The one reverse diffusion: invert a clip, walk the time grid towards the target, decode.
 
 docs/method.md, 1, 3, 8, 10 and 13.  Guidance, schedules, corrections and refinement take part as callbacks
-(:class:`~lvcf.callbacks.sampling.SamplingCallback`).
+(:class:`~lvcf.sampling.SamplingCallback`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from lvcf.callbacks.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, full_precision
 from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import Batch
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
@@ -25,6 +24,7 @@ from lvcf.guidance.goal import TargetRequest, make_goal
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.noise import draws, sample_generator
+from lvcf.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, full_precision
 from lvcf.wording import Wording
 
 Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]

@@ -19,7 +19,6 @@ from torch.nn import functional
 import lvcf
 from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.last_correction import LastCorrection
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.cli import main
 from lvcf.configuration import read_section
 from lvcf.data.clip import round_to_8_bits, to_frames
@@ -30,6 +29,7 @@ from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.run_folder import read_configuration
 from lvcf.sampler import Settings
+from lvcf.sampling import SamplingCallback, SamplingState
 from tests.helpers import predict_arguments, results
 from tests.toys import BrightDark, GaussianBackbone, LinearTarget
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
 
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.data.clip import Clip
 from lvcf.edits import Edit
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.mobilefacenet import MobileFaceNetStem
 from lvcf.models.targets.s2d import S2DNetwork
+from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 
 PRIOR_MEAN, PRIOR_STD = 0.1, 0.3

@@ -10,13 +10,13 @@ from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_e
 from torch import Tensor
 from torch.nn import functional
 
-from lvcf.callbacks.sampling import Read, SamplingCallback, SamplingState
 from lvcf.checks import check_choice, check_number
 from lvcf.diffusion.parameterization import expand
 from lvcf.errors import UserError
 from lvcf.guidance.gradient import attention_mask, normalised, smooth_gradient, strongest
 from lvcf.guidance.weight import GuidanceWeight
 from lvcf.models.backbones.tiny_decoder import load_tiny_decoder
+from lvcf.sampling import Read, SamplingCallback, SamplingState
 from lvcf.wording import Wording
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.checks import check_number
 from lvcf.diffusion.parameterization import expand
 from lvcf.guidance.gradient import target_gradient
+from lvcf.sampling import SamplingCallback, SamplingState
 
 
 class LastCorrection(SamplingCallback):

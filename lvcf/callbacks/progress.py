@@ -6,7 +6,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
+from lvcf.sampling import SamplingCallback, SamplingState
 
 
 class StepProgress(SamplingCallback):

@@ -9,12 +9,12 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
 from lvcf.checks import check_number
 from lvcf.data.clip import round_to_8_bits
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
 from lvcf.refinement.mask import Reference, blend, difference_map, nested_masks
+from lvcf.sampling import SamplingCallback, SamplingState, full_precision
 
 NAME = "MultiScalePerceptualRefinement"
 

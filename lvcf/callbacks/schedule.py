@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.checks import check_number
+from lvcf.sampling import SamplingCallback, SamplingState
 
 
 class AdaptiveDenoisingSchedule(SamplingCallback):

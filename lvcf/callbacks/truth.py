@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState, full_precision
 from lvcf.checks import check_number
 from lvcf.data.clip import to_clip
 from lvcf.data.simulators.truth import read_truths
 from lvcf.errors import UserError
+from lvcf.sampling import SamplingCallback, SamplingState, full_precision
 
 
 class TrueCounterfactual(SamplingCallback):

@@ -8,7 +8,6 @@ from pathlib import Path
 from lightning import LightningModule
 from torch import Tensor
 
-from lvcf.callbacks.sampling import full_precision
 from lvcf.data.clip import Batch, safe_name
 from lvcf.edits import Edit, make_edits
 from lvcf.errors import UserError
@@ -18,6 +17,7 @@ from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import NoNumberError, check_target
 from lvcf.run_folder import finished_result
 from lvcf.sampler import Decode, Inversion, InversionPrompt, Prompt, Sampler, Settings, Solver
+from lvcf.sampling import full_precision
 
 
 class CounterfactualTask(LightningModule):

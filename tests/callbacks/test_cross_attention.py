@@ -8,12 +8,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from lvcf.callbacks.guidance import GradientGuidance
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.errors import UserError
 from lvcf.guidance.gradient import normalised, strongest
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.attention import tokens_of
 from lvcf.models.backbones.base import Embedding
+from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.toys import GaussianBackbone, LinearTarget, make_clips, predict
 

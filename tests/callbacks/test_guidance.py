@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from lvcf.callbacks.guidance import GradientGuidance
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.callbacks.schedule import AdaptiveDenoisingSchedule
 from lvcf.errors import UserError
 from lvcf.guidance.gradient import normalised
@@ -17,6 +16,7 @@ from lvcf.guidance.weight import ConstantWeight, PrintedSign
 from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.tiny_decoder import TinyDecoder
 from lvcf.sampler import ask
+from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.toys import GaussianBackbone, LinearTarget, Strides, make_clips, predict
 

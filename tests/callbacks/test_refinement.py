@@ -9,10 +9,10 @@ from torch import Tensor
 from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.last_correction import LastCorrection
 from lvcf.callbacks.refinement import MultiScalePerceptualRefinement, decode_with_features
-from lvcf.callbacks.sampling import SamplingState
 from lvcf.data.clip import Clip, round_to_8_bits, to_frames
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.refinement.mask import blend, difference_map, nested_masks
+from lvcf.sampling import SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.toys import Capture, GaussianBackbone, LinearTarget, make_clips, predict
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.last_correction import LastCorrection
 from lvcf.callbacks.refinement import MultiScalePerceptualRefinement
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.data.clip import to_frames
 from lvcf.files import write_json
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.base import Embedding
+from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.faults.toy_runs import run
 from tests.helpers import results

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lvcf.callbacks.guidance import GradientGuidance
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.errors import UserError
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
+from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.faults.toy_runs import run
 from tests.helpers import results

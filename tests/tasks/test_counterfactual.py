@@ -11,7 +11,6 @@ import torch
 
 from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.last_correction import LastCorrection
-from lvcf.callbacks.sampling import SamplingCallback, SamplingState
 from lvcf.callbacks.schedule import AdaptiveDenoisingSchedule
 from lvcf.data.clip import to_frames
 from lvcf.guidance.goal import Goal
@@ -19,6 +18,7 @@ from lvcf.guidance.weight import AdaptiveWeight, ConstantWeight
 from lvcf.models.targets.ejection_fraction import EchoResNet3D
 from lvcf.noise import sample_generator
 from lvcf.sampler import ask
+from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.toys import (
     PRIOR_MEAN,
