@@ -59,6 +59,7 @@ COMMANDS = {
     "face": "make bench-face-motion",
     "motion": "make bench-face-motion",
     "black_box": "make bench-black-box",
+    "printed": "make bench-printed",
 }
 """What makes the files that do not say so themselves."""
 
@@ -96,6 +97,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "face": lambda: digest("face", CLASSES),
     "motion": lambda: digest("motion", CLASSES),
     "black_box": lambda: digest("black_box", (*VALUES, Column("queries", 0, error=False), SECONDS)),
+    "printed": lambda: digest("printed", (*VALUES, SECONDS)),
     "phantom_whole": lambda: whole("phantom"),
     "face_whole": lambda: whole("face"),
     "motion_whole": lambda: whole("motion"),

@@ -19,9 +19,8 @@ from typing import Any
 import pytest
 import yaml
 
-from lvcf import ablate
 from lvcf.ablation import run as running
-from lvcf.cli import main
+from lvcf.cli import ablate, main
 from lvcf.cli.ablate import expand, shown, slug
 from lvcf.configuration import read_section
 from lvcf.errors import UserError

@@ -156,7 +156,7 @@ def test_predict_and_evaluate(name, fitted, recorded, target_folder, tmp_path) -
     run = tmp_path / "run"
     assert main(predict_arguments(name, fitted(name) / "weights", target_folder, recorded, run)) == 0
     ((clip, result),) = results(run).items()
-    assert result["status"] in ("reached", "not_reached")
+    assert result["status"] in ("reached", "not_reached", "not_drawable")  # random weights draw nothing
     assert 1 <= result["steps"] <= 2
     assert result["gradient_evaluations"] > 0
     saved = read_video(run / "predictions" / clip / "counterfactual.mkv").frames

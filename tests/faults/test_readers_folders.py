@@ -102,7 +102,7 @@ def test_an_odd_picture_is_one_clips_failure_in_every_process(spoil, workers, tm
 def test_any_exception_is_a_clips_failure_with_its_class(tmp_path, monkeypatch) -> None:
     """And training stops with one line."""
 
-    def starve(frames: np.ndarray, size: int) -> None:
+    def starve(*arguments: object) -> None:
         raise MemoryError("Unable to allocate 9 TiB")
 
     write_lossless(tmp_path / "a.mkv", corners(20, 32, 32), 8.0)

@@ -125,7 +125,8 @@ def test_a_single_label_model_says_the_likeliest_whatever_was_asked() -> None:
     assert model.class_of(torch.tensor([1.0, 2.0, -1.0]), 0) == "mid"
 
 
-def test_a_multi_label_model_is_explained_from_end_to_end(echo_root, backbone_folder, tmp_path) -> None:
+def test_a_multi_label_model_is_explained_from_end_to_end(echo_root, backbone_folder, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("lvcf.explanation.DRAWABLE", -1.0)  # random weights draw nothing
     arguments = predict_arguments(subset(echo_root, tmp_path / "data", 2), backbone_folder, Path(), tmp_path / "run")
     own = {
         "network": "tests.faults.targets.Several",

@@ -153,7 +153,7 @@ def test_the_benchmarks_own_answers_evaluate_a_steering_run(folder, capfd) -> No
     asked = {json.loads(line)["kind"]: json.loads(line)["request"]["questions"][2]["text"] for line in calls[1:]}
     assert asked == {"judge": "Does this person have a beard?", "evaluate": "Is there a beard?"}
     assert main(["evaluate", str(folder / "run")]) == 0
-    assert "right[beard]" in capfd.readouterr().out
+    assert any("right[beard]" in key for key in json.loads((folder / "run" / "metrics.json").read_text()))
     beard["options"], beard["correctAnswer"] = {"A": "bushy", "B": "No"}, "bushy"
     write(folder, prompts, questions)
     content["output"] = str(folder / "another")
