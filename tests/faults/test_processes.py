@@ -23,24 +23,22 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 
-def hear() -> None:
-    """Tests that are run in the background ignore Ctrl-C, and what they start would too."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @pytest.fixture
 def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts real commands, and ends what is left of them."""
     processes: list[subprocess.Popen[str]] = []
+    # tests that are run in the background ignore Ctrl-C, and what they start would too
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "lvcf", *arguments]
         pipe = subprocess.PIPE
-        new = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True, preexec_fn=hear)
+        new = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
         processes.append(new)
         return new
 
     yield start
+    signal.signal(signal.SIGINT, before)
     for process in processes:
         process.kill()
         process.wait()
