@@ -1,7 +1,7 @@
 """Does an explanation hang on what it explains?  The sanity check of Adebayo et al. (2018), on the echo phantom.
 
     lvcf simulate echo --out runs/data/echo_bench --n 64 --seed 200
-    python benchmarks/sanity.py --n 24
+    python benchmarks/sanity.py --n 16
 
 The same clips are explained three times, with the full method of ``phantom.yaml`` and the neutral prompt, so that M
 alone guides: M itself, M with its weights drawn anew under the same noise, and M itself under another seed.  Every run
