@@ -97,7 +97,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "face": lambda: digest("face", CLASSES),
     "motion": lambda: digest("motion", CLASSES),
     "black_box": lambda: digest("black_box", (*VALUES, Column("queries", 0, error=False), SECONDS)),
-    "printed": lambda: digest("printed", (*VALUES, SECONDS)),
+    "printed": lambda: digest("printed", VALUES),
     "phantom_whole": lambda: whole("phantom"),
     "face_whole": lambda: whole("face"),
     "motion_whole": lambda: whole("motion"),
