@@ -124,7 +124,7 @@ def test_a_reader_of_a_table_may_go_and_a_terminal_may_know_ascii_alone(
     evaluate = [*command, "evaluate", str(run)]
     done = subprocess.run(evaluate, cwd=ROOT, env=ascii_only, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert b"adherence/mae" in done.stdout
+    assert b"mean absolute error" in done.stdout
     reading, writing = os.pipe()
     os.close(reading)
     gone = subprocess.run(evaluate, cwd=ROOT, env=ENVIRONMENT, stdout=writing, stderr=subprocess.PIPE, check=False)
