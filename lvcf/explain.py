@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from lvcf.callbacks.progress import StepProgress
+from lvcf.checks import check_choice
 from lvcf.configuration import read_section
 from lvcf.data.clip import Batch, Clip, to_clip, to_frames
 from lvcf.data.video_folder import VideoFolderDataset
-from lvcf.edits import make_edits
+from lvcf.edits import Edit, make_edits
 from lvcf.errors import UserError
 from lvcf.explanation import Explanation, explained, failure
 from lvcf.guidance.goal import parse_target
@@ -125,12 +127,14 @@ class Explainer:
         ]
         return found[0] if alone else found
 
-    def _explanation(self, batch: Batch, row: int, edit: Any, asked: str) -> Explanation:
+    def _explanation(self, batch: Batch, row: int, edit: Edit | None, asked: str) -> Explanation:
         if edit is None:
-            return failure(batch["id"][row], batch["error"][row], self._run(asked), seed=self.settings.seed)
-        known = {"fps": float(batch["fps"][row]), "label": float(batch["label"][row])}
-        factual = to_frames(batch["video"][row])
-        return explained(edit, factual, self.model, self.method, self._run(asked), seed=self.settings.seed, **known)
+            found = failure(batch["id"][row], batch["error"][row], seed=self.settings.seed)
+        else:
+            known = {"fps": float(batch["fps"][row]), "label": float(batch["label"][row])}
+            factual = to_frames(batch["video"][row])
+            found = explained(edit, factual, self.model, self.method, seed=self.settings.seed, **known)
+        return replace(found, run=self._run(asked))
 
     def _run(self, asked: str) -> dict[str, Any]:
         """What is the same for every clip of a run, for its manifest."""
@@ -264,8 +268,7 @@ def _precision(name: str, device: torch.device) -> Precision:
     Raises:
         UserError: it is neither of the two.
     """
-    if name not in ("bf16-mixed", "32-true"):
-        raise UserError(f"precision '{name}': choose bf16-mixed or 32-true")
+    check_choice("precision", name, ("bf16-mixed", "32-true"))
     return MixedPrecision("bf16-mixed", device.type) if name == "bf16-mixed" else Precision()
 
 

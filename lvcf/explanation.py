@@ -134,9 +134,7 @@ def _shown(facts: dict[str, Any], when: str) -> str:
     return f"{facts[f'class_{when}']} (p of the target {value:.2f})"
 
 
-def explained(
-    edit: Edit, factual: Frames, model: TargetModel, method: str, run: dict[str, Any], **known: Any
-) -> Explanation:
+def explained(edit: Edit, factual: Frames, model: TargetModel, method: str, **known: Any) -> Explanation:
     """M's verdict on an edit, on the levels that a file would hold.
 
     Args:
@@ -144,13 +142,12 @@ def explained(
         factual: the clip ``(T, H, W, 3)``.
         model: M.
         method: what the method is called.
-        run: see :class:`Explanation`.
         known: what else ``result.json`` tells: ``seed``, ``fps``, ``label``.
     """
     device = next((p.device for p in model.parameters()), edit.video.device)
     output, problem = _reading(edit.video[None].to(device), model)
     if problem:
-        return failure(edit.id, problem, run, seed=known["seed"])
+        return failure(edit.id, problem, seed=known["seed"])
     mask = (edit.mask[0].cpu().numpy() * 255.0).round().astype(np.uint8)
     after, reached = float(edit.goal.reading(output)[0]), bool(edit.goal.reached(output)[0])
     status, hint = "reached" if reached else "not_reached", "" if reached else _missed(edit, after, model, method)
@@ -174,16 +171,15 @@ def explained(
         "frames": edit.video.shape[1],
         "versions": versions(),
     }
-    return Explanation(
-        edit.id, status, hint, facts, factual, to_frames(edit.video), (mask / 255.0).astype(np.float32), run
-    )
+    shares = (mask / 255.0).astype(np.float32)
+    return Explanation(edit.id, status, hint, facts, factual, to_frames(edit.video), shares)
 
 
-def failure(name: str, problem: str, run: dict[str, Any], **known: Any) -> Explanation:
+def failure(name: str, problem: str, **known: Any) -> Explanation:
     """A clip of which there is nothing but the reason; ``known`` is what else ``result.json`` tells."""
     facts = {"schema_version": SCHEMA_VERSION, "id": safe_name(name), "status": "failed", "hint": problem, **known}
     nothing = np.zeros((0, 0, 0, 3), dtype=np.uint8)
-    return Explanation(name, "failed", problem, facts, nothing, nothing, nothing[..., 0].astype(np.float32), run)
+    return Explanation(name, "failed", problem, facts, nothing, nothing, nothing[..., 0].astype(np.float32))
 
 
 def not_drawable(similarity: float) -> str:

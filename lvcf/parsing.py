@@ -96,7 +96,7 @@ def _not_accepted(name: str, path: str) -> str:
     module, _, last = path.rpartition(".")
     if not module:
         return f"option '{name}' is not accepted"
-    known = [*inspect.signature(getattr(importlib.import_module(module), last)).parameters]
+    known = [*inspect.signature(_found(path)).parameters]
     near = "file" if name in FORMER and "file" in known else nearest(name, known)
     hint = f"did you mean '{near}'?" if near else f"it has {', '.join(known)}"
     return f"{last} has no option '{name}'; {hint}"

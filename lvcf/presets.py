@@ -13,8 +13,9 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from lvcf.checks import check_choice
 from lvcf.configuration import read_section
-from lvcf.errors import UserError, nearest
+from lvcf.errors import UserError
 from lvcf.parsing import one_line
 from lvcf.sampling import SamplingCallback
 
@@ -44,8 +45,7 @@ def methods(domain: str = "phantom") -> dict[str, Method]:
     Raises:
         UserError: there is no such domain.
     """
-    if domain not in DOMAINS:
-        raise UserError(f"domain '{domain}': choose one of {', '.join(DOMAINS)}")
+    check_choice("domain", domain, DOMAINS)
     plan = read_section(f"ablations/{domain}.yaml", "ablate")
     return {
         name: Method(case["callbacks"], case.get("model", {}))
@@ -65,10 +65,7 @@ def callbacks_of(
     if not isinstance(method, str):
         return list(method), {}
     known = methods(domain)
-    if method not in known:
-        near = nearest(method, list(known))
-        fix = f"did you mean {near}?" if near else f"choose one of {', '.join(known)}"
-        raise UserError(f"method '{method}': {fix}")
+    check_choice("method", method, list(known))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--callbacks", type=list[SamplingCallback])
     try:

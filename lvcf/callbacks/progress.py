@@ -10,14 +10,9 @@ from lvcf.sampling import SamplingCallback, SamplingState
 
 
 class StepProgress(SamplingCallback):
-    """Shows how far the slowest clip of a batch is on the time grid; it has no part in the result.
+    """Shows how far the slowest clip of a batch is on the time grid; it has no part in the result."""
 
-    Args:
-        leave: whether a finished bar stays.
-    """
-
-    def __init__(self, leave: bool = False) -> None:
-        self.leave = leave
+    def __init__(self) -> None:
         self.bar: tqdm[Any] | None = None
 
     def label(self) -> str:
@@ -26,7 +21,7 @@ class StepProgress(SamplingCallback):
 
     def on_sampling_start(self, state: SamplingState) -> None:
         """A new bar for every batch."""
-        self.bar = tqdm(total=len(state.grid) - 1, desc="denoising", unit="step", leave=self.leave)
+        self.bar = tqdm(total=len(state.grid) - 1, desc="denoising", unit="step", leave=False)
 
     def on_step_end(self, state: SamplingState) -> None:
         """As far as the slowest clip."""

@@ -144,14 +144,14 @@ class PredictionWriter(Callback):
         for name, problem in zip(batch["id"], batch["error"], strict=True):
             if problem and not task.is_done(name):
                 trace = {"traceback": task.tracebacks[name]} if name in task.tracebacks else {}
-                self._write(task, failure(name, problem, {}, seed=task.settings.seed, **trace))
+                self._write(task, failure(name, problem, seed=task.settings.seed, **trace))
         for edit in outputs:
             if not task.is_done(edit.id):
                 row = batch["id"].index(edit.id)
                 known = {"fps": float(batch["fps"][row]), "label": float(batch["label"][row])}
                 factual = to_frames(batch["video"][row])
                 self._write(
-                    task, explained(edit, factual, task.target_model, self.method, {}, seed=task.settings.seed, **known)
+                    task, explained(edit, factual, task.target_model, self.method, seed=task.settings.seed, **known)
                 )
 
     def _write(self, task: CounterfactualTask, explanation: Explanation) -> None:

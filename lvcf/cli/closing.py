@@ -61,12 +61,12 @@ def _output(task: LightningModule) -> str:
 
 
 def _train_denoiser(vae: str, clips: Any) -> str:
-    for name, section in shipped_sections("fit"):
+    sections = dict(shipped_sections("fit"))
+    for name, section in sections.items():
         data = _arguments(section["data"])
         if section["model"]["class_path"].endswith(".DenoiserTask") and data.get("vae") == vae:
             return f"lvcf fit --config {name}{_carried('data.clips', _arguments(data['clips']), clips)}"
-    section = dict(shipped_sections("fit"))[DENOISER]
-    carried = _carried("data.clips", _arguments(_arguments(section["data"])["clips"]), clips)
+    carried = _carried("data.clips", _arguments(_arguments(sections[DENOISER]["data"])["clips"]), clips)
     return f"lvcf fit --config {DENOISER} --data.vae {vae} --model.backbone.vae {vae}{carried}"
 
 

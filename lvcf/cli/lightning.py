@@ -38,7 +38,7 @@ from lvcf.checks import check_threads
 from lvcf.cli.closing import closing_words
 from lvcf.cli.help import first_words
 from lvcf.configuration import MEASURING, with_sections
-from lvcf.errors import UserError, cause_of
+from lvcf.errors import UserError, cause_of, said
 from lvcf.parsing import one_line, refuse_empty
 from lvcf.run_folder import read_predictions
 from lvcf.tasks.counterfactual import CounterfactualTask
@@ -205,7 +205,7 @@ def _one_line(cli: LvcfCLI) -> Iterator[None]:
         if isinstance(error, RuntimeError) and is_oom_error(error):
             raise UserError("out of memory; lower --data.batch_size, or set --trainer.precision bf16-mixed") from error
         if "Error(s) in loading state_dict" in str(error) and _of_a_library(error):
-            raise UserError(f"--ckpt_path: is of another model ({' '.join(str(error).split())[:300]})") from error
+            raise UserError(f"--ckpt_path: is of another model ({said(error)})") from error
         system = isinstance(error, OSError) and error.errno is None
         if (isinstance(error, REFUSED) or system) and _of_a_library(error):
             raise UserError(refusal(error, cli.settings())) from error
@@ -233,14 +233,14 @@ def refusal(error: Exception, settings: dict[str, Any]) -> str:
         error: raised by the parser or by Lightning.
         settings: values by option.
     """
-    text = " ".join(str(error).split())[:400]
+    text = said(error)
     known = {option: str(value) for option, value in settings.items() if value is not None}
     named = [o for o in known if re.search(rf"\b{o.rpartition('.')[2].removeprefix('--')}\b", text)]
     words = re.split(r"[\s`'\"=(),:]+", text)
     told = [
         f"{o} {known[o][:80]}" for o in named or [o for o, value in known.items() if len(value) > 1 and value in words]
     ]
-    return ": ".join([*([", ".join(told)] if told else []), text or type(error).__name__])
+    return ": ".join([*([", ".join(told)] if told else []), text])
 
 
 def check_counterfactual(precision: str, inference_mode: bool) -> None:

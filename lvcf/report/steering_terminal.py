@@ -14,9 +14,9 @@ from lvcf.errors import line
 from lvcf.evaluation.steering_rows import COSTS, OURS, Row, comparisons, methods_of
 from lvcf.metrics.statistics import LEVEL
 from lvcf.report.metrics import Row as MetricRow
-from lvcf.report.metrics import metric_groups, metric_row, not_measured
+from lvcf.report.metrics import metric_row
 from lvcf.report.names import figure_of
-from lvcf.report.terminal import ARROWS, console
+from lvcf.report.terminal import ARROWS, console, print_missing
 from lvcf.run_folder import SUFFIXES
 from lvcf.steering.methods import COLUMNS
 
@@ -61,8 +61,7 @@ def print_details(metrics: dict[str, Any], rows: list[Row]) -> None:
     _print_comparisons(comparisons(rows))
     lost = {name: metrics.get(f"{methods[0]}/{name}") for name in names if not _is_known(metrics, methods, name)}
     lost |= {key: value for key, value in metrics.items() if key.partition("/")[0] not in methods}
-    for reason, figures in not_measured(metric_groups(lost)).items():
-        console().print(f"not measured: {', '.join(figures)} ({reason})", markup=False)
+    print_missing(lost)
 
 
 def _is_known(metrics: dict[str, Any], methods: list[str], name: str) -> bool:

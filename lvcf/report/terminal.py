@@ -68,7 +68,7 @@ def print_runs(runs: Sequence[Evaluated]) -> None:
     terminal.print(table)
     brackets = "in brackets: the 95 % interval over clips" if len(runs) > 1 else "intervals are over clips"
     terminal.print(f"↑ higher is better, ↓ lower is better; {brackets}")
-    _print_missing(terminal, runs, figures)
+    print_missing({key: value for run in runs for key, value in run.metrics.items() if key not in figures})
 
 
 def _about(run: Evaluated) -> str:
@@ -113,8 +113,7 @@ def _beside(row: Row | None) -> str:
     return f"{row.value} ({row.interval.replace(' to ', '..')})" if row.interval else row.value
 
 
-def _print_missing(terminal: Console, runs: Sequence[Evaluated], figures: dict[str, Figure]) -> None:
-    """By the reason, the figures that no run has."""
-    lost = {key: value for run in runs for key, value in run.metrics.items() if key not in figures}
+def print_missing(lost: Json) -> None:
+    """By the reason, the figures of a ``metrics.json`` that were not measured."""
     for reason, names in not_measured(metric_groups(lost)).items():
-        terminal.print(f"not measured: {', '.join(names)} ({reason})", markup=False)
+        console().print(f"not measured: {', '.join(names)} ({reason})", markup=False)
