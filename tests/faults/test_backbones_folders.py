@@ -309,7 +309,7 @@ def test_a_configuration_that_cannot_be_is_refused_at_once(case, spoiled) -> Non
     edit(folder / part / ("scheduler_config.json" if part == "scheduler" else "config.json"), **changes)
     started = time.monotonic()
     refusal(load_backbone, folder)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_another_vaes_folder_that_is_damaged(backbone_folder, tmp_path) -> None:

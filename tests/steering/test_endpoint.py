@@ -121,7 +121,7 @@ RECOVERED: dict[str, tuple[list[Fault], int]] = {
     "rate limited, until a date": ([{"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}], 2),
     "busy twice": ([503, 503], 3),
     "hangs up": (["hang up"], 2),
-    "slow once": ([2.5], 2),
+    "slow once": ([5.0], 2),
 }
 
 
@@ -129,7 +129,7 @@ RECOVERED: dict[str, tuple[list[Fault], int]] = {
 def test_what_it_recovers_from(name, start) -> None:
     faults, requests = RECOVERED[name]
     server = start(faults)
-    judge = EndpointJudge(endpoint(server, timeout=1.5 if "slow" in name else 5.0))
+    judge = EndpointJudge(endpoint(server, timeout=3.0 if "slow" in name else 5.0))
     assert judge.judge(WANTED, ASKED.questions, "").answer.values() == ASKED.target
     assert len(server.bodies) == requests
 
