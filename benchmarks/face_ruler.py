@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from lvcf.data.simulators.face import render
-from lvcf.data.simulators.face_attributes import ATTRIBUTES, BALD, OLD, measure_attributes
-from lvcf.data.simulators.face_factors import FaceFactors
-from lvcf.data.simulators.face_set import draw_factors, through_codec
+from lvcf.phantoms.face.attributes import ATTRIBUTES, BALD, OLD, measure_attributes
+from lvcf.phantoms.face.factors import FaceFactors
+from lvcf.phantoms.face.set import draw_factors, through_codec
+from lvcf.phantoms.face.simulate import render
 
 N, SEED = 60, 77
 TIMES = np.array([0.0, 1.0])

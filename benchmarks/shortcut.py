@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lvcf.data.clip import round_to_8_bits, to_clip
-from lvcf.data.simulators.motion import ACTIONS, MARKER, MotionFactors, frame_times, render
-from lvcf.data.simulators.motion_set import read_factors
 from lvcf.data.ssv2 import window
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import clip_resnet_3d
+from lvcf.phantoms.motion.set import read_factors
+from lvcf.phantoms.motion.simulate import ACTIONS, MARKER, MotionFactors, frame_times, render
 from lvcf.run_folder import read_manifest, read_predictions
 
 RUNS = Path("runs/ablation_shortcut")

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from lvcf.data.simulators.echo import SIZE, EchoFactors, render
-from lvcf.data.simulators.echo_set import frame_times
 from lvcf.data.video import clip_indices
 from lvcf.metrics.recovered import pooled_share
 from lvcf.metrics.truth import missed_and_asked
+from lvcf.phantoms.echo.set import frame_times
+from lvcf.phantoms.echo.simulate import SIZE, EchoFactors, render
 
 CLIPS, DRAWS, SEED = 64, 4, 200
 NOTHING = "doing nothing"

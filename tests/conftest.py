@@ -28,7 +28,7 @@ def seeded() -> None:
 @pytest.fixture(scope="session")
 def echo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six clips in EchoNet-Dynamic's layout: one TEST, one VAL, four TRAIN.  Read only."""
-    from lvcf.data.simulators.echo_set import simulate
+    from lvcf.phantoms.echo.set import simulate
 
     root = tmp_path_factory.mktemp("echo") / "set"
     simulate(root, n=6, seed=7)
@@ -38,7 +38,7 @@ def echo_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def motion_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight clips in Something-Something V2's layout, one per action: 1 test, 1 validation, 6 train.  Read only."""
-    from lvcf.data.simulators.motion_set import simulate
+    from lvcf.phantoms.motion.set import simulate
 
     root = tmp_path_factory.mktemp("motion") / "set"
     simulate(root, n=8, seed=7)
@@ -48,7 +48,7 @@ def motion_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def face_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight clips in FERV39K's layout: one test, seven train (one of them validation).  Read only."""
-    from lvcf.data.simulators.face_set import simulate
+    from lvcf.phantoms.face.set import simulate
 
     root = tmp_path_factory.mktemp("face") / "set"
     simulate(root, n=8, seed=2)

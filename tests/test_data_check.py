@@ -13,8 +13,8 @@ from PIL import Image
 
 from lvcf.cli import main
 from lvcf.cli.data import MOST_SHOWN
-from lvcf.data.simulators.motion_set import VIDEO_FOLDER
 from lvcf.data.video import write_lossless, write_mjpeg
+from lvcf.phantoms.motion.set import VIDEO_FOLDER
 from tests.helpers import fails, rewrite
 
 

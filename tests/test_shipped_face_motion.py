@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from lvcf.data.ferv39k import FERV39KDataset
-from lvcf.data.simulators import face_set, motion_set
-from lvcf.data.simulators.face_attributes import ATTRIBUTES
 from lvcf.data.ssv2 import SSv2Dataset
 from lvcf.diffusion.inversion import noised
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.targets.clip_classifier import clip_frame_transformer, clip_resnet_3d
 from lvcf.models.targets.face_attributes import attribute_resnet_3d
+from lvcf.phantoms.face import set as face
+from lvcf.phantoms.face.attributes import ATTRIBUTES
+from lvcf.phantoms.motion import set as motion
 
 N = 8
 
@@ -21,7 +22,7 @@ N = 8
 def people(tmp_path_factory) -> FERV39KDataset:
     """Faces of a seed that no training used, beards and baldness set at random; labelled by these."""
     root = tmp_path_factory.mktemp("faces")
-    face_set.simulate(root, n=N, seed=90210, intervene=True)
+    face.simulate(root, n=N, seed=90210, intervene=True)
     return FERV39KDataset(root, "all", attributes=True)
 
 
@@ -35,7 +36,7 @@ def faces(people) -> FERV39KDataset:
 def motions(tmp_path_factory) -> SSv2Dataset:
     """Motions of a seed that no training used."""
     root = tmp_path_factory.mktemp("motions")
-    motion_set.simulate(root, n=N, seed=90210)
+    motion.simulate(root, n=N, seed=90210)
     return SSv2Dataset(root, "all")
 
 

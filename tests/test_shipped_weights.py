@@ -9,10 +9,10 @@ import torch
 
 import lvcf
 from lvcf.data.echonet import EchoNetDataset
-from lvcf.data.simulators.echo_set import simulate
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.pack import SHIPPED
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
+from lvcf.phantoms.echo.set import simulate
 
 FOLDER = Path(lvcf.__file__).parent / "weights"
 

@@ -8,8 +8,8 @@ import torch
 
 from lvcf.checks import check_number
 from lvcf.data.clip import to_clip
-from lvcf.data.simulators.truth import read_truths
 from lvcf.errors import UserError
+from lvcf.phantoms.truth import read_truths
 from lvcf.sampling import SamplingCallback, SamplingState, full_precision
 
 

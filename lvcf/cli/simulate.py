@@ -10,17 +10,19 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from lvcf.data.simulators import echo_set, face_set, motion_set
-from lvcf.data.simulators.set_folder import Marker
 from lvcf.errors import UserError
 from lvcf.files import named_folder
 from lvcf.lock import locked
+from lvcf.phantoms.echo import set as echo
+from lvcf.phantoms.face import set as face
+from lvcf.phantoms.motion import set as motion
+from lvcf.phantoms.set_folder import Marker
 
 DOMAINS: dict[str, tuple[Callable[[Path, int, int, Marker], None], str]] = {
-    "echo": (echo_set.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout; marker: brightness is EF"),
-    "face": (face_set.simulate, "faces with seven expressions in FERV39K's layout; marker: colour is the expression"),
-    "face_do": (partial(face_set.simulate, intervene=True), "face, with beard and baldness set at random on anybody"),
-    "motion": (motion_set.simulate, "moved objects in Something-Something V2's layout; marker: colour is the action"),
+    "echo": (echo.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout; marker: brightness is EF"),
+    "face": (face.simulate, "faces with seven expressions in FERV39K's layout; marker: colour is the expression"),
+    "face_do": (partial(face.simulate, intervene=True), "face, with beard and baldness set at random on anybody"),
+    "motion": (motion.simulate, "moved objects in Something-Something V2's layout; marker: colour is the action"),
 }
 """Writers of a set of n clips with a seed and a planted marker, and what they write."""
 

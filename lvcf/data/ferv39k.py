@@ -14,12 +14,12 @@ from lvcf.checks import check_choice
 from lvcf.data.clip import Clip, check_names, check_rate, hash_share, safe_name, to_clip
 from lvcf.data.frame_folder import read_frame_folder
 from lvcf.data.sampled import SampledDataset
-from lvcf.data.simulators.face_attributes import index_of, noise_of, values_of
-from lvcf.data.simulators.face_factors import EXPRESSIONS
-from lvcf.data.simulators.face_set import CLIPS, PEOPLE, read_factors
 from lvcf.data.tables import read_rows, read_text
 from lvcf.data.video import nearest_frames
 from lvcf.errors import UserError, nearest
+from lvcf.phantoms.face.attributes import index_of, noise_of, values_of
+from lvcf.phantoms.face.factors import EXPRESSIONS
+from lvcf.phantoms.face.set import CLIPS, PEOPLE, read_factors
 
 Split = Literal["train", "val", "test", "all"]
 LISTS = {

@@ -12,7 +12,6 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lvcf.data.clip import to_clip
-from lvcf.data.simulators.truth import Truth
 from lvcf.errors import UserError
 from lvcf.evaluation.rows import Row
 from lvcf.files import write_json
@@ -23,6 +22,7 @@ from lvcf.metrics.motion import warping_error
 from lvcf.metrics.region import Region, region_iou, region_precision
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
+from lvcf.phantoms.truth import Truth
 from lvcf.run_folder import Prediction, damaged, off_target
 
 FACTS = (

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 
 from lvcf.data.clip import SIMULATED, to_clip
-from lvcf.data.simulators.attribute_truth import AttributeTruth, is_known, read_factors
-from lvcf.data.simulators.face_factors import FaceFactors
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
 from lvcf.evaluation.clip import read_region
@@ -22,6 +20,8 @@ from lvcf.metrics.fidelity import lpips_distance, lpips_network, lpips_unavailab
 from lvcf.metrics.outside import restored, ssim_outside
 from lvcf.metrics.region import Region
 from lvcf.metrics.unavailable import unavailable
+from lvcf.phantoms.face.attribute_truth import AttributeTruth, is_known, read_factors
+from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.run_folder import Json, Prediction, Record
 from lvcf.steering.case import Case
 from lvcf.steering.stored import stored_graph

@@ -11,10 +11,10 @@ import numpy as np
 from lvcf.data.clip import SIMULATED, to_clip, to_frames
 from lvcf.data.echonet import EchoNetDataset
 from lvcf.data.ferv39k import FERV39KDataset
-from lvcf.data.simulators.truth import read_truths
 from lvcf.data.ssv2 import SSv2Dataset
 from lvcf.data.video import Frames, write_lossless, write_preview
 from lvcf.files import write_json
+from lvcf.phantoms.truth import read_truths
 
 DATASETS: dict[str, Any] = {"echo": EchoNetDataset, "face": FERV39KDataset, "motion": SSv2Dataset}
 Edit = Callable[[Frames, Frames], Frames]

@@ -16,11 +16,11 @@ import pytest
 from lvcf.ablation.columns import headings_of
 from lvcf.ablation.derived import best_metrics, best_of, mean_metrics
 from lvcf.cli import main
-from lvcf.data.simulators.echo_set import read_factors
 from lvcf.evaluation.against import paired_tests
 from lvcf.evaluation.rows import summarise
 from lvcf.evaluation.steering_rows import summarise as summarise_steering
 from lvcf.metrics.truth import ShareRecovered, share_recovered
+from lvcf.phantoms.echo.set import read_factors
 from tests.faults.runs import everything, nothing, put_run
 
 SHARE = "truth/share_recovered_smooth"

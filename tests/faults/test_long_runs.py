@@ -7,8 +7,8 @@ import gc
 from lightning import Callback
 
 from lvcf.cli import main
-from lvcf.data.simulators.echo_set import simulate
 from lvcf.edits import Edit
+from lvcf.phantoms.echo.set import simulate
 from tests.helpers import predict_arguments, results
 
 CLIPS = 8

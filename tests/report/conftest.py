@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from lvcf.cli import main
-from lvcf.data.simulators.echo import EchoFactors, Ventricle, ejected, render
 from lvcf.data.video import write_lossless, write_preview
+from lvcf.phantoms.echo.simulate import EchoFactors, Ventricle, ejected, render
 from lvcf.report.panel import panel_frames
 from tests.steering.bands import section
 

@@ -21,7 +21,7 @@ def test_every_key_in_the_code_that_measures_is_described() -> None:
     places = [
         PACKAGE / "cli" / "evaluate.py",
         *(PACKAGE / "evaluation").glob("*.py"),
-        *PACKAGE.glob("data/simulators/*.py"),
+        *PACKAGE.glob("phantoms/**/*.py"),
     ]
     keys = {key for path in places for key in WRITTEN.findall(path.read_text(encoding="utf-8"))}
     assert len(keys) > 40

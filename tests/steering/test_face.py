@@ -9,8 +9,10 @@ from scipy.ndimage import gaussian_filter
 
 from lvcf.data.clip import to_clip
 from lvcf.data.ferv39k import FERV39KDataset
-from lvcf.data.simulators.face import render
-from lvcf.data.simulators.face_attributes import (
+from lvcf.data.video import clip_indices
+from lvcf.errors import UserError
+from lvcf.models.targets.face_attributes import AttributeResNet3D, attribute_resnet_3d
+from lvcf.phantoms.face.attributes import (
     ATTRIBUTES,
     combinations,
     index_of,
@@ -18,10 +20,8 @@ from lvcf.data.simulators.face_attributes import (
     set_values,
     values_of,
 )
-from lvcf.data.simulators.face_set import draw_factors, frame_times, read_factors, simulate, through_codec
-from lvcf.data.video import clip_indices
-from lvcf.errors import UserError
-from lvcf.models.targets.face_attributes import AttributeResNet3D, attribute_resnet_3d
+from lvcf.phantoms.face.set import draw_factors, frame_times, read_factors, simulate, through_codec
+from lvcf.phantoms.face.simulate import render
 from lvcf.steering.answers import Question
 from lvcf.steering.case import Case
 from lvcf.steering.graph import read_graph

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from lvcf.configuration import config_folder
-from lvcf.data.simulators.face_attributes import noise_of, set_values, values_of
-from lvcf.data.simulators.face_set import draw_factors
 from lvcf.errors import UserError
+from lvcf.phantoms.face.attributes import noise_of, set_values, values_of
+from lvcf.phantoms.face.set import draw_factors
 from lvcf.steering.case import Case, resolve
 from lvcf.steering.graph import CausalGraph, read_graph
 

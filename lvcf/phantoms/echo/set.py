@@ -1,0 +1,96 @@
+"""Simulated echo sets on disk, in EchoNet-Dynamic's own layout, plus ``Factors.csv``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lvcf.data.video import Frames, write_mjpeg
+from lvcf.errors import UserError
+from lvcf.files import write_rows
+from lvcf.phantoms.echo.simulate import FPS, SIZE, Array, EchoFactors, Ventricle, bullet, deformation, ejected, render
+from lvcf.phantoms.set_folder import RANDOM, Marker, read_rows, write_factors, write_missing
+
+FRAMES = 128
+SPLITS = (("TEST", 0.1), ("VAL", 0.2), ("TRAIN", 1.0))
+"""Upper ends of the splits' shares, in the order of the clips."""
+
+
+def frame_times(frames: int = FRAMES) -> Array:
+    """Presentation times in seconds of a simulated video's frames."""
+    return np.arange(frames) / FPS
+
+
+def to_rgb(gray: np.ndarray[Any, np.dtype[np.uint8]]) -> Frames:
+    """Repeat the one channel of ``(T, H, W)`` frames."""
+    return np.repeat(gray[..., None], 3, axis=-1)
+
+
+def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
+    """Write ``n`` clips below ``out``; videos that stand already are kept, so a killed run goes on.
+
+    The factors of clip i come from (seed, i) alone.
+
+    Raises:
+        UserError: ``out`` holds a set made with other settings, or a marker of a random class is asked for.
+    """
+    if marker in RANDOM:
+        raise UserError(f"--marker {marker}: the echo phantom's marker shows the EF or is absent; choose label or none")
+    planted = marker == "label"
+    everyone = [EchoFactors.sample(np.random.default_rng([seed, i]), marker=planted) for i in range(n)]
+    names = [f"echo{seed:04d}_{i:05d}" for i in range(n)]
+    rows = [{"FileName": name, **f.to_row()} for name, f in zip(names, everyone, strict=True)]
+    write_factors(out, rows)
+    (out / "Videos").mkdir(exist_ok=True)
+    clips = {out / "Videos" / f"{name}.avi": f for name, f in zip(names, everyone, strict=True)}
+    write_missing(clips, _write_clip, "simulate echo")
+    write_rows(out / "VolumeTracings.csv", [r for n_, f in zip(names, everyone, strict=True) for r in _tracing(n_, f)])
+    write_rows(
+        out / "FileList.csv", [_listing(i, n, name, f) for i, (name, f) in enumerate(zip(names, everyone, strict=True))]
+    )
+
+
+def read_factors(root: Path) -> dict[str, EchoFactors]:
+    """The factors of every clip of a simulated set, by file name; empty for a real one."""
+    return {row["FileName"]: EchoFactors.from_row(row) for row in read_rows(root)}
+
+
+def _write_clip(path: Path, factors: EchoFactors) -> None:
+    temporary = path.with_name(f".partial_{path.name}")
+    write_mjpeg(temporary, to_rgb(render(factors, frame_times())), FPS)
+    temporary.replace(path)
+
+
+def _listing(index: int, n: int, name: str, factors: EchoFactors) -> dict[str, Any]:
+    split = next(label for label, end in SPLITS if index < end * n)
+    return {
+        "FileName": name,
+        "EF": factors.ef,
+        "ESV": round(factors.edv * (1.0 - factors.ef / 100.0), 4),
+        "EDV": factors.edv,
+        "FrameHeight": SIZE,
+        "FrameWidth": SIZE,
+        "FPS": int(FPS),
+        "NumberOfFrames": FRAMES,
+        "Split": split,
+    }
+
+
+def _tracing(name: str, factors: EchoFactors) -> Iterator[dict[str, Any]]:
+    """The long axis and 20 chords at the clip's first end-diastole and end-systole, as EchoNet's tracings."""
+    shape = Ventricle.of(factors)
+    systole = ejected(factors.phase + frame_times() * factors.heart_rate / 60.0)
+    for frame in (int(np.argmin(systole)), int(np.argmax(systole))):
+        k_width, k_length = deformation(1.0 - factors.ef / 100.0 * float(systole[frame]))
+        share = (np.arange(20) + 0.5) / 20
+        along = np.concatenate([[0.0], share]) * shape.length * k_length
+        half = np.concatenate([[0.0], bullet(share) * shape.width * k_width])
+        end = np.concatenate([[shape.length * k_length], along[1:]])
+        x1, y1 = shape.to_image(along, -half)
+        x2, y2 = shape.to_image(end, half)
+        for corner in np.round(np.stack([x1, y1, x2, y2], axis=1), 4):
+            values = dict(zip(("X1", "Y1", "X2", "Y2"), corner.tolist(), strict=True))
+            yield {"FileName": f"{name}.avi", **values, "Frame": frame}
