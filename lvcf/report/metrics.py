@@ -25,6 +25,7 @@ ABOUT = {
     "composition": "Does asking for nothing change nothing?",
     "reversibility": "Does the way back lead to the factual?",
     "truth": "How close is it to the simulator's true counterfactual?",
+    "plausible": "Does it look like a clip of the set?",
     "leakage": "Did anything change that should not have?",
     "cost": "What did it take?",
 }

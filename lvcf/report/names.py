@@ -192,6 +192,22 @@ FIGURES = {
         "EF off by the oracle", "Distance of the oracle's reading to the target.", LOWER, "EF points"
     ),
     "truth/oracle": Figure("oracle", "A model that guidance never saw."),
+    "plausible/off_manifold": Figure(
+        "off the manifold", "To the nearest clip that the phantom can paint, softened by 1 px.", LOWER, "levels"
+    ),
+    "plausible/off_manifold_raw": Figure(
+        "off the manifold, raw", "The same without softening: with the decoder's grain.", LOWER, "levels"
+    ),
+    "plausible/on_manifold": Figure(
+        "on the manifold", "Share of clips as near to one of the phantom's as the VAE's true clips.", HIGHER
+    ),
+    "plausible/strict_class": Figure(
+        "class, strictly", "Share of clips whose nearest paintable clip shows the target, and is near.", HIGHER
+    ),
+    "plausible/nearest_ef_error": Figure(
+        "EF of the nearest clip off by", "Of the nearest clip that the phantom can paint.", LOWER, "EF points"
+    ),
+    "plausible/sharpness": Figure("sharpness in the mask", "Over the true clip's: 1 is right, below is blur.", "", "x"),
     "leakage/edv_percent": Figure("end-diastolic volume moved", "It should not move with EF.", LOWER, "%"),
     "leakage/beat_correlation_loss": Figure("beat moved", "1 − correlation of the volume's course.", LOWER),
     "leakage/brightness_levels": Figure("brightness moved", "Against the true clip.", LOWER, "levels"),

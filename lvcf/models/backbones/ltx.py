@@ -154,10 +154,37 @@ def ltx_backbone(weights: str, vae: str | None = None, table: Path | None = None
     return backbone
 
 
-def ltx_vae(weights: str) -> AutoencoderKLLTXVideo:
-    """Load a VAE to train on, from a folder or from the shipped weights by name (``phantom/backbone/vae``)."""
+def ltx_vae(weights: str, latent_channels: int | None = None) -> AutoencoderKLLTXVideo:
+    """Load a VAE to train on, from a folder or from the shipped weights by name (``phantom/backbone/vae``).
+
+    Args:
+        weights: the folder or name.
+        latent_channels: channels of the latent, at least the stored ones; the new ones say nothing yet: the
+            reconstruction is the stored VAE's until training fills them.
+
+    Raises:
+        UserError: the weights cannot be loaded, or have more channels.
+    """
     vae: AutoencoderKLLTXVideo = load_part(AutoencoderKLLTXVideo, find_weights(weights))
-    return vae
+    return vae if latent_channels is None else _widened(vae, latent_channels)
+
+
+def _widened(vae: AutoencoderKLLTXVideo, channels: int) -> AutoencoderKLLTXVideo:
+    known = int(vae.config.latent_channels)
+    if channels < known:
+        raise UserError(f"vae.latent_channels {channels}: the weights have {known}; choose at least that many")
+    wide = AutoencoderKLLTXVideo.from_config({**vae.config, "latent_channels": channels})
+    state, filled = vae.state_dict(), wide.state_dict()
+    for name in filled.keys() & state.keys():
+        if filled[name].shape == state[name].shape:
+            filled[name] = state[name]
+    for part in ("weight", "bias"):  # the means, then one log-variance for all
+        name = f"encoder.conv_out.conv.{part}"
+        filled[name][:known], filled[name][-1] = state[name][:known], state[name][-1]
+    name = "decoder.conv_in.conv.weight"
+    filled[name][:, :known], filled[name][:, known:] = state[name], 0.0
+    wide.load_state_dict(filled)
+    return wide
 
 
 def new_ltx_backbone(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lvcf.data.video import Frames, write_mjpeg
+from lvcf.data.video import Frames, read_video, write_mjpeg
 from lvcf.errors import UserError
 from lvcf.files import write_rows
 from lvcf.phantoms.echo.simulate import FPS, SIZE, Array, EchoFactors, Ventricle, bullet, deformation, ejected, render
@@ -56,6 +57,14 @@ def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
 def read_factors(root: Path) -> dict[str, EchoFactors]:
     """The factors of every clip of a simulated set, by file name; empty for a real one."""
     return {row["FileName"]: EchoFactors.from_row(row) for row in read_rows(root)}
+
+
+def through_codec(gray: np.ndarray[Any, np.dtype[np.uint8]]) -> Frames:
+    """What frames ``(T, H, W)`` look like when read back from the set ``(T, H, W, 3)``."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.avi"
+        write_mjpeg(path, to_rgb(gray), FPS)
+        return read_video(path).frames
 
 
 def _write_clip(path: Path, factors: EchoFactors) -> None:

@@ -175,7 +175,7 @@ class FaceFactors:
             "action_seed": int(rng.integers(2**31)),
             "backdrop_seed": int(rng.integers(2**31)),
         }
-        drawn |= {name: round(float(rng.uniform(low, high)), 4) for name, (low, high) in _RANGES.items()}
+        drawn |= {name: round(float(rng.uniform(low, high)), 4) for name, (low, high) in RANGES.items()}
         children: dict[str, Any] = {"beard": False, "baldness": 0.0, "grey": 0.0, "wrinkles": 0.0, "marker": ""}
         factors = cls(**drawn, **children, shortcut=shortcut)
         for name, (_, mechanism) in MECHANISMS.items():
@@ -218,7 +218,7 @@ class FaceFactors:
 
 
 _READ: dict[str, Callable[[str], Any]] = {"float": float, "int": int, "str": str, "bool": lambda text: text == "1"}
-_RANGES: dict[str, tuple[float, float]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "intensity": (0.7, 1.0),
     "onset": (0.1, 0.45),
     "rise": (0.5, 0.95),

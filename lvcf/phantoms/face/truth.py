@@ -10,16 +10,23 @@ from numpy.typing import NDArray
 
 from lvcf.data.ferv39k import window
 from lvcf.data.video import Frames
+from lvcf.metrics.plausible import sharpness
 from lvcf.metrics.region import region_precision
 from lvcf.metrics.truth import CHANGED_LEVELS, l1_levels, mask_iou, recovery, truly_changed
 from lvcf.phantoms.face.factors import EXPRESSIONS, FaceFactors
 from lvcf.phantoms.face.ruler import Measurement, measure
 from lvcf.phantoms.face.set import frame_times, through_codec
 from lvcf.phantoms.face.simulate import render
+from lvcf.phantoms.face.world import FaceWorld
+from lvcf.phantoms.manifold import find_nearest, plausible
 from lvcf.phantoms.resized import at_size, fits_ruler
 from lvcf.phantoms.set_folder import known_class
 
 Gray = NDArray[np.uint8]
+
+
+LIMIT = 11.4
+"""Levels to the nearest clip of the phantom below which 95 % of true clips through the shipped VAE stay."""
 
 
 class FaceTruth:
@@ -36,7 +43,15 @@ class FaceTruth:
         UserError: the phantom shows no such expression.
     """
 
-    ruled: tuple[str, ...] = ("truth/pixel_class", "truth/pixel_class_of_truth", "truth/action_unit_error")
+    ruled: tuple[str, ...] = (
+        "truth/pixel_class",
+        "truth/pixel_class_of_truth",
+        "truth/action_unit_error",
+        "plausible/off_manifold",
+        "plausible/off_manifold_raw",
+        "plausible/on_manifold",
+        "plausible/strict_class",
+    )
 
     def __init__(self, factors: FaceFactors, result: dict[str, Any]) -> None:
         self.factors = factors
@@ -63,22 +78,25 @@ class FaceTruth:
         return {
             **recovery(gray_final, gray, gray_truth),
             "truth/l1_levels": l1_levels(final, true),
-            **(self._measured(final, true) if fits_ruler(factual) else {}),
+            **(self._measured(factual, final, true, mask) if fits_ruler(factual) else {}),
+            "plausible/sharpness": sharpness(final, true, mask),
             "truth/mask_iou": mask_iou(mask, gray, gray_truth),
             "truth/mask_precision": region_precision(mask, truly_changed(gray, gray_truth)),
             "leakage/unchanged_levels": float(np.abs(gray_final.astype(np.float64) - gray)[still].mean()),
             "leakage/brightness_levels": abs(float(final.mean()) - float(true.mean())),
         }
 
-    def _measured(self, final: Frames, true: Frames) -> dict[str, float]:
-        """What the ruler says of the final and the true clip."""
+    def _measured(self, factual: Frames, final: Frames, true: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
+        """What the ruler says of the final and the true clip, and how near the final one is to one of the phantom's."""
         of_final, of_truth = self.measure(final), self.measure(true)
         values = (
             float(of_final.expression == self.target),
             float(of_truth.expression == self.target),
             float(np.abs(of_final.action_units - of_truth.action_units).mean()),
         )
-        return dict(zip(self.ruled, values, strict=True))
+        nearest = find_nearest(FaceWorld(self.factors, self.times), final, mask | truly_changed(factual, true))
+        near = plausible(nearest, LIMIT, lambda factors: factors.expression == self.target)
+        return dict(zip(self.ruled, (*values, *near.values()), strict=True))
 
 
 def to_gray(clip: Frames) -> Gray:

@@ -40,11 +40,13 @@ class Motion:
         track: column and row of the object's middle ``(T, 2)`` in pixels.
         seen: which frames show the object ``(T,)``.
         distances: mean distance in pixels, over the frames that show it, to the nearest path of every action.
+        nearest: the way of doing every action that has this path.
     """
 
     track: Array
     seen: NDArray[np.bool_]
     distances: dict[str, float]
+    nearest: dict[str, MotionFactors]
 
     @property
     def action(self) -> str:
@@ -61,11 +63,13 @@ def measure(frames: Frames, factors: MotionFactors, times: Array) -> Motion:
     """
     track, seen = _follow(frames, factors)
     chosen = seen if seen.any() else np.ones_like(seen)
-    distances = {}
+    distances, nearest = {}, {}
     for action in ACTIONS:
-        paths = np.stack([centres(done, times) for done in _ways(factors.do(action))])
-        distances[action] = float(np.linalg.norm(track - paths, axis=-1)[:, chosen].mean(axis=1).min())
-    return Motion(track, seen, distances)
+        ways = list(_ways(factors.do(action)))
+        paths = np.stack([centres(way, times) for way in ways])
+        apart = np.linalg.norm(track - paths, axis=-1)[:, chosen].mean(axis=1)
+        distances[action], nearest[action] = float(apart.min()), ways[int(apart.argmin())]
+    return Motion(track, seen, distances, nearest)
 
 
 def _ways(factors: MotionFactors) -> Iterator[MotionFactors]:

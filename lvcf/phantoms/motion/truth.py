@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 
 from lvcf.data.ssv2 import window
 from lvcf.data.video import Frames
+from lvcf.metrics.plausible import sharpness
 from lvcf.metrics.region import region_precision
 from lvcf.metrics.truth import l1_levels, mask_iou, recovery, truly_changed
+from lvcf.phantoms.manifold import find_nearest, plausible
 from lvcf.phantoms.motion.draw import SIZE, Array
 from lvcf.phantoms.motion.ruler import Motion, measure
 from lvcf.phantoms.motion.set import LABELS
 from lvcf.phantoms.motion.simulate import ACTIONS, MotionFactors, centres, frame_times, render
+from lvcf.phantoms.motion.world import MotionWorld
 from lvcf.phantoms.resized import at_size, fits_ruler
 from lvcf.phantoms.set_folder import known_class
+
+LIMIT = 16.0
+"""Levels to the nearest clip of the phantom below which 95 % of true clips through the shipped VAE stay."""
 
 
 class MotionTruth:
@@ -41,6 +47,10 @@ class MotionTruth:
         "truth/path_error",
         "truth/ruler_error",
         "truth/object_seen",
+        "plausible/off_manifold",
+        "plausible/off_manifold_raw",
+        "plausible/on_manifold",
+        "plausible/strict_class",
     )
 
     def __init__(self, factors: MotionFactors, result: dict[str, Any]) -> None:
@@ -62,15 +72,17 @@ class MotionTruth:
         return {
             **recovery(final, factual, truth),
             "truth/l1_levels": l1_levels(final, truth),
-            **(self._measured(factual, final, truth) if fits_ruler(factual) else {}),
+            **(self._measured(factual, final, truth, mask) if fits_ruler(factual) else {}),
+            "plausible/sharpness": sharpness(final, truth, mask),
             "truth/mask_iou": mask_iou(mask, factual, truth),
             "truth/mask_precision": region_precision(mask, truly_changed(factual, truth)),
             "leakage/unchanged_levels": l1_levels(final[unchanged], truth[unchanged]),
             "leakage/brightness_levels": abs(float(final.mean()) - float(truth.mean())),
         }
 
-    def _measured(self, *clips: Frames) -> dict[str, float]:
-        """What the ruler says of the factual, the final and the true clip."""
+    def _measured(self, factual: Frames, final: Frames, truth: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
+        """What the ruler says of the three clips, and how near the final one is to a clip of the phantom."""
+        clips = (factual, final, truth)
         of_factual, of_final, of_truth = (measure(clip, self.factors, self.times) for clip in clips)
         self.curves = _curves({"factual": of_factual, "counterfactual": of_final, "truth": of_truth})
         path = centres(self.factors.do(action=self.target), self.times)
@@ -82,7 +94,9 @@ class MotionTruth:
             _apart(of_truth.track, path),
             float(of_final.seen.mean()),
         )
-        return dict(zip(self.ruled, values, strict=True))
+        nearest = find_nearest(MotionWorld(self.factors, self.times), final, mask | truly_changed(factual, truth))
+        near = plausible(nearest, LIMIT, lambda factors: factors.action == self.target)
+        return dict(zip(self.ruled, (*values, *near.values()), strict=True))
 
 
 def _apart(one: Array, other: Array) -> float:
