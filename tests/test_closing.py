@@ -13,7 +13,7 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from lvcf.callbacks.training_progress import StepsProgressBar
+from lvcf.callbacks.progress import StepsProgressBar
 from lvcf.cli.closing import closing_words
 from lvcf.configuration import find_weights, shipped_sections
 from lvcf.datamodules.latents import LatentDataModule, warn_of_unknown
@@ -22,11 +22,15 @@ from lvcf.errors import UserError
 from lvcf.models.backbones.ltx import LTXBackbone, ltx_backbone
 from lvcf.models.backbones.tiny_decoder import TinyDecoder
 from lvcf.models.targets.ejection_fraction import EchoResNet3D
+from lvcf.presets import method_label
+from lvcf.sampling import SamplingState
 from lvcf.tasks.autoencoder import AutoencoderTask
+from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tasks.denoiser import DenoiserTask
 from lvcf.tasks.target import TargetTask
 from lvcf.tasks.tiny_decoder import TinyDecoderTask
 from tests.helpers import parse, rewrite
+from tests.toys import GaussianBackbone, LinearTarget, make_clips, predict
 
 
 def clips(root: str = "clips", **options) -> VideoFolderDataModule:
@@ -173,3 +177,20 @@ def test_a_training_by_steps_counts_them_over_its_epochs() -> None:
 
 def test_a_training_by_epochs_counts_batches() -> None:
     assert watch(max_epochs=2) == [(f"Epoch {e}/1", n, 3) for e in (0, 1) for n in (1, 2, 3)]
+
+
+class Denoising(StepsProgressBar):
+    seen: list[float]
+
+    def on_step_end(self, state: SamplingState) -> None:
+        super().on_step_end(state)
+        self.seen.append(self.progress.tasks[self.predict_progress_bar_id].completed)
+
+
+def test_a_predictions_bar_moves_with_every_denoising_step(tmp_path) -> None:
+    bar = Denoising(console_kwargs={"file": io.StringIO()})
+    bar.seen = []
+    task = CounterfactualTask(GaussianBackbone(), LinearTarget(), "60", tmp_path, steps=4)
+    predict(task, make_clips(3), [bar], batch_size=2, enable_progress_bar=True)
+    assert bar.seen == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+    assert method_label([bar], "neutral") == "guidance off"

@@ -195,11 +195,10 @@ def predict(
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
-        enable_progress_bar=False,
         enable_model_summary=False,
         inference_mode=False,
         callbacks=callbacks,
-        **options,
+        **{"enable_progress_bar": False, **options},
     )
     batches = trainer.predict(task, DataLoader(clips, batch_size=batch_size))  # type: ignore[arg-type]
     return [edit for batch in batches or [] for edit in batch]

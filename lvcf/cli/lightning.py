@@ -29,8 +29,8 @@ import lvcf.datamodules.ferv39k
 import lvcf.datamodules.predictions
 import lvcf.datamodules.ssv2
 import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
+from lvcf.callbacks.progress import StepsProgressBar
 from lvcf.callbacks.tracking import RunTracking
-from lvcf.callbacks.training_progress import StepsProgressBar
 from lvcf.callbacks.treatment import TellTreatment
 from lvcf.callbacks.writer import PredictionWriter
 from lvcf.checkpoint import SafeCheckpoints, check_path
