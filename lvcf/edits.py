@@ -14,12 +14,13 @@ from torch import Tensor
 from lvcf.clock import now
 from lvcf.data.clip import Batch, round_to_8_bits
 from lvcf.errors import told
-from lvcf.guidance.goal import Goal, TargetRequest
+from lvcf.guidance.goal import Goal
 from lvcf.memory import forget_peak, peak_memory
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
 from lvcf.sampler import Sampler, ask
 from lvcf.sampling import SamplingState, finite
+from lvcf.targets import TargetRequest
 
 
 @dataclass

@@ -23,13 +23,13 @@ from lvcf.data.video_folder import VideoFolderDataset
 from lvcf.edits import Edit, make_edits
 from lvcf.errors import UserError
 from lvcf.explanation import Explanation, explained, failure
-from lvcf.guidance.goal import parse_target
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.wrapping import Answer, ClipInput
 from lvcf.presets import DOMAINS, callbacks_of, method_label
 from lvcf.sampler import Sampler, Settings
 from lvcf.sampling import SamplingCallback
+from lvcf.targets import parse_target
 
 Model = TargetModel | nn.Module | Callable[[Tensor], Tensor] | str | Path
 Video = NDArray[Any] | Tensor | str | Path

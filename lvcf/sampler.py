@@ -20,11 +20,12 @@ from lvcf.data.clip import Batch
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
-from lvcf.guidance.goal import TargetRequest, make_goal
+from lvcf.guidance.goal import make_goal
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.noise import draws, sample_generator
 from lvcf.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, full_precision
+from lvcf.targets import TargetRequest
 from lvcf.wording import Wording
 
 Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]

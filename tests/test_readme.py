@@ -13,7 +13,7 @@ from lvcf.cli import LIGHTNING_VERBS, VERBS, main
 from lvcf.cli.lightning import with_sections
 from lvcf.cli.steer import make_parser
 from lvcf.configuration import config_folder
-from lvcf.guidance.goal import parse_target
+from lvcf.targets import parse_target
 from tests.helpers import ROOT, parse
 from tests.toys import LinearTarget
 

@@ -11,13 +11,13 @@ from torch import Tensor
 from lvcf.data.clip import Batch, safe_name
 from lvcf.edits import Edit, make_edits
 from lvcf.errors import UserError
-from lvcf.guidance.goal import parse_target
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import NoNumberError, check_target
 from lvcf.run_folder import finished_result
 from lvcf.sampler import Decode, Inversion, InversionPrompt, Prompt, Sampler, Settings, Solver
 from lvcf.sampling import full_precision
+from lvcf.targets import parse_target
 
 
 class CounterfactualTask(LightningModule):

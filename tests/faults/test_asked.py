@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from lvcf.callbacks.last_correction import LastCorrection
-from lvcf.guidance.goal import Goal, parse_target
+from lvcf.guidance.goal import Goal
 from lvcf.models.targets.base import TargetModel
+from lvcf.targets import parse_target
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.faults.toy_runs import run
 from tests.helpers import results

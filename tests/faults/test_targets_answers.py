@@ -14,11 +14,12 @@ from lvcf.cli import main
 from lvcf.errors import UserError
 from lvcf.evaluation.model import ask_again, load_target_model
 from lvcf.evaluation.rows import TRANSITION
-from lvcf.guidance.goal import Goal, make_goal, parse_target
+from lvcf.guidance.goal import Goal, make_goal
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.exported import ExportedTarget, ModuleTarget
 from lvcf.models.targets.wrapping import Answer
 from lvcf.run_folder import read_predictions
+from lvcf.targets import parse_target
 from tests.faults.targets import CLASSES, LABELS, TAKES, VALUE, Logits, Mean, Sigmoid, Softmax, Told, clips, pt2
 from tests.helpers import predict_arguments, results, subset
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from lvcf.errors import UserError
-from lvcf.guidance.goal import Goal, make_goal, parse_target
+from lvcf.guidance.goal import Goal, make_goal
+from lvcf.targets import parse_target
 from tests.toys import BrightDark, LinearTarget
 
 MODEL = LinearTarget()
