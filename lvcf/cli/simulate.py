@@ -20,6 +20,7 @@ from lvcf.phantoms.set_folder import Marker
 
 DOMAINS: dict[str, tuple[Callable[[Path, int, int, Marker], None], str]] = {
     "echo": (echo.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout; marker: brightness is EF"),
+    "echo_exact": (partial(echo.simulate, exact=True), "echo in a lossless codec, to train on beside it"),
     "face": (face.simulate, "faces with seven expressions in FERV39K's layout; marker: colour is the expression"),
     "face_do": (partial(face.simulate, intervene=True), "face, with beard and baldness set at random on anybody"),
     "motion": (motion.simulate, "moved objects in Something-Something V2's layout; marker: colour is the action"),

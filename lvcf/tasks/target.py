@@ -16,9 +16,13 @@ from lvcf.checks import check_number
 from lvcf.data.clip import Batch
 from lvcf.data.degrade import degrade
 from lvcf.errors import UserError
+from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.small_networks import SmallFrameTransformer, SmallResNet3D
 from lvcf.tasks.optim import finite, one_cycle
+
+OVERSHOOT = 1.25
+"""An adversarial step over the attack's size, as its authors found best."""
 
 
 class TargetTask(LightningModule):
@@ -31,6 +35,9 @@ class TargetTask(LightningModule):
         blur: largest blur of the degradation, in pixels.
         noise: its largest noise, on the [-1, 1] scale.
         gain: its largest relative change of brightness.
+        backbone: half of the batches go through its VAE and back, so that the model does not read what a VAE loses.
+        attack: largest adversarial change of a colour, on the [-1, 1] scale: one signed gradient step from a random
+            place (Wong, Rice and Kolter 2020); 0 for none.
 
     Raises:
         UserError: a number is out of range.
@@ -44,27 +51,45 @@ class TargetTask(LightningModule):
         blur: float = 1.5,
         noise: float = 0.1,
         gain: float = 0.15,
+        backbone: Backbone | None = None,
+        attack: float = 0.0,
     ) -> None:
         super().__init__()
         check_number("model.lr", lr, 0.0, above=True)
-        for name, value in {"blur": blur, "noise": noise, "gain": gain}.items():
+        for name, value in {"blur": blur, "noise": noise, "gain": gain, "attack": attack}.items():
             check_number(f"model.{name}", value, 0.0)
         self.network, self.output, self.lr = network, output, lr
-        self.blur, self.noise, self.gain = blur, noise, gain
+        self.blur, self.noise, self.gain, self.attack = blur, noise, gain, attack
+        self.backbone = None if backbone is None else backbone.eval().requires_grad_(False)
         self.val_scores = MetricCollection(_metrics(network), prefix="val/")
         self.test_scores = self.val_scores.clone(prefix="test/")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Huber loss on the value in units of its scale, or the cross-entropy."""
         self._check(batch)
-        output = self.network(degrade(batch["video"], self.blur, self.noise, self.gain))
-        if self.network.task == "classification":
-            loss = functional.cross_entropy(output, batch["label"].long())
-        else:
-            error = (output - batch["label"].float()) / self.network.scale
-            loss = functional.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
+        video = batch["video"]
+        if self.backbone is not None and torch.rand(()) < 0.5:
+            video = there_and_back(self.backbone, video)
+        video = degrade(video, self.blur, self.noise, self.gain)
+        if self.attack:
+            video = self._attacked(video, batch["label"])
+        loss = self._loss(video, batch["label"])
         self.log("train/loss", loss, prog_bar=True)
         return finite(loss)
+
+    def _loss(self, video: Tensor, label: Tensor) -> Tensor:
+        output = self.network(video)
+        if self.network.task == "classification":
+            return functional.cross_entropy(output, label.long())
+        error = (output - label.float()) / self.network.scale
+        return functional.smooth_l1_loss(error, torch.zeros_like(error), beta=0.1)
+
+    def _attacked(self, video: Tensor, label: Tensor) -> Tensor:
+        change = (2.0 * torch.rand_like(video) - 1.0) * self.attack
+        point = (video + change).requires_grad_(True)
+        (gradient,) = torch.autograd.grad(self._loss(point, label), point)
+        worse = change + OVERSHOOT * self.attack * gradient.sign()
+        return (video + worse.clamp(-self.attack, self.attack)).clamp(-1.0, 1.0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """MAE in the value's unit and R2, or the accuracy."""
@@ -95,6 +120,12 @@ class TargetTask(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, one cycle."""
         return one_cycle(self.network.parameters(), self.lr, int(self.trainer.estimated_stepping_batches), 0.05)
+
+
+@torch.no_grad()
+def there_and_back(backbone: Backbone, video: Tensor) -> Tensor:
+    """Clips ``(B, 3, T, H, W)`` through the VAE and back, within [-1, 1]."""
+    return backbone.decode(backbone.encode(video), video.shape[2]).float().clamp(-1.0, 1.0)
 
 
 def _metrics(network: TargetModel) -> dict[str, Metric | MetricCollection]:

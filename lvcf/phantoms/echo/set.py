@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lvcf.data.video import Frames, read_video, write_mjpeg
+from lvcf.data.video import Frames, read_video, write_lossless, write_mjpeg
 from lvcf.errors import UserError
 from lvcf.files import write_rows
 from lvcf.phantoms.echo.simulate import FPS, SIZE, Array, EchoFactors, Ventricle, bullet, deformation, ejected, render
@@ -30,10 +31,17 @@ def to_rgb(gray: np.ndarray[Any, np.dtype[np.uint8]]) -> Frames:
     return np.repeat(gray[..., None], 3, axis=-1)
 
 
-def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
+def simulate(out: Path, n: int, seed: int, marker: Marker = "none", exact: bool = False) -> None:
     """Write ``n`` clips below ``out``; videos that stand already are kept, so a killed run goes on.
 
     The factors of clip i come from (seed, i) alone.
+
+    Args:
+        out: the set's folder.
+        n: number of clips.
+        seed: of the factors.
+        marker: the planted corner marker.
+        exact: with a lossless codec instead of EchoNet-Dynamic's: to train on beside a set that has its grain.
 
     Raises:
         UserError: ``out`` holds a set made with other settings, or a marker of a random class is asked for.
@@ -47,7 +55,7 @@ def simulate(out: Path, n: int, seed: int, marker: Marker = "none") -> None:
     write_factors(out, rows)
     (out / "Videos").mkdir(exist_ok=True)
     clips = {out / "Videos" / f"{name}.avi": f for name, f in zip(names, everyone, strict=True)}
-    write_missing(clips, _write_clip, "simulate echo")
+    write_missing(clips, partial(_write_clip, write=write_lossless if exact else write_mjpeg), "simulate echo")
     write_rows(out / "VolumeTracings.csv", [r for n_, f in zip(names, everyone, strict=True) for r in _tracing(n_, f)])
     write_rows(
         out / "FileList.csv", [_listing(i, n, name, f) for i, (name, f) in enumerate(zip(names, everyone, strict=True))]
@@ -67,9 +75,9 @@ def through_codec(gray: np.ndarray[Any, np.dtype[np.uint8]]) -> Frames:
         return read_video(path).frames
 
 
-def _write_clip(path: Path, factors: EchoFactors) -> None:
+def _write_clip(path: Path, factors: EchoFactors, write: Callable[[Path, Frames, float], None]) -> None:
     temporary = path.with_name(f".partial_{path.name}")
-    write_mjpeg(temporary, to_rgb(render(factors, frame_times())), FPS)
+    write(temporary, to_rgb(render(factors, frame_times())), FPS)
     temporary.replace(path)
 
 
