@@ -22,11 +22,10 @@ from lvcf.data.clip import safe_name, to_frames
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
 from lvcf.edits import Edit
 from lvcf.errors import UserError, told
-from lvcf.files import write_json
+from lvcf.files import read_record, write_json
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
-from lvcf.report.panel import panel_frames
-from lvcf.run_folder import read_record
+from lvcf.runs.panel import panel_frames
 from lvcf.sampler import DRAWABLE, ask
 from lvcf.sampling import finite
 

@@ -20,11 +20,10 @@ from lvcf.data.clip import Batch, safe_name, to_frames
 from lvcf.edits import Edit
 from lvcf.errors import UserError
 from lvcf.explanation import SCHEMA_VERSION, Explanation, explained, failure, versions, write_prediction
-from lvcf.files import write_json
-from lvcf.lock import locked
+from lvcf.files import read_record, write_json
 from lvcf.presets import method_label
-from lvcf.ranks import orphaned
-from lvcf.run_folder import read_record
+from lvcf.runs.lock import locked
+from lvcf.runs.ranks import orphaned
 from lvcf.tasks.counterfactual import CounterfactualTask
 
 UNCOMPARED = ("command", "versions", "threads", "ranks", "configuration", "data", "notice")

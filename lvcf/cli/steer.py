@@ -18,7 +18,7 @@ from lvcf.evaluation.steering import tabulate
 from lvcf.evaluation.steering_rows import facts
 from lvcf.parsing import one_line, refuse_empty
 from lvcf.report.steering_terminal import print_methods
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from lvcf.steering.replay import replay
 from lvcf.steering.run import SteeringRun
 

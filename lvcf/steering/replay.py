@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
-from lvcf.run_folder import Prediction, Record, damaged, is_steering, read_manifest, read_predictions
+from lvcf.files import Record, damaged
+from lvcf.runs.folder import Prediction, is_steering, read_manifest, read_predictions
 from lvcf.steering.answers import Reply, Rewrite, Verdict
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor

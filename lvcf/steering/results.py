@@ -11,10 +11,9 @@ from torch import Tensor
 
 from lvcf.data.clip import to_frames
 from lvcf.data.video import write_lossless, write_preview
-from lvcf.files import write_json
+from lvcf.files import Json, write_json
 from lvcf.metrics.truth import CHANGED_LEVELS
-from lvcf.report.panel import panel_frames
-from lvcf.run_folder import Json
+from lvcf.runs.panel import panel_frames
 from lvcf.steering.answers import Question, Verdict, check_answers
 from lvcf.steering.loop import Outcome
 

@@ -13,10 +13,10 @@ from tqdm import tqdm
 from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe_name
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
-from lvcf.files import write_json
-from lvcf.lock import locked
+from lvcf.files import Json, read_json, read_record, write_json
 from lvcf.noise import sample_generator
-from lvcf.run_folder import Json, finished_result, read_json, read_record
+from lvcf.runs.folder import finished_result
+from lvcf.runs.lock import locked
 from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lvcf.errors import UserError
-from lvcf.run_folder import finished_result
+from lvcf.runs.folder import finished_result
 from lvcf.steering.results import SHOWN
 from lvcf.steering.transcript import Made, read_record
 

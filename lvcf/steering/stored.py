@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from lvcf.errors import UserError
-from lvcf.run_folder import Record, damaged
+from lvcf.files import Record, damaged
 from lvcf.steering.graph import CausalGraph
 
 

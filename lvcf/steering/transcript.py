@@ -14,12 +14,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from lvcf.clock import now
 from lvcf.data.clip import round_to_8_bits, to_clip, to_frames
 from lvcf.data.video import read_video, write_lossless
 from lvcf.errors import UserError
 from lvcf.errors import line as one_line
-from lvcf.memory import forget_peak, peak_memory
+from lvcf.runs.cost import forget_peak, now, peak_memory
 from lvcf.steering.answers import CaseError, NoAnswerError, Reply
 from lvcf.steering.judges.base import frames_hash
 from lvcf.steering.reasons import reason

@@ -15,7 +15,7 @@ from lvcf.guidance.goal import parse_target
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import NoNumberError, check_target
-from lvcf.run_folder import finished_result
+from lvcf.runs.folder import finished_result
 from lvcf.sampler import Decode, Inversion, InversionPrompt, Prompt, Sampler, Settings, Solver
 from lvcf.sampling import full_precision
 

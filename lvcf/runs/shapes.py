@@ -10,7 +10,7 @@ Number = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
 class Shape(BaseModel):
-    """Entries with a default may be missing: who needs one is told so by :class:`lvcf.run_folder.Record`."""
+    """Entries with a default may be missing: who needs one is told so by :class:`lvcf.files.Record`."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
