@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -13,10 +12,10 @@ from tqdm import tqdm
 from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe_name
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
-from lvcf.files import Json, read_json, read_record, write_json
+from lvcf.files import Json, read_json, write_json
 from lvcf.noise import sample_generator
 from lvcf.runs.folder import finished_result
-from lvcf.runs.lock import locked
+from lvcf.runs.writer import clip_folder, opened
 from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
@@ -121,12 +120,7 @@ class SteeringRun:
         number = len(clips.ids) if self.clips is None else min(self.clips, len(clips.ids))
         names = [name for clip in clips.ids[:number] for name, _, _ in self._plan(clip)]
         check_names(self.output, names)
-        try:
-            (self.output / "predictions").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.output}: cannot be written ({error.strerror}); choose another output") from error
-        with locked(self.output, "--output"):
-            self._write_manifest(clips, names)
+        with opened(self.output, self._manifest(clips, names), self.configuration, "output"):
             missing = {name for name in names if not self._done(name)}
             with tqdm(total=len(missing), desc="steer", unit="counterfactual", disable=None) as bar:
                 return sum(self._of_clip(clips, i, missing, bar) for i in range(number))
@@ -166,23 +160,20 @@ class SteeringRun:
             known: what is known of it, or why that is not.
             facts: what ``result.json`` says in any case: id, clip, method, intervention.
         """
-        final, folder = (self.output / "predictions" / part for part in (facts["id"], f".{facts['id']}.partial"))
-        if final.exists():  # failed; what was recorded until then counts
-            final.rename(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        final = self.output / "predictions" / facts["id"]
         problem = next((why for why in (clip, known) if isinstance(why, str)), "")
-        if not isinstance(clip, str) and not isinstance(known, str):
-            try:
-                problem = self._steer(folder, clip, known, dict(facts))
-            except RecordError as error:
-                problem = str(error).replace(str(folder), str(final))
-            except UserError:  # a mistake in the configuration or the data's files
-                raise
-            except Exception as error:  # one odd case does not end a run
-                problem = reason(error)
-        if problem:
-            write_json(folder / "result.json", {**head(), **facts, "status": "failed", "hint": problem})
-        folder.rename(final)
+        with clip_folder(final, goes_on=True) as folder:  # what a failed try recorded counts
+            if not isinstance(clip, str) and not isinstance(known, str):
+                try:
+                    problem = self._steer(folder, clip, known, dict(facts))
+                except RecordError as error:
+                    problem = str(error).replace(str(folder), str(final))
+                except UserError:  # a mistake in the configuration or the data's files
+                    raise
+                except Exception as error:  # one odd case does not end a run
+                    problem = reason(error)
+            if problem:
+                write_json(folder / "result.json", {**head(), **facts, "status": "failed", "hint": problem})
         return not problem
 
     def _steer(self, folder: Path, clip: Clip, known: Known, facts: Json) -> str:
@@ -285,13 +276,10 @@ class SteeringRun:
             return str(problem)
         return verdict.values(), {}
 
-    def _write_manifest(self, clips: ClipDataset, ids: list[str]) -> None:
-        """Write the manifest, or check that a half-done run here is this one.
-
-        Raises:
-            UserError: the folder holds another run.
-        """
-        kept = {
+    def _manifest(self, clips: ClipDataset, ids: list[str]) -> Json:
+        notice = [getattr(clips, "notice", "")]
+        return {
+            **head(),
             "ids": ids,
             "graph": self.graph.model_dump(mode="json"),
             "evaluation_graph": self.truth.model_dump(mode="json"),
@@ -305,18 +293,10 @@ class SteeringRun:
             "seed": self.seed,
             "factual": self.factual,
             "data": str(getattr(clips, "root", "")),
+            "method": "causal steering",
+            "prompt": "target",
+            "notice": [text for text in notice if text],
         }
-        path = self.output / "manifest.json"
-        if path.exists():
-            old = read_record(path)
-            differing = [key for key, value in json.loads(json.dumps(kept)).items() if old.get(key) != value]
-            if differing:
-                raise UserError(
-                    f"{self.output}: holds a run with another {', '.join(differing)}; choose another output"
-                )
-        (self.output / "config.yaml").write_text(self.configuration, encoding="utf-8")
-        method, notice = "causal steering", [getattr(clips, "notice", "")]
-        write_json(path, {**head(), **kept, "method": method, "prompt": "target", "notice": [n for n in notice if n]})
 
 
 def _read(clips: ClipDataset, index: int) -> Clip | str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lvcf.errors import UserError
 from lvcf.runs.folder import finished_result
-from lvcf.steering.results import SHOWN
+from lvcf.runs.writer import SHOWN
 from lvcf.steering.transcript import Made, read_record
 
 
