@@ -203,5 +203,3 @@ def _value(path: Path, name: str, cell: str) -> str | float:
         return cell if name in TEXTS else float(cell)
     except ValueError as error:
         raise damaged(path, f"{name}: {cell!r} is no number") from error
-
-

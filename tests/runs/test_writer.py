@@ -90,7 +90,7 @@ def test_a_run_is_opened_again_by_its_own_settings_alone(tmp_path) -> None:
 def test_a_folder_that_cannot_be_written_is_told(tmp_path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(UserError, match="file/run: cannot be written .*; choose another output"),
+        pytest.raises(UserError, match=r"file/run: cannot be written .*; choose another output"),
         opened(tmp_path / "file" / "run", MANIFEST, "", "output"),
     ):
         pass
