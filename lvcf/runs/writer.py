@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from lvcf.data.video import Frames, read_video, write_lossless, write_preview
 from lvcf.errors import UserError
 from lvcf.files import Json, read_record, write_json
-from lvcf.runs.lock import locked
+from lvcf.runs.lock import locked, waited_for
 from lvcf.runs.panel import panel_frames
 
 UNCOMPARED = ("command", "versions", "threads", "ranks", "notice")
@@ -28,14 +28,15 @@ SHOWN = ("factual.mkv", "counterfactual.mkv", "mask.npz", "panel.mp4")
 
 
 @contextmanager
-def opened(run: Path, manifest: Json, configuration: str, option: str) -> Iterator[None]:
-    """Be the one that writes a run: a new one, or what is left of this one.
+def opened(run: Path, manifest: Json, configuration: str, option: str, clips: range = range(0)) -> Iterator[None]:
+    """Be the one that writes a run, or some clips of it: a new one, or what is left of this one.
 
     Args:
         run: its folder, which is made.
         manifest: what the run is.
         configuration: the command line's whole configuration.
         option: what the user names the folder by.
+        clips: numbers of the clips that this process writes, if others may write others.
 
     Raises:
         UserError: it cannot be written, holds another run, or another process is writing there.
@@ -43,14 +44,20 @@ def opened(run: Path, manifest: Json, configuration: str, option: str) -> Iterat
     try:
         (run / "predictions").mkdir(parents=True, exist_ok=True)
         (run / ".writable").touch()
-        (run / ".writable").unlink()
+        (run / ".writable").unlink(missing_ok=True)  # another shard has
     except OSError as error:
         raise UserError(f"{run}: cannot be written ({error.strerror}); choose another {option}") from error
-    with locked(run, option):
-        check_same(run, manifest, option)
-        write_json(run / "manifest.json", manifest)
-        (run / "config.yaml").write_text(configuration, encoding="utf-8")
+    with locked(run, option, clips):
+        with alone(run):
+            check_same(run, manifest, option)
+            write_json(run / "manifest.json", manifest)
+            (run / "config.yaml").write_text(configuration, encoding="utf-8")
         yield
+
+
+def alone(run: Path) -> AbstractContextManager[int]:
+    """Wait to be the only process here: for the files of the whole run, which every shard writes."""
+    return waited_for(run / "config.yaml")
 
 
 def check_same(run: Path, manifest: Json, option: str) -> None:

@@ -15,6 +15,7 @@ from lvcf.errors import UserError
 from lvcf.files import Json, read_json, write_json
 from lvcf.noise import sample_generator
 from lvcf.runs.folder import finished_result
+from lvcf.runs.shards import Shard, part_of
 from lvcf.runs.writer import clip_folder, opened
 from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
@@ -86,6 +87,7 @@ class SteeringRun:
         self.methods, self.budget = methods or possible, budget or Budget()
         self.clips, self.seed = clips, seed
         self.configuration = ""  # the command line's whole configuration, for the run's folder
+        self.shard: Shard = (1, 1)  # the part of the clips that this process steers
         self._check(same_judge)
 
     def _check(self, same_judge: bool) -> None:
@@ -115,15 +117,17 @@ class SteeringRun:
             resolve(self.graph, do, dict.fromkeys(self.graph.variables, ""))
 
     def run(self) -> int:
-        """Steer what is not done yet; returns how many folders hold a failure."""
+        """Steer what is not done yet of this process's shard; returns how many of its folders hold a failure."""
         clips = self.dataset = self.data.make_dataset("predict")
         number = len(clips.ids) if self.clips is None else min(self.clips, len(clips.ids))
-        names = [name for clip in clips.ids[:number] for name, _, _ in self._plan(clip)]
+        plans = [self._plan(clip) for clip in clips.ids[:number]]
+        names = [name for plan in plans for name, _, _ in plan]
         check_names(self.output, names)
-        with opened(self.output, self._manifest(clips, names), self.configuration, "output"):
-            missing = {name for name in names if not self._done(name)}
+        ours = part_of(number, self.shard)
+        with opened(self.output, self._manifest(clips, names), self.configuration, "output", ours):
+            missing = {name for i in ours for name, _, _ in plans[i] if not self._done(name)}
             with tqdm(total=len(missing), desc="steer", unit="counterfactual", disable=None) as bar:
-                return sum(self._of_clip(clips, i, missing, bar) for i in range(number))
+                return sum(self._of_clip(clips, i, missing, bar) for i in ours)
 
     def _of_clip(self, clips: ClipDataset, index: int, missing: set[str], bar: tqdm[NoReturn]) -> int:
         """Make a clip's missing counterfactuals; returns how many failed."""
