@@ -25,7 +25,7 @@ from lvcf.phantoms.face.attribute_truth import AttributeTruth, is_known, read_fa
 from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.runs.folder import Prediction
 from lvcf.steering.case import Case
-from lvcf.steering.stored import stored_graph
+from lvcf.steering.graph import stored_graph
 
 OUTSIDE = ("outside/ssim", "outside/l1_levels", "outside/lpips")
 TRUTH = ("truth/ssim", "truth/share_recovered_smooth", "truth/l1_levels")

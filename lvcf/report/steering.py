@@ -13,9 +13,8 @@ from lvcf.files import Json, read_lines
 from lvcf.report.ablation import Line
 from lvcf.report.metrics import as_number
 from lvcf.runs.folder import Prediction, read_manifest, read_metrics, read_predictions
-from lvcf.steering.graph import CausalGraph, said
+from lvcf.steering.graph import CausalGraph, said, stored_graph
 from lvcf.steering.methods import METHODS
-from lvcf.steering.stored import stored_graph
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
 
-class Run(Shape):
+class AnyManifest(Shape):
     """``manifest.json`` of whatever verb."""
 
     ids: list[str]
@@ -28,7 +28,7 @@ class Run(Shape):
     data: str = ""
 
 
-class Manifest(Run):
+class Manifest(AnyManifest):
     """``manifest.json`` of lvcf predict."""
 
     target: str = ""
@@ -37,7 +37,7 @@ class Manifest(Run):
     seed: int = 0
 
 
-class SteeringManifest(Run):
+class SteeringManifest(AnyManifest):
     """``manifest.json`` of lvcf steer."""
 
     graph: dict[str, Any] = {}
@@ -77,7 +77,7 @@ class Step(Shape):
     prediction: float
 
 
-class Clip(Shape):
+class AnyResult(Shape):
     """``result.json`` of whatever verb."""
 
     id: str
@@ -87,7 +87,7 @@ class Clip(Shape):
     frames: Number = 1.0
 
 
-class Result(Clip):
+class Result(AnyResult):
     """``result.json`` of lvcf predict."""
 
     status: Literal["reached", "not_reached", "not_drawable", "failed"]
@@ -122,7 +122,7 @@ class Answer(Shape):
     criticism: str = ""
 
 
-class SteeringResult(Clip):
+class SteeringResult(AnyResult):
     """``result.json`` of lvcf steer."""
 
     status: Literal["reached", "not_reached", "failed"]

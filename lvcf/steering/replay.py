@@ -14,10 +14,10 @@ from lvcf.runs.folder import Prediction, is_steering, read_manifest, read_predic
 from lvcf.steering.answers import Reply, Rewrite, Verdict
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
+from lvcf.steering.graph import stored_graph
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Steering
-from lvcf.steering.results import history
-from lvcf.steering.stored import stored_graph
+from lvcf.steering.result import history
 from lvcf.steering.transcript import Transcript
 
 

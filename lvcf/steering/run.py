@@ -25,7 +25,7 @@ from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
 from lvcf.steering.reasons import reason
-from lvcf.steering.results import head, measured, write_result
+from lvcf.steering.result import head, measured, write_result
 from lvcf.steering.shared import Shared
 from lvcf.steering.transcript import RecordError, Transcript
 

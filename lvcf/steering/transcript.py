@@ -207,7 +207,7 @@ class Transcript:
     def _read(self) -> list[Line]:
         if not self.path.is_file():
             return []
-        lines = read_record(self.path, unfinished=self.live)
+        lines = read_calls(self.path, unfinished=self.live)
         if self.live:
             lines = lines[: next((i for i, line in enumerate(lines) if line["problem"]), len(lines))]
             kept = self.path.with_name(f".{self.path.name}.partial")
@@ -216,7 +216,7 @@ class Transcript:
         return lines
 
 
-def read_record(path: Path, unfinished: bool = False) -> list[Line]:
+def read_calls(path: Path, unfinished: bool = False) -> list[Line]:
     """The lines of a ``calls.jsonl``.
 
     Args:
