@@ -21,7 +21,7 @@ from lvcf.configuration import read_section
 from lvcf.data.clip import to_clip
 from lvcf.metrics.fidelity import ssim
 from lvcf.models.targets.face_expression import LABELS, SIZE, Box, FaceExpression, face_expression
-from lvcf.run_folder import Prediction, read_predictions
+from lvcf.runs.folder import Prediction, read_predictions
 
 RUNS = Path("runs/ablation_carphone")
 RESULTS = Path("benchmarks/results/carphone.md")

@@ -30,7 +30,7 @@ from lvcf.metrics.statistics import Values, mean_interval
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.targets.ejection_fraction import EchoResNet3D, echo_resnet_3d
-from lvcf.run_folder import Prediction, read_predictions
+from lvcf.runs.folder import Prediction, read_predictions
 
 RESULTS = Path("benchmarks/results/sanity.md")
 TARGET = "delta:-20"

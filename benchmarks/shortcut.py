@@ -23,7 +23,7 @@ from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import clip_resnet_3d
 from lvcf.phantoms.motion.set import read_factors
 from lvcf.phantoms.motion.simulate import ACTIONS, MARKER, MotionFactors, frame_times, render
-from lvcf.run_folder import read_manifest, read_predictions
+from lvcf.runs.folder import read_manifest, read_predictions
 
 RUNS = Path("runs/ablation_shortcut")
 WEIGHTS = Path("runs/weights/shortcut")

@@ -27,13 +27,12 @@ from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.cli.ablate import slug
 from lvcf.configuration import read_section
 from lvcf.datamodules.echonet import EchoNetDataModule
-from lvcf.files import write_json
+from lvcf.files import read_optional, write_json
 from lvcf.guidance.gradient import target_gradient
 from lvcf.guidance.weight import AdaptiveWeight
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.backbones.tiny_decoder import TinyDecoder, load_tiny_decoder
 from lvcf.models.targets.ejection_fraction import echo_resnet_3d
-from lvcf.run_folder import read_optional
 from lvcf.sampling import Read, SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 

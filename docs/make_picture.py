@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lvcf.report.panel import panel_frames
-from lvcf.run_folder import Prediction, read_predictions
+from lvcf.runs.folder import Prediction, read_predictions
+from lvcf.runs.panel import panel_frames
 
 
 def picture_row(prediction: Prediction) -> np.ndarray:

@@ -11,13 +11,12 @@ import torch
 from lightning.pytorch.utilities.memory import is_oom_error
 from torch import Tensor
 
-from lvcf.clock import now
 from lvcf.data.clip import Batch, round_to_8_bits
 from lvcf.errors import told
 from lvcf.guidance.goal import Goal
-from lvcf.memory import forget_peak, peak_memory
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
+from lvcf.runs.cost import forget_peak, now, peak_memory
 from lvcf.sampler import Sampler, ask
 from lvcf.sampling import SamplingState, finite
 from lvcf.targets import TargetRequest

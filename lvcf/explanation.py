@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
-import shutil
 import tempfile
 from dataclasses import dataclass, field
-from functools import cache
 from html import escape
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lvcf.data.clip import safe_name, to_frames
-from lvcf.data.video import Frames, read_video, write_lossless, write_preview
+from lvcf.data.video import Frames, write_preview
 from lvcf.edits import Edit
 from lvcf.errors import UserError, told
-from lvcf.files import write_json
+from lvcf.files import read_record, write_json
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
-from lvcf.report.panel import panel_frames
-from lvcf.run_folder import read_record
+from lvcf.runs.panel import panel_frames
+from lvcf.runs.shapes import SCHEMA_VERSION
+from lvcf.runs.writer import check_same, clip_folder, versions, write_shown
 from lvcf.sampler import DRAWABLE, ask
 from lvcf.sampling import finite
 
-SCHEMA_VERSION = 2
 VERSIONED = ("lvcf", "torch", "lightning", "diffusers", "transformers")
 
 
@@ -96,20 +93,24 @@ class Explanation:
             UserError: the folder holds another run, or this clip already.
         """
         folder = Path(run)
-        (folder / "predictions").mkdir(parents=True, exist_ok=True)
         path, name = folder / "manifest.json", safe_name(self.id)
         manifest = {"schema_version": SCHEMA_VERSION, "ids": list[str](), **self.run, "batch_size": 1, "ranks": 1}
         manifest |= {"threads": torch.get_num_threads(), "configuration": "", "command": "", "data": ""}
-        if path.is_file():
-            there = read_record(path)
-            other = [key for key in self.run if there.get(key) != self.run[key] and key != "target"]
-            if other:
-                raise UserError(f"{folder}: holds a run with another {', '.join(other)}; choose another folder")
-            manifest["ids"] = there["ids"]
+        check_same(folder, {key: value for key, value in self.run.items() if key != "target"}, "folder")
+        if path.exists():
+            manifest["ids"] = read_record(path)["ids"]
         if name in manifest["ids"]:
             raise UserError(f"{folder}: holds the clip {name} already; choose another folder, or another name")
-        write_prediction(folder / "predictions" / name, self)
-        write_json(path, manifest | {"ids": [*manifest["ids"], name], "versions": versions()})
+        self.write(folder)
+        write_json(path, manifest | {"ids": [*manifest["ids"], name], "versions": versions(*VERSIONED)})
+
+    def write(self, run: Path) -> None:
+        """Write the clip's folder of a run; it appears whole or not at all."""
+        with clip_folder(run / "predictions" / safe_name(self.id)) as folder:
+            if not self.failed:
+                mask = (self.mask * 255.0).round().astype(np.uint8)
+                write_shown(folder, self.factual, self.video, mask, float(self.facts["fps"]))
+            write_json(folder / "result.json", self.facts)
 
     def _repr_html_(self) -> str:
         """The verdict, and the panel as a player that needs no other file."""
@@ -169,7 +170,7 @@ def explained(edit: Edit, factual: Frames, model: TargetModel, method: str, **kn
         "label": _label(model, known["label"]),
         "mask_share": float((mask > 127).mean()),
         "frames": edit.video.shape[1],
-        "versions": versions(),
+        "versions": versions(*VERSIONED),
     }
     shares = (mask / 255.0).astype(np.float32)
     return Explanation(edit.id, status, hint, facts, factual, to_frames(edit.video), shares)
@@ -188,37 +189,6 @@ def not_drawable(similarity: float) -> str:
         f"this backbone cannot draw the clip (SSIM of its reconstruction {similarity:.2f}, at least {DRAWABLE:g} is "
         "needed): it was trained on another kind; train one on yours: lvcf fit --config own/autoencoder.yaml"
     )
-
-
-def write_prediction(folder: Path, explanation: Explanation) -> None:
-    """Write a clip's folder; it appears whole or not at all.
-
-    Raises:
-        RuntimeError: the saved counterfactual does not hold the levels that M judged.
-    """
-    if explanation.failed:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "result.json", explanation.facts)
-        return
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    fps, mask = float(explanation.facts["fps"]), (explanation.mask * 255.0).round().astype(np.uint8)
-    write_lossless(partial / "factual.mkv", explanation.factual, fps)
-    write_lossless(partial / "counterfactual.mkv", explanation.video, fps)
-    if not np.array_equal(read_video(partial / "counterfactual.mkv").frames, explanation.video):
-        raise RuntimeError(f"{folder}: the saved counterfactual differs from the one that was judged")
-    np.savez_compressed(partial / "mask.npz", mask=mask)
-    write_preview(partial / "panel.mp4", panel_frames(explanation.factual, explanation.video, mask / 255.0), fps)
-    write_json(partial / "result.json", explanation.facts)
-    shutil.rmtree(folder, ignore_errors=True)  # a failed attempt's
-    partial.replace(folder)
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Of lvcf and of what decides digits."""
-    return {name: version(name) for name in VERSIONED}
 
 
 def _reading(video: Tensor, model: TargetModel) -> tuple[Tensor, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lvcf.run_folder import read_manifest, read_predictions, read_table
+from lvcf.runs.folder import read_manifest, read_predictions, read_table
 
 FACTS = ("id", "status", "hint", "method", "prediction_before", "prediction_after", "class_before", "class_after")
 

@@ -24,7 +24,7 @@ from lvcf.guidance.goal import make_goal
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.noise import draws, sample_generator
-from lvcf.sampling import Decoder, Prompts, Read, SamplingCallback, SamplingState, full_precision
+from lvcf.sampling import Decoder, DiffusionState, Prompts, Read, SamplingCallback, SamplingState, full_precision
 from lvcf.targets import TargetRequest
 from lvcf.wording import Wording
 
@@ -100,7 +100,139 @@ class Settings:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in elsewhere}
 
 
-class Sampler:
+class Diffusion:
+    """Inversion and the reverse diffusion of latents; whether a model is explained is not its concern.
+
+    Args:
+        backbone: the latent video diffusion model.
+        settings: see there.
+    """
+
+    def __init__(self, backbone: Backbone, settings: Settings) -> None:
+        self.backbone, self.settings = backbone.eval().requires_grad_(False), settings
+        self.callbacks: list[SamplingCallback] = []
+
+    def use(self, callbacks: Iterable[Any]) -> None:
+        """Let callbacks take part, in their order; those that do not sample are left out.
+
+        Raises:
+            UserError: one cannot work on this backbone.
+        """
+        self.callbacks = [callback for callback in callbacks if isinstance(callback, SamplingCallback)]
+        for callback in self.callbacks:
+            callback.check(self.backbone)
+
+    def _notify(self, hook: str, state: DiffusionState) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(state)
+
+    def grid(self, z_ref: Tensor) -> Tensor:
+        """The falling times of latents ``(steps + 1,)``."""
+        return self.backbone.time_grid(self.settings.steps, self.settings.strength, z_ref).to(z_ref)
+
+    def inverted(self, state: DiffusionState) -> Tensor:
+        """Where sampling starts."""
+        start = state.grid[:1].expand(len(state.z_ref))
+        if self.settings.inversion != "ddim":
+            return noised(state.z_ref, state.noise, self.backbone.alpha_sigma(start))
+        rising = state.grid.flip(0).clamp(min=1e-3)
+        times = [t.expand(len(state.z_ref)) for t in rising]
+        return ddim_invert(
+            state.z_ref,
+            times,
+            self.backbone.alpha_sigma,
+            lambda z, t: self.backbone.predict(z, t, state.prompts.inversion)[0],
+        )
+
+    def sample(self, state: DiffusionState) -> None:
+        """The reverse diffusion: every sample walks the grid at its own stride; finished ones leave the batch."""
+        last = len(state.grid) - 1
+        while bool((state.index < last).any()):
+            state.rows = (state.index < last).nonzero()[:, 0]
+            state.t = state.grid[state.index[state.rows]]
+            following = torch.clamp(state.index + state.stride, max=last)[state.rows]
+            untouched = state.z_ref[state.rows]
+            self._estimate(state)
+            state.keep_finite(state.clean, untouched, "the denoiser's estimate", state.rows)
+            self._notify("on_clean_estimate", state)
+            state.keep_finite(state.clean, untouched, "the target model's gradient", state.rows)
+            self._advance(state, following)
+            state.index[state.rows] = following
+            for row in state.rows.tolist():
+                state.steps[row] += 1
+            self._notify("on_step_end", state)
+
+    def _estimate(self, state: DiffusionState) -> None:
+        """Clean estimates of the active rows, and of the recorded path, in one pass of the denoiser."""
+        rows, t = state.rows, state.t
+        parts, prompts = self._sampled_path(state, rows, state.z[rows])
+        recorded = self.settings.inversion in ON_THE_CLIP and state.known() is None
+        if recorded:
+            parts.append(noised(state.z_ref[rows], state.noise[rows], self.backbone.alpha_sigma(t)))
+            prompts.append(state.prompts.inversion[rows])
+        estimates = self._predicted(parts, prompts, t)
+        state.clean = self._guided(estimates)
+        state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(state.clean)
+
+    def _sampled_path(self, state: DiffusionState, rows: Tensor, z: Tensor) -> tuple[list[Tensor], list[Embedding]]:
+        """The denoiser's inputs for the sampled path: once, or twice under classifier-free guidance."""
+        if self._is_unguided():
+            return [z], [state.prompts.sampled[rows]]
+        away = state.prompts.away or state.prompts.inversion
+        return [z, z], [state.prompts.sampled[rows], away[rows]]
+
+    def _is_unguided(self) -> bool:
+        return self.settings.prompt == "neutral" or self.settings.guidance_scale == 1.0
+
+    def _predicted(self, parts: list[Tensor], prompts: list[Embedding], t: Tensor) -> list[Tensor]:
+        clean, _ = self.backbone.predict(torch.cat(parts), t.repeat(len(parts)), Embedding.cat(prompts))
+        return list(clean.float().chunk(len(parts)))
+
+    def _guided(self, estimates: list[Tensor]) -> Tensor:
+        """Classifier-free guidance (Ho & Salimans 2022), to the sampled path's prompt."""
+        if self._is_unguided():
+            return estimates[0]
+        return estimates[1] + self.settings.guidance_scale * (estimates[0] - estimates[1])
+
+    def _advance(self, state: DiffusionState, places: Tensor) -> None:
+        """Step the active rows to ``places`` of the grid; recorded noise is for the stride actually taken."""
+        rows, now = state.rows, self.backbone.alpha_sigma(state.t)
+        following = self.backbone.alpha_sigma(state.grid[places])
+        stepped = self._step(state.z[rows], state.clean, now, following, state.history, rows)
+        missed = state.known()
+        if missed is None:
+            missed = self._missed(state, places, now, following)
+        for part in missed:
+            stepped = stepped + part
+        if state.missed is not None:
+            state.missed[int(state.index[rows[0]])] = missed
+        state.z[rows] = stepped
+
+    def _missed(self, state: DiffusionState, places: Tensor, now: Scales, following: Scales) -> list[Tensor]:
+        """What the step misses on the clip's own path; of ``fresh`` inversion also what its new noise adds."""
+        if self.settings.inversion not in ON_THE_CLIP:
+            return []
+        rows, z_ref = state.rows, state.z_ref[state.rows]
+        z_t = noised(z_ref, state.noise[rows], now)
+        reference = self._step(z_t, z_ref - state.offset, now, following, state.reference_history, rows)
+        missed = [recorded_residual(reference, z_ref, state.noise[rows], following)]
+        if self.settings.inversion == "fresh":
+            drawn = state.next_noise(places)
+            missed.append(expand(following[1], reference) * (drawn - state.noise[rows]))
+            state.noise[rows] = drawn
+        return missed
+
+    def _step(
+        self, z_t: Tensor, clean: Tensor, now: Scales, following: Scales, history: History, rows: Tensor
+    ) -> Tensor:
+        if self.settings.solver == "ddim":
+            return ddim_step(z_t, clean, now, following)
+        stepped = dpmpp_2m_step(z_t, clean, now, following, History(history.clean[rows], history.log_snr[rows]))
+        history.clean[rows], history.log_snr[rows] = clean, half_log_snr(now)
+        return stepped
+
+
+class Sampler(Diffusion):
     """Runs a batch of clips through inversion, sampling and decoding.
 
     Args:
@@ -114,27 +246,16 @@ class Sampler:
     """
 
     def __init__(self, backbone: Backbone, model: TargetModel, request: TargetRequest, settings: Settings) -> None:
-        self.backbone, self.model = backbone.eval().requires_grad_(False), model.freeze()
-        self.request, self.settings = request, settings
+        super().__init__(backbone, settings)
+        self.model, self.request = model.freeze(), request
         self.wording = Wording(settings.prompt_template, model)
-        self.callbacks: list[SamplingCallback] = []
         self._told = False  # that a clip cannot be drawn
-
-    def use(self, callbacks: Iterable[Any]) -> None:
-        """Let callbacks take part, in their order; those that do not sample are left out.
-
-        Raises:
-            UserError: one cannot work on this backbone.
-        """
-        self.callbacks = [callback for callback in callbacks if isinstance(callback, SamplingCallback)]
-        for callback in self.callbacks:
-            callback.check(self.backbone)
 
     def __call__(self, batch: Batch, before: Tensor) -> SamplingState:
         """Edit clips that M reads as ``before``; the counterfactuals stand in ``state.decoded``."""
         state = self._start(batch, before)
         self._notify("on_sampling_start", state)
-        self._sample(state)
+        self.sample(state)
         self._notify("on_sampling_end", state)
         state.keep_finite(state.z, state.z_ref, "the latent at the end of sampling")
         state.decoded = self._decoded(state)
@@ -142,10 +263,6 @@ class Sampler:
         state.keep_finite(state.decoded, state.video, "the decoded counterfactual")
         state.keep_told()
         return state
-
-    def _notify(self, hook: str, state: SamplingState) -> None:
-        for callback in self.callbacks:
-            getattr(callback, hook)(state)
 
     def _start(self, batch: Batch, before: Tensor) -> SamplingState:
         """Set the goals, given what M says of the clips; encode, invert."""
@@ -175,19 +292,12 @@ class Sampler:
             prompts=prompts,
             generators=generators,
             guidance_generators=[sample_generator(noise_seed, f"guidance:{name}") for name in ids],
-            grid=self.backbone.time_grid(settings.steps, settings.strength, z_ref).to(z_ref),
+            grid=self.grid(z_ref),
             z_ref=z_ref,
             reconstruction=reconstruction,
-            noise=torch.stack([torch.randn(z_ref.shape[1:], generator=g) for g in generators]).to(z_ref),
-            z=z_ref,
-            index=torch.zeros(len(ids), dtype=torch.long, device=video.device),
-            stride=torch.ones(len(ids), dtype=torch.long, device=video.device),
-            history=History.empty(z_ref),
-            reference_history=History.empty(z_ref),
             prediction=goal.reading(before).clone(),
             reached=goal.reached(before),
             trajectory=[[] for _ in ids],
-            steps=[0] * len(ids),
             gradient_evaluations=[0] * len(ids),
             notes=[
                 {
@@ -199,7 +309,6 @@ class Sampler:
                     goal.reading(before).tolist(), self._said(before), before, goal.low.tolist(), strict=True
                 )
             ],
-            problems=[""] * len(ids),
         )
         state.keep_finite(z_ref, torch.zeros_like(z_ref), "the latent of the clip")
         state.keep_finite(reconstruction, video, "the clip's reconstruction")
@@ -211,7 +320,7 @@ class Sampler:
             state.notes, goal.reading(reference).tolist(), drawn, outside, strict=True
         ):
             note |= {"prediction_reference": value, "reconstruction_ssim": ssim, "target_clipped": clipped}
-        state.z = self._inverted(state)
+        state.z = self.inverted(state)
         state.keep_finite(state.z, z_ref, "the inverted latent")
         return state
 
@@ -240,69 +349,6 @@ class Sampler:
         values: list[float] = (output if self.model.task == "regression" else output.argmax(-1)).tolist()
         return values
 
-    def _inverted(self, state: SamplingState) -> Tensor:
-        """Where sampling starts."""
-        start = state.grid[:1].expand(len(state.z_ref))
-        if self.settings.inversion != "ddim":
-            return noised(state.z_ref, state.noise, self.backbone.alpha_sigma(start))
-        rising = state.grid.flip(0).clamp(min=1e-3)
-        times = [t.expand(len(state.z_ref)) for t in rising]
-        return ddim_invert(
-            state.z_ref,
-            times,
-            self.backbone.alpha_sigma,
-            lambda z, t: self.backbone.predict(z, t, state.prompts.inversion)[0],
-        )
-
-    def _sample(self, state: SamplingState) -> None:
-        """The reverse diffusion: every sample walks the grid at its own stride; finished ones leave the batch."""
-        last = len(state.grid) - 1
-        while bool((state.index < last).any()):
-            state.rows = (state.index < last).nonzero()[:, 0]
-            state.t = state.grid[state.index[state.rows]]
-            following = torch.clamp(state.index + state.stride, max=last)[state.rows]
-            untouched = state.z_ref[state.rows]
-            self._estimate(state)
-            state.keep_finite(state.clean, untouched, "the denoiser's estimate", state.rows)
-            self._notify("on_clean_estimate", state)
-            state.keep_finite(state.clean, untouched, "the target model's gradient", state.rows)
-            self._advance(state, following)
-            state.index[state.rows] = following
-            for row in state.rows.tolist():
-                state.steps[row] += 1
-            self._notify("on_step_end", state)
-
-    def _estimate(self, state: SamplingState) -> None:
-        """Clean estimates of the active rows, and of the recorded path, in one pass of the denoiser."""
-        rows, t = state.rows, state.t
-        parts, prompts = self._sampled_path(state, rows, state.z[rows])
-        recorded = self.settings.inversion in ON_THE_CLIP
-        if recorded:
-            parts.append(noised(state.z_ref[rows], state.noise[rows], self.backbone.alpha_sigma(t)))
-            prompts.append(state.prompts.inversion[rows])
-        estimates = self._predicted(parts, prompts, t)
-        state.clean = self._guided(estimates)
-        state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(state.clean)
-
-    def _sampled_path(self, state: SamplingState, rows: Tensor, z: Tensor) -> tuple[list[Tensor], list[Embedding]]:
-        """The denoiser's inputs for the sampled path: once, or twice under classifier-free guidance."""
-        if self._is_unguided():
-            return [z], [state.prompts.sampled[rows]]
-        return [z, z], [state.prompts.sampled[rows], state.prompts.inversion[rows]]
-
-    def _is_unguided(self) -> bool:
-        return self.settings.prompt == "neutral" or self.settings.guidance_scale == 1.0
-
-    def _predicted(self, parts: list[Tensor], prompts: list[Embedding], t: Tensor) -> list[Tensor]:
-        clean, _ = self.backbone.predict(torch.cat(parts), t.repeat(len(parts)), Embedding.cat(prompts))
-        return list(clean.float().chunk(len(parts)))
-
-    def _guided(self, estimates: list[Tensor]) -> Tensor:
-        """Classifier-free guidance (Ho & Salimans 2022) from the inversion's prompt to the target prompt."""
-        if self._is_unguided():
-            return estimates[0]
-        return estimates[1] + self.settings.guidance_scale * (estimates[0] - estimates[1])
-
     def _pull_back(self, state: SamplingState, places: Tensor, gradient: Tensor) -> Tensor:
         """From a gradient at the clean estimates of some active rows to the gradient at their z_t."""
         rows = state.rows[places]
@@ -311,30 +357,6 @@ class Sampler:
             clean = self._guided(self._predicted(*self._sampled_path(state, rows, z), state.t[places]))
             (pulled,) = torch.autograd.grad(clean, z, gradient)
         return pulled
-
-    def _advance(self, state: SamplingState, places: Tensor) -> None:
-        """Step the active rows to ``places`` of the grid; recorded noise is for the stride actually taken."""
-        rows, now = state.rows, self.backbone.alpha_sigma(state.t)
-        following = self.backbone.alpha_sigma(state.grid[places])
-        stepped = self._step(state.z[rows], state.clean, now, following, state.history, rows)
-        if self.settings.inversion in ON_THE_CLIP:
-            z_t = noised(state.z_ref[rows], state.noise[rows], now)
-            reference = self._step(z_t, state.z_ref[rows] - state.offset, now, following, state.reference_history, rows)
-            stepped = stepped + recorded_residual(reference, state.z_ref[rows], state.noise[rows], following)
-        if self.settings.inversion == "fresh":
-            drawn = state.next_noise(places)
-            stepped = stepped + expand(following[1], stepped) * (drawn - state.noise[rows])
-            state.noise[rows] = drawn
-        state.z[rows] = stepped
-
-    def _step(
-        self, z_t: Tensor, clean: Tensor, now: Scales, following: Scales, history: History, rows: Tensor
-    ) -> Tensor:
-        if self.settings.solver == "ddim":
-            return ddim_step(z_t, clean, now, following)
-        stepped = dpmpp_2m_step(z_t, clean, now, following, History(history.clean[rows], history.log_snr[rows]))
-        history.clean[rows], history.log_snr[rows] = clean, half_log_snr(now)
-        return stepped
 
     def _reader(self, decode: Decoder, video: Tensor, reconstruction: Tensor) -> Read:
         """M's reading of latents through a decoder, given that decoder's reconstructions of the clips."""

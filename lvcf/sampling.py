@@ -31,31 +31,27 @@ Decoder = Callable[[Tensor, int], Tensor]
 
 @dataclass
 class Prompts:
-    """What the denoiser is told on the sampled path, and on the inverted path."""
+    """What the denoiser is told on the sampled path, and on the inverted path.
+
+    Classifier-free guidance leads ``away`` from the inverted path's, unless another is given.
+    """
 
     sampled: Embedding
     inversion: Embedding
+    away: Embedding | None = None
 
 
-@dataclass
-class SamplingState:
-    """Everything a batch of samples needs; first axis B = samples, unless it says A = active rows.
+@dataclass(kw_only=True)
+class DiffusionState:
+    """Where a batch of samples is on its way; first axis B = samples, unless it says A = active rows.
 
     Attributes:
-        ids: names of the clips.
-        video: factual videos ``(B, 3, T, H, W)``.
-        goal: what M should say.
-        backbone: the generator's parts.
-        model: M.
-        read: latents to M's output, as M sees them.
-        read_through: the same through another decoder.
-        pull_back: gradients at the clean estimates of some active rows to gradients at their z_t, through the denoiser.
         prompts: embeddings of what the denoiser is told.
-        generators: of the inverted path's noise, one per sample, seeded from (seed, id).
-        guidance_generators: of guidance's own draws, one per sample: they leave the path's noise as it is.
+        generators: of the inverted path's noise, one per sample.
         grid: dense falling times ``(steps + 1,)``, shared.
         z_ref: latents of the factual videos.
-        reconstruction: D(z_ref) ``(B, 3, T, H, W)``, not clamped.
+        missed: by the place in the grid, what a step misses on the clip's own path.  Who samples a clip again, from the
+            same noise and in the same strides, gives what the first time left here; None keeps nothing.
         noise: of the inverted path, now.
         z: current latents.
         index: place of each sample in ``grid`` ``(B,)``.
@@ -66,66 +62,36 @@ class SamplingState:
         offset: what the clean estimate misses on the recorded path ``(A, ...)``: M sees ``clean + offset``.
         history: the solver's, of the sampled path.
         reference_history: the solver's, of the recorded path.
-        prediction: M's last reading (B,).
-        reached: whether that was within tolerance (B,).
-        trajectory: per sample, one row per guided step.
         steps: denoising steps taken, per sample.
-        gradient_evaluations: gradients of the target asked for, per sample.
-        decoded: the edited clip, after sampling; refinement edits it.
-        masks: refinement's nested masks, smallest first.
-        mask: where refinement lets the edit through ``(B, 1, T, H, W)``; None without refinement.
-        notes: extra facts for ``result.json``, per sample.
         problems: why a sample failed, empty of the others; a failed one goes on as the untouched clip.
-        ledger: what gradients by queries have cost and found.
     """
 
-    ids: list[str]
-    video: Tensor
-    goal: Goal
-    backbone: Backbone
-    model: TargetModel
-    read: Read
-    read_through: Callable[[Decoder], Read]
-    pull_back: Callable[[SamplingState, Tensor, Tensor], Tensor]
     prompts: Prompts
     generators: list[torch.Generator]
-    guidance_generators: list[torch.Generator]
     grid: Tensor
     z_ref: Tensor
-    reconstruction: Tensor
-    noise: Tensor
-    z: Tensor
-    index: Tensor
-    stride: Tensor
-    history: History
-    reference_history: History
-    prediction: Tensor
-    reached: Tensor
-    trajectory: list[list[dict[str, float]]]
-    steps: list[int]
-    gradient_evaluations: list[int]
-    notes: list[dict[str, Any]]
-    problems: list[str]
+    missed: dict[int, list[Tensor]] | None = None
+    noise: Tensor = field(init=False)
+    z: Tensor = field(init=False)
+    index: Tensor = field(init=False)
+    stride: Tensor = field(init=False)
+    history: History = field(init=False)
+    reference_history: History = field(init=False)
     rows: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     t: Tensor = field(default_factory=lambda: torch.zeros(0))
     clean: Tensor = field(default_factory=lambda: torch.zeros(0))
     offset: Tensor = field(default_factory=lambda: torch.zeros(0))
-    decoded: Tensor = field(default_factory=lambda: torch.zeros(0))
-    masks: list[Tensor] = field(default_factory=list)
-    mask: Tensor | None = None
-    ledger: Ledger = field(default_factory=Ledger)
+    steps: list[int] = field(init=False)
+    problems: list[str] = field(init=False)
 
-    def reader(self, rows: Tensor, read: Read | None = None) -> Callable[[Tensor], Tensor]:
-        """``read``, or another reading, of stacked copies of some rows; where M has no gradient, one by queries."""
-        through = read or self.read
-
-        def ask(z: Tensor) -> Tensor:
-            copies = rows.repeat(len(z) // len(rows))
-            if self.model.differentiable:
-                return through(z, copies)
-            return queried(through, z, copies, self.model.plan, self.draw, self.ledger)
-
-        return ask
+    def __post_init__(self) -> None:
+        shape, samples = self.z_ref.shape[1:], len(self.z_ref)
+        self.noise = torch.stack([torch.randn(shape, generator=g) for g in self.generators]).to(self.z_ref)
+        self.z = self.z_ref
+        self.index = torch.zeros(samples, dtype=torch.long, device=self.z_ref.device)
+        self.stride = torch.ones_like(self.index)
+        self.history, self.reference_history = History.empty(self.z_ref), History.empty(self.z_ref)
+        self.steps, self.problems = [0] * samples, [""] * samples
 
     def keep_finite(self, values: Tensor, instead: Tensor, what: str, rows: Tensor | None = None) -> None:
         """Samples whose ``values`` are not all finite fail, and get finite ones, so that nothing spreads.
@@ -145,19 +111,9 @@ class SamplingState:
             fix = "check its weights and trainer.precision"
             self.problems[row] = self.problems[row] or f"{what} is not finite{when}; {fix}"
 
-    def keep_told(self) -> None:
-        """Samples of which M, or a loss, once was no finite number fail: ``result.json`` cannot tell of them."""
-        for row, told in enumerate(zip(self.notes, self.trajectory, strict=True)):
-            try:
-                json.dumps(told, allow_nan=False)
-            except ValueError:
-                problem = "the target model's output is not a finite number during sampling; check its weights"
-                self.problems[row] = self.problems[row] or problem
-
-    def draw(self, rows: Tensor, shape: torch.Size) -> Tensor:
-        """Guidance's Gaussian noise ``(len(rows), *shape)``, each sample's from its own generator."""
-        drawn = [torch.randn(shape, generator=self.guidance_generators[i]) for i in rows.tolist()]
-        return torch.stack(drawn).to(self.video.device)
+    def known(self) -> list[Tensor] | None:
+        """What the next step misses on the clip's own path, where that was found before."""
+        return None if self.missed is None else self.missed.get(int(self.index[self.rows[0]]))
 
     def next_noise(self, following: Tensor) -> Tensor:
         """Noise of the inverted path of the active rows at the places ``following`` ``(A,)`` of the grid.
@@ -172,6 +128,79 @@ class SamplingState:
             for i, stride in zip(self.rows.tolist(), strides, strict=True)
         ]
         return torch.stack(drawn).to(self.noise)
+
+
+@dataclass(kw_only=True)
+class SamplingState(DiffusionState):
+    """Everything a batch of samples needs whose model is explained.
+
+    Attributes:
+        ids: names of the clips.
+        video: factual videos ``(B, 3, T, H, W)``.
+        goal: what M should say.
+        backbone: the generator's parts.
+        model: M.
+        read: latents to M's output, as M sees them.
+        read_through: the same through another decoder.
+        pull_back: gradients at the clean estimates of some active rows to gradients at their z_t, through the denoiser.
+        guidance_generators: of guidance's own draws, one per sample: they leave the path's noise as it is.
+        reconstruction: D(z_ref) ``(B, 3, T, H, W)``, not clamped.
+        prediction: M's last reading (B,).
+        reached: whether that was within tolerance (B,).
+        trajectory: per sample, one row per guided step.
+        gradient_evaluations: gradients of the target asked for, per sample.
+        decoded: the edited clip, after sampling; refinement edits it.
+        masks: refinement's nested masks, smallest first.
+        mask: where refinement lets the edit through ``(B, 1, T, H, W)``; None without refinement.
+        notes: extra facts for ``result.json``, per sample.
+        ledger: what gradients by queries have cost and found.
+    """
+
+    ids: list[str]
+    video: Tensor
+    goal: Goal
+    backbone: Backbone
+    model: TargetModel
+    read: Read
+    read_through: Callable[[Decoder], Read]
+    pull_back: Callable[[SamplingState, Tensor, Tensor], Tensor]
+    guidance_generators: list[torch.Generator]
+    reconstruction: Tensor
+    prediction: Tensor
+    reached: Tensor
+    trajectory: list[list[dict[str, float]]]
+    gradient_evaluations: list[int]
+    notes: list[dict[str, Any]]
+    decoded: Tensor = field(default_factory=lambda: torch.zeros(0))
+    masks: list[Tensor] = field(default_factory=list)
+    mask: Tensor | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def reader(self, rows: Tensor, read: Read | None = None) -> Callable[[Tensor], Tensor]:
+        """``read``, or another reading, of stacked copies of some rows; where M has no gradient, one by queries."""
+        through = read or self.read
+
+        def ask(z: Tensor) -> Tensor:
+            copies = rows.repeat(len(z) // len(rows))
+            if self.model.differentiable:
+                return through(z, copies)
+            return queried(through, z, copies, self.model.plan, self.draw, self.ledger)
+
+        return ask
+
+    def keep_told(self) -> None:
+        """Samples of which M, or a loss, once was no finite number fail: ``result.json`` cannot tell of them."""
+        for row, told in enumerate(zip(self.notes, self.trajectory, strict=True)):
+            try:
+                json.dumps(told, allow_nan=False)
+            except ValueError:
+                problem = "the target model's output is not a finite number during sampling; check its weights"
+                self.problems[row] = self.problems[row] or problem
+
+    def draw(self, rows: Tensor, shape: torch.Size) -> Tensor:
+        """Guidance's Gaussian noise ``(len(rows), *shape)``, each sample's from its own generator."""
+        drawn = [torch.randn(shape, generator=self.guidance_generators[i]) for i in rows.tolist()]
+        return torch.stack(drawn).to(self.video.device)
 
 
 class SamplingCallback(Callback):

@@ -11,7 +11,7 @@ import pytest
 from lvcf.evaluation.parallel import measure_each
 from lvcf.evaluation.rows import adherence, summarise
 from lvcf.metrics.statistics import standard_error
-from lvcf.run_folder import Prediction
+from lvcf.runs.folder import Prediction
 
 
 def rows(

@@ -22,7 +22,7 @@ from lvcf.evaluation.sets import realism, split
 from lvcf.metrics.realism import frechet_distance
 from lvcf.metrics.statistics import mean_interval, share_interval
 from lvcf.metrics.transition import area
-from lvcf.run_folder import SUFFIXES, Prediction, read_predictions, read_table
+from lvcf.runs.folder import SUFFIXES, Prediction, read_predictions, read_table
 from tests.helpers import fails, predict_arguments, results, subset
 
 

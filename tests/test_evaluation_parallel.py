@@ -13,7 +13,7 @@ import pytest
 from lvcf.errors import UserError
 from lvcf.evaluation import parallel
 from lvcf.evaluation.parallel import measure_each
-from lvcf.run_folder import Prediction
+from lvcf.runs.folder import Prediction
 
 CLIPS = [Prediction(Path("."), {"id": str(i), "status": "reached"}) for i in range(12)]
 

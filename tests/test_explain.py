@@ -27,7 +27,7 @@ from lvcf.errors import UserError
 from lvcf.evaluation.model import load_target_model
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.ltx import ltx_backbone
-from lvcf.run_folder import read_configuration
+from lvcf.runs.folder import read_configuration
 from lvcf.sampler import Settings
 from lvcf.sampling import SamplingCallback, SamplingState
 from tests.helpers import predict_arguments, results

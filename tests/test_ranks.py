@@ -20,13 +20,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lvcf import ranks
 from lvcf.callbacks.writer import PredictionWriter
 from lvcf.cli import main
 from lvcf.data.clip import ClipDataset
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.datamodules.sharding import WholeBatches, share
 from lvcf.errors import UserError
+from lvcf.runs import ranks
 from tests.helpers import ROOT, predict_arguments, results, told
 
 VOLATILE = ("seconds", "peak_memory_bytes")

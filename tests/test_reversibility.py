@@ -11,11 +11,10 @@ import pytest
 
 from lvcf.cli import main
 from lvcf.data.clip import to_clip, to_frames
-from lvcf.data.predictions import PredictionsDataset
 from lvcf.data.video import read_video
-from lvcf.datamodules.predictions import PredictionsDataModule
+from lvcf.datamodules.predictions import PredictionsDataModule, PredictionsDataset
 from lvcf.evaluation.clip import way_back
-from lvcf.run_folder import Prediction, read_predictions
+from lvcf.runs.folder import Prediction, read_predictions
 from tests.helpers import predict_arguments, results, subset
 
 

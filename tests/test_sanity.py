@@ -13,7 +13,7 @@ from benchmarks.sanity import ASKED, Alike, arguments, compare, edit_alone, rand
 from lvcf.data.video import write_lossless
 from lvcf.metrics.statistics import mean_interval
 from lvcf.models.targets.ejection_fraction import EchoResNet3D
-from lvcf.run_folder import Prediction
+from lvcf.runs.folder import Prediction
 from tests.helpers import parse
 from tests.toys import GaussianBackbone
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lvcf.cli import main
 from lvcf.data.video import read_video
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from lvcf.wandb_runs.names import HIDDEN, Place, recall
 from tests.helpers import fails, predict_arguments, results, subset
 from tests.wandb_record import Written, written

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from lvcf.ablation.grid import put
 from lvcf.configuration import callbacks_of, read_section
 from lvcf.errors import UserError, nearest
+from lvcf.runs.shards import parse_shard
 
 Plan = dict[str, Any]
 """What :func:`lvcf.ablation.plan.read_plan` gives."""
@@ -189,10 +189,7 @@ def shard(cells: list[Cell], text: str) -> list[Cell]:
     Raises:
         UserError: ``text`` is no such pair.
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    i, n = (int(part) for part in found.groups()) if found else (0, 0)
-    if not 1 <= i <= n:
-        raise UserError(f"--shard {text}: write i/n with i from 1 to n, such as 1/4")
+    i, n = parse_shard(text)
     first = _first_cells(cells)
     order = list(dict.fromkeys(first))
     return [cell for cell, start in zip(cells, first, strict=True) if order.index(start) % n == i - 1]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lvcf.run_folder import off_target
+from lvcf.runs.folder import off_target
 
 ClipRow = dict[str, Any]
 """A line of ``predictions.csv``."""

@@ -11,7 +11,8 @@ import numpy as np
 from lvcf.ablation.cells import Plan, derived_of, row_names, slug, sources, variants
 from lvcf.ablation.columns import COLUMNS, ClipRow, Judge, figure_of
 from lvcf.ablation.derived import Table, best_metrics, best_of, mean_metrics
-from lvcf.run_folder import read_metrics, read_record, read_table
+from lvcf.files import read_record
+from lvcf.runs.folder import read_metrics, read_table
 
 Clip = tuple[str, float, float]
 """A clip's id with the edges of its target: the same question."""

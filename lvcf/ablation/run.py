@@ -13,9 +13,8 @@ from typing import Any
 import yaml
 
 from lvcf.ablation.cells import Cell, slug
-from lvcf.files import write_json
-from lvcf.lock import waited_for
-from lvcf.run_folder import read_optional
+from lvcf.files import read_optional, write_json
+from lvcf.runs.lock import waited_for
 
 FINE = (0, 1)
 """Exit codes after which a run counts: 1 says that a clip failed, which metrics.json counts."""

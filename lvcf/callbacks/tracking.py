@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from lvcf.data.clip import safe_name
 from lvcf.evaluation.clip import facts
 from lvcf.evaluation.rows import summarise
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tracking import RunLogger
 from lvcf.wandb_runs.clips import log_clips

@@ -7,7 +7,6 @@ import json
 import sys
 from contextlib import ExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,16 +18,13 @@ from torch import distributed
 from lvcf.data.clip import Batch, safe_name, to_frames
 from lvcf.edits import Edit
 from lvcf.errors import UserError
-from lvcf.explanation import SCHEMA_VERSION, Explanation, explained, failure, versions, write_prediction
-from lvcf.files import write_json
-from lvcf.lock import locked
+from lvcf.explanation import VERSIONED, explained, failure
 from lvcf.presets import method_label
-from lvcf.ranks import orphaned
-from lvcf.run_folder import read_record
+from lvcf.runs.ranks import orphaned
+from lvcf.runs.shapes import SCHEMA_VERSION
+from lvcf.runs.writer import opened, versions
 from lvcf.tasks.counterfactual import CounterfactualTask
 
-UNCOMPARED = ("command", "versions", "threads", "ranks", "configuration", "data", "notice")
-"""Entries of the manifest that may differ in a resumed run, or that are looked at last."""
 SLOWEST = timedelta(days=365)
 """How long ranks wait for the last one; the process group's own half an hour may be less than one batch."""
 
@@ -62,16 +58,11 @@ class PredictionWriter(Callback):
 
     def _open(self, trainer: Trainer, task: CounterfactualTask) -> str:
         """Make the run's folder with its manifest; returns what is wrong, or nothing."""
-        manifest, path = self._manifest(trainer, task), task.output / "manifest.json"
+        run = opened(task.output, self._manifest(trainer, task), task.configuration, "--model.output")
         try:
-            task.make_output()
-            self._lock.enter_context(locked(task.output))
-            if path.exists():
-                _check_same(path, read_record(path), manifest)
+            self._lock.enter_context(run)
         except UserError as error:
             return str(error)
-        write_json(path, manifest)
-        (task.output / "config.yaml").write_text(task.configuration, encoding="utf-8")
         return ""
 
     def on_predict_batch_start(
@@ -127,7 +118,7 @@ class PredictionWriter(Callback):
             "command": " ".join(["lvcf", *sys.argv[1:]]),
             "notice": [text for text in (task.backbone.notice, getattr(clips, "notice", "")) if text],
             "data": str(getattr(clips, "root", "")),
-            "versions": versions(),
+            "versions": versions(*VERSIONED),
         }
 
     def on_predict_batch_end(
@@ -144,18 +135,14 @@ class PredictionWriter(Callback):
         for name, problem in zip(batch["id"], batch["error"], strict=True):
             if problem and not task.is_done(name):
                 trace = {"traceback": task.tracebacks[name]} if name in task.tracebacks else {}
-                self._write(task, failure(name, problem, seed=task.settings.seed, **trace))
+                failure(name, problem, seed=task.settings.seed, **trace).write(task.output)
         for edit in outputs:
             if not task.is_done(edit.id):
                 row = batch["id"].index(edit.id)
                 known = {"fps": float(batch["fps"][row]), "label": float(batch["label"][row])}
                 factual = to_frames(batch["video"][row])
-                self._write(
-                    task, explained(edit, factual, task.target_model, self.method, seed=task.settings.seed, **known)
-                )
-
-    def _write(self, task: CounterfactualTask, explanation: Explanation) -> None:
-        write_prediction(task.output / "predictions" / safe_name(explanation.id), explanation)
+                known["seed"] = task.settings.seed
+                explained(edit, factual, task.target_model, self.method, **known).write(task.output)
 
 
 def fingerprint(configuration: str) -> str:
@@ -177,13 +164,3 @@ def _task(module: LightningModule) -> CounterfactualTask:
             f"the prediction writer needs a CounterfactualTask, not {type(module).__name__}; correct model:"
         )
     return module
-
-
-def _check_same(path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """A resumed run must be the same run: other noise, batches or settings would mix two experiments."""
-    named = [key for key in new if key not in UNCOMPARED]
-    differing = [key for key in named if old.get(key) != new[key]]
-    differing = differing or [key for key in ("data", "configuration") if old.get(key) != new[key]]
-    if differing:
-        other = ", ".join(differing)
-        raise UserError(f"{path.parent}: holds a run with another {other}; choose another --model.output or delete it")

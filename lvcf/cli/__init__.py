@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from lvcf.errors import UserError, last_line, os_error_line
-from lvcf.ranks import left_to_rank_0, rank
+from lvcf.runs.ranks import left_to_rank_0, rank
 
 CRASHED = 70
 """Exit code after a traceback, as sysexits.h's EX_SOFTWARE."""

@@ -14,7 +14,7 @@ from lvcf.ablation.plan import read_plan
 from lvcf.ablation.run import commands, run_cell
 from lvcf.errors import UserError
 from lvcf.files import named_folder
-from lvcf.lock import waited_for
+from lvcf.runs.lock import waited_for
 from lvcf.wandb_runs.verbs import evaluate_options, log_comparison, with_logger
 
 __all__ = ["COLUMNS", "WRITER", "Cell", "expand", "main", "read_plan", "shown", "slug", "write_results"]

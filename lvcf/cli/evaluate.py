@@ -23,14 +23,7 @@ from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
 from lvcf.report.run import unit_of
 from lvcf.report.terminal import Evaluated, print_runs
-from lvcf.run_folder import (
-    Prediction,
-    is_steering_run,
-    read_manifest,
-    read_predictions,
-    read_table,
-    unfinished,
-)
+from lvcf.runs.folder import Prediction, is_steering_run, read_manifest, read_predictions, read_table, unfinished
 from lvcf.wandb_runs.verbs import log_evaluation
 
 NEEDS_FEATURES = ("realism/fid", "realism/kid", "realism/fvd", "minimality/cld")

@@ -40,7 +40,7 @@ from lvcf.cli.help import first_words
 from lvcf.configuration import MEASURING, with_sections
 from lvcf.errors import UserError, cause_of, said
 from lvcf.parsing import one_line, refuse_empty
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tracking import check_loggers, complete
 

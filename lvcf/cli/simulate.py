@@ -12,11 +12,11 @@ from typing import get_args
 
 from lvcf.errors import UserError
 from lvcf.files import named_folder
-from lvcf.lock import locked
 from lvcf.phantoms.echo import set as echo
 from lvcf.phantoms.face import set as face
 from lvcf.phantoms.motion import set as motion
 from lvcf.phantoms.set_folder import Marker
+from lvcf.runs.lock import locked
 
 DOMAINS: dict[str, tuple[Callable[[Path, int, int, Marker], None], str]] = {
     "echo": (echo.simulate, "apical four-chamber phantom in EchoNet-Dynamic's layout; marker: brightness is EF"),

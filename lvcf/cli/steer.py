@@ -18,7 +18,9 @@ from lvcf.evaluation.steering import tabulate
 from lvcf.evaluation.steering_rows import facts
 from lvcf.parsing import one_line, refuse_empty
 from lvcf.report.steering_terminal import print_methods
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
+from lvcf.runs.shards import parse_shard
+from lvcf.runs.writer import alone
 from lvcf.steering.replay import replay
 from lvcf.steering.run import SteeringRun
 
@@ -48,6 +50,7 @@ def make_parser() -> ArgumentParser:
     parser = ArgumentParser(prog="lvcf steer", description=about, exit_on_error=False, print_config=None)
     parser.add_argument("--config", action="config", help="a configuration, e.g. steering/face.yaml")
     parser.add_argument("--threads", type=PositiveInt, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--shard", metavar="i/n", default="1/1", help="the i-th of n parts of the clips, i from 1")
     parser.add_class_arguments(SteeringRun)
     return parser
 
@@ -62,6 +65,7 @@ def _parse(args: list[str]) -> SteeringRun:
     try:
         configuration = parser.parse_args(with_sections("steer", args))
         refuse_empty(configuration, SteeringRun)
+        shard = parse_shard(configuration.pop("shard"))  # the run's configuration is that of all shards
         check_threads(configuration.threads)
         torch.set_num_threads(configuration.threads)
         made = parser.instantiate(configuration)
@@ -71,7 +75,7 @@ def _parse(args: list[str]) -> SteeringRun:
         raise cause_of(error) from error
     arguments = {name: value for name, value in vars(made).items() if name not in ("config", "threads")}
     run = SteeringRun(**arguments)
-    run.configuration = parser.dump(_without_keys(configuration))
+    run.shard, run.configuration = shard, parser.dump(_without_keys(configuration))
     return run
 
 
@@ -86,5 +90,7 @@ def _without_keys(configuration: Namespace) -> Namespace:
 
 def _print(output: Path) -> None:
     """The judge's table, and what became of every clip that failed; ``lvcf evaluate`` also measures the videos."""
-    rows = [facts(prediction.result) for prediction in read_predictions(output)]
-    print_methods(output, tabulate(output, rows, {}), rows)
+    with alone(output):
+        rows = [facts(prediction.result) for prediction in read_predictions(output)]
+        metrics = tabulate(output, rows, {})
+    print_methods(output, metrics, rows)

@@ -27,11 +27,10 @@ from lvcf.datamodules.base import ClipDataModule, Stage
 from lvcf.datamodules.resumable import ResumableLoader
 from lvcf.datamodules.sharding import check_enough
 from lvcf.errors import UserError
-from lvcf.files import write_json
+from lvcf.files import read_optional, write_json
 from lvcf.models.backbones.load import Family, load_vae
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.pipeline import PipelineBackbone
-from lvcf.run_folder import read_optional
 
 SHARD = 256
 """Latents per file: what a killed run loses at most."""

@@ -30,7 +30,7 @@ def from_flow(flow: Tensor, z_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[
     return z_t - expand(sigma, z_t) * flow, z_t + expand(alpha, z_t) * flow
 
 
-READ = {"epsilon": from_epsilon, "v_prediction": from_v, "flow_prediction": from_flow}
+ESTIMATES = {"epsilon": from_epsilon, "v_prediction": from_v, "flow_prediction": from_flow}
 """By what a denoiser predicts, in diffusers' words."""
 
 

@@ -12,7 +12,7 @@ from lvcf.evaluation.rows import Row
 from lvcf.metrics.change import change_correlation
 from lvcf.metrics.recovered import PARTS, share_of
 from lvcf.metrics.statistics import FEWEST, Values, compare, holm
-from lvcf.run_folder import Prediction, off_target
+from lvcf.runs.folder import Prediction, off_target
 
 LEFT_OUT = ("cost/", "composition/", "reversibility/", *(part for parts in PARTS.values() for part in parts))
 """Beginnings of the figures that are not tested: costs always differ, two ask for runs of their own, the rest are told

@@ -14,7 +14,7 @@ from torch import Tensor
 from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
 from lvcf.evaluation.rows import Row
-from lvcf.files import write_json
+from lvcf.files import damaged, write_json
 from lvcf.metrics import change
 from lvcf.metrics.adherence import within_tolerance
 from lvcf.metrics.fidelity import LPIPS_FILES, lpips_distance, lpips_network, lpips_unavailable, psnr, ssim
@@ -23,7 +23,7 @@ from lvcf.metrics.region import Region, region_iou, region_precision
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
 from lvcf.phantoms.truth import Truth
-from lvcf.run_folder import Prediction, damaged, off_target
+from lvcf.runs.folder import Prediction, off_target
 
 FACTS = (
     "id",

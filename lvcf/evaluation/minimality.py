@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lvcf.metrics.latent_divergence import feature_distance, latent_divergence
-from lvcf.run_folder import Prediction
+from lvcf.runs.folder import Prediction
 
 BINS = 5
 """Of a regressor's readings, equally frequent: clips in one bin are of one kind."""

@@ -16,13 +16,13 @@ from lvcf.data.clip import to_clip
 from lvcf.errors import UserError, cause_of
 from lvcf.evaluation.clip import clips_of
 from lvcf.evaluation.rows import TRANSITION, VALIDITY, Row
-from lvcf.files import write_json
+from lvcf.files import Json, damaged, write_json
 from lvcf.guidance.goal import Goal, make_goal
 from lvcf.metrics.robustness import perturbed, reencoded
 from lvcf.metrics.transition import Read, area, cout, follow, progress
 from lvcf.models.targets.base import TargetModel
 from lvcf.noise import sample_generator
-from lvcf.run_folder import Json, Prediction, damaged, read_configuration
+from lvcf.runs.folder import Prediction, read_configuration
 
 
 def load_target_model(run: Path) -> TargetModel:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lvcf.errors import UserError
 from lvcf.evaluation.rows import Row
-from lvcf.run_folder import Prediction
+from lvcf.runs.folder import Prediction
 
 Measure = Callable[[Prediction], Row]
 CLIPS_PER_PROCESS = 4

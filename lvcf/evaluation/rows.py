@@ -68,7 +68,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 
 
 def figure(key: str, values: Values, clips: int) -> dict[str, Any]:
-    """The mean of ``(n,)`` under ``key``, with what :data:`lvcf.run_folder.SUFFIXES` tells."""
+    """The mean of ``(n,)`` under ``key``, with what :data:`lvcf.runs.folder.SUFFIXES` tells."""
     found = share_interval(values) if key.startswith(SHARES) else mean_interval(values)
     told = {key: float(values.mean())} | _spread(key, standard_error(values), found)
     return told if len(values) == clips else told | {f"{key}.n": len(values)}

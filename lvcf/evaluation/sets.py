@@ -21,7 +21,7 @@ from lvcf.metrics.features import FeatureExtractor, load_extractor
 from lvcf.metrics.realism import frechet_distance, kernel_distance, warn_if_few
 from lvcf.metrics.unavailable import UnavailableError, unavailable
 from lvcf.models.targets.base import TargetModel
-from lvcf.run_folder import Prediction
+from lvcf.runs.folder import Prediction
 
 Distance = Callable[[Tensor, Tensor], float]
 OF_FRAMES: dict[str, Distance] = {"fid": frechet_distance, "kid": kernel_distance}

@@ -23,7 +23,7 @@ from lvcf.evaluation.steering_rows import (
 )
 from lvcf.files import write_json, write_rows
 from lvcf.metrics.unavailable import unavailable
-from lvcf.run_folder import Prediction, read_manifest, read_predictions, unfinished
+from lvcf.runs.folder import Prediction, read_manifest, read_predictions, unfinished
 from lvcf.steering.methods import COLUMNS
 
 SETS = ("realism/fid", "realism/kid", "realism/fvd")

@@ -15,6 +15,7 @@ from lvcf.evaluation.clip import read_region
 from lvcf.evaluation.rows import Row
 from lvcf.evaluation.steering_networks import Networks
 from lvcf.evaluation.truths import read_set
+from lvcf.files import Json, Record
 from lvcf.metrics import change
 from lvcf.metrics.fidelity import lpips_distance, lpips_network, lpips_unavailable, ssim
 from lvcf.metrics.outside import restored, ssim_outside
@@ -22,9 +23,9 @@ from lvcf.metrics.region import Region
 from lvcf.metrics.unavailable import unavailable
 from lvcf.phantoms.face.attribute_truth import AttributeTruth, is_known, read_factors
 from lvcf.phantoms.face.factors import FaceFactors
-from lvcf.run_folder import Json, Prediction, Record
+from lvcf.runs.folder import Prediction
 from lvcf.steering.case import Case
-from lvcf.steering.stored import stored_graph
+from lvcf.steering.graph import stored_graph
 
 OUTSIDE = ("outside/ssim", "outside/l1_levels", "outside/lpips")
 TRUTH = ("truth/ssim", "truth/share_recovered_smooth", "truth/l1_levels")

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from lvcf.files import Json
 from lvcf.metrics.recovered import ASKED, PARTS, pooled_share
 from lvcf.metrics.statistics import FEWEST, Values, clustered, holm, sign_permutation
 from lvcf.metrics.unavailable import unavailable
-from lvcf.run_folder import Json
 from lvcf.steering.methods import COLUMNS, METHODS
 
 Row = Json
@@ -72,7 +72,7 @@ def summarise(rows: list[Row]) -> dict[str, Any]:
 
 
 def figure(key: str, name: str, rows: list[Row]) -> dict[str, Any]:
-    """The mean of a column under ``key`` with what :data:`lvcf.run_folder.SUFFIXES` tells, or why there is none."""
+    """The mean of a column under ``key`` with what :data:`lvcf.runs.folder.SUFFIXES` tells, or why there is none."""
     done = [row for row in rows if row["status"] != "failed"]
     known = [row for row in done if _is_known(row.get(name))]
     if not known:

@@ -11,13 +11,14 @@ import torch
 
 from lvcf.data.clip import SIMULATED
 from lvcf.errors import UserError
+from lvcf.files import Json
 from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import clip_frame_transformer
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer
 from lvcf.phantoms.resized import fits_ruler, no_ruler
 from lvcf.phantoms.truth import Truth, phantom_of, read_truths
-from lvcf.run_folder import Json, Prediction
+from lvcf.runs.folder import Prediction
 
 ORACLES: dict[str, tuple[Callable[[str], TargetModel], str]] = {
     "ef": (echo_frame_transformer, "phantom/oracle"),

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from lvcf.errors import UserError
 from lvcf.files import write_rows
-from lvcf.ranks import serve
+from lvcf.runs.ranks import serve
 
 F = TypeVar("F")
 Marker = Literal["none", "label", "random", "alone"]

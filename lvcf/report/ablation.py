@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lvcf.files import Json, read_lines
 from lvcf.report.run import figures_of
-from lvcf.run_folder import Json, Prediction, read_lines, read_manifest, read_metrics, read_predictions
+from lvcf.runs.folder import Prediction, read_manifest, read_metrics, read_predictions
 
 Line = dict[str, str]
 """A line of a CSV file."""

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lvcf.files import Json, read_lines
 from lvcf.report.ablation import Cell, Line, other_lines, read_cells
 from lvcf.report.media import LAYOUT, data_uri
 from lvcf.report.metrics import Row, as_number, metric_row, plain, readable
 from lvcf.report.names import Figure, figure_of
 from lvcf.report.run import STATUSES
 from lvcf.report.run_page import target_text
-from lvcf.run_folder import SUFFIXES, Json, Prediction, read_lines
+from lvcf.runs.folder import SUFFIXES, Prediction
 
 CELL_STATUSES = {"done": "finished", "failed": "not finished"}
 SPREADS = (" se", " low", " high")

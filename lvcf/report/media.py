@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.image import imsave
 
 from lvcf.data.video import read_video
-from lvcf.report.panel import CAPTIONS, FOOTER, GAP, HEADER, difference_scale
+from lvcf.runs.panel import CAPTIONS, FOOTER, GAP, HEADER, difference_scale
 
 LAYOUT = {"names": CAPTIONS, "gap": GAP, "header": HEADER, "footer": FOOTER}
 """Where the tiles of a panel video lie, for the page's script."""

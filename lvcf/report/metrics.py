@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lvcf.report.names import Figure, figure_of
-from lvcf.run_folder import SUFFIXES
+from lvcf.runs.folder import SUFFIXES
 
 ABOUT = {
     "adherence": "Does the model now say what was asked?",
@@ -69,7 +69,7 @@ def metric_groups(metrics: Mapping[str, Any], unit: str = "") -> list[Group]:
     """Group keys by the part before the slash, in the order of :data:`ABOUT`; keys without one come last.
 
     Args:
-        metrics: of ``metrics.json``; what :data:`lvcf.run_folder.SUFFIXES` tells joins its metric's row.
+        metrics: of ``metrics.json``; what :data:`lvcf.runs.folder.SUFFIXES` tells joins its metric's row.
         unit: of the explained model's reading.
     """
     groups: dict[str, list[Row]] = {}

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from lvcf.errors import UserError
+from lvcf.files import Json
 from lvcf.report.ablation import is_ablation
 from lvcf.report.ablation_page import ablation_context
-from lvcf.report.panel import difference_colours
 from lvcf.report.run_page import run_context
 from lvcf.report.steering_page import steering_context
 from lvcf.report.study_page import study_context
 from lvcf.report.templates import load_template
-from lvcf.run_folder import Json, is_steering, read_manifest
+from lvcf.runs.folder import is_steering, read_manifest
+from lvcf.runs.panel import difference_colours
 
 Context = Callable[[Path], Json]
 

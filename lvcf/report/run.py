@@ -6,16 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from lvcf.run_folder import (
-    Json,
-    Prediction,
-    off_target,
-    read_cells,
-    read_manifest,
-    read_metrics,
-    read_predictions,
-    read_table,
-)
+from lvcf.files import Json, read_cells
+from lvcf.runs.folder import Prediction, off_target, read_manifest, read_metrics, read_predictions, read_table
 
 STATUSES = {"reached": "reached", "not_reached": "not reached", "not_drawable": "not drawable", "failed": "failed"}
 """What ``result.json`` says of a clip, in words."""

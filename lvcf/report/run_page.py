@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
+from lvcf.files import Json
 from lvcf.metrics.statistics import share_interval
 from lvcf.report.media import show_panel
 from lvcf.report.metrics import decimals, measured, metric_groups, not_measured, plain, readable, short
 from lvcf.report.names import figure_of
 from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
 from lvcf.report.run import STATUSES, read_run, unit_of
-from lvcf.run_folder import Json, Prediction
+from lvcf.runs.folder import Prediction
 
 PROMPTS = {
     "neutral": "neutral: the words do not name the target, so the change comes from the model explained",

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from lvcf.evaluation.steering_rows import TEXTS, comparisons, facts, summarise
+from lvcf.files import Json, read_lines
 from lvcf.report.ablation import Line
 from lvcf.report.metrics import as_number
-from lvcf.run_folder import Json, Prediction, read_lines, read_manifest, read_metrics, read_predictions
-from lvcf.steering.graph import CausalGraph, said
+from lvcf.runs.folder import Prediction, read_manifest, read_metrics, read_predictions
+from lvcf.steering.graph import CausalGraph, said, stored_graph
 from lvcf.steering.methods import METHODS
-from lvcf.steering.stored import stored_graph
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lvcf.files import Json
 from lvcf.report.ablation import Line
 from lvcf.report.causal_plot import ROLES, causal_plot, roles_of
 from lvcf.report.media import LAYOUT
@@ -15,7 +16,7 @@ from lvcf.report.names import figure_of
 from lvcf.report.run import STATUSES
 from lvcf.report.run_page import measured_on
 from lvcf.report.steering import SteeringCase, SteeringFolder, read_steering
-from lvcf.run_folder import SUFFIXES, Json, Prediction
+from lvcf.runs.folder import SUFFIXES, Prediction
 from lvcf.steering.methods import COLUMNS, METHODS
 
 STOPPED = {

@@ -17,7 +17,7 @@ from lvcf.report.metrics import Row as MetricRow
 from lvcf.report.metrics import metric_row
 from lvcf.report.names import figure_of
 from lvcf.report.terminal import ARROWS, console, print_missing
-from lvcf.run_folder import SUFFIXES
+from lvcf.runs.folder import SUFFIXES
 from lvcf.steering.methods import COLUMNS
 
 HINT = 2000

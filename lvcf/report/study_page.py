@@ -7,11 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from lvcf.data.video import read_video
+from lvcf.files import Json, read_lines, read_shape
 from lvcf.report.metrics import readable
 from lvcf.report.names import Figure
 from lvcf.report.plots import share_plot
-from lvcf.run_folder import Json, read_lines, read_shape
-from lvcf.run_shapes import Analysis
+from lvcf.runs.shapes import Analysis
 from lvcf.study.answers import read_key
 from lvcf.study.questions import NONE, QUESTIONS
 

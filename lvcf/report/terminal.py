@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape  # to rich, the brackets of a key are a style
 from rich.table import Table
 
+from lvcf.files import Json
 from lvcf.report.metrics import Row, measured, metric_groups, not_measured
 from lvcf.report.names import Figure
 from lvcf.report.run import STATUSES
-from lvcf.run_folder import Json
 
 NARROWEST = 80
 """Columns below which a table is not squeezed."""

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 
 from lvcf.configuration import find_config
 from lvcf.errors import UserError, nearest
+from lvcf.files import Record, damaged
 
 Values = Mapping[str, str]
 """Variables and their values."""
@@ -85,7 +86,7 @@ class Rule(BaseModel):
     _read = field_validator("when", "then", mode="before")(texts)
 
 
-class Row(BaseModel):
+class Entry(BaseModel):
     """A child's distribution under some of its parents' values, in the order of its domain."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -105,14 +106,14 @@ class Mechanism(BaseModel):
     Attributes:
         parents: the edges' tails.
         rules: see :class:`Rule`.
-        probabilities: see :class:`Row`; they have to cover every combination of the parents' values.
+        probabilities: see :class:`Entry`; they have to cover every combination of the parents' values.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     parents: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
-    probabilities: tuple[Row, ...] = ()
+    probabilities: tuple[Entry, ...] = ()
 
     def row(self, values: Values) -> dict[str, float] | None:
         """The child's distribution under its parents' values."""
@@ -178,7 +179,7 @@ class CausalGraph(BaseModel):
             if mechanism.row(case) is None:
                 raise UserError(f"{where}.probabilities: none for {said(case)}; add a row")
 
-    def _check_row(self, where: str, child: str, row: Row) -> None:
+    def _check_row(self, where: str, child: str, row: Entry) -> None:
         for value, share in row.then.items():
             self.check({child: value}, where)
             if not 0.0 <= share <= 1.0:
@@ -352,12 +353,26 @@ def read_graph(name: str | Path) -> CausalGraph:
         raise UserError(f"{path}: {error}") from error
 
 
+def stored_graph(manifest: Record, entry: str) -> CausalGraph:
+    """The graph under ``graph`` or ``evaluation_graph`` of a steering run's manifest.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return CausalGraph.model_validate(manifest[entry])
+    except ValidationError as error:
+        raise damaged(manifest.path, f"{entry}: {error.errors(include_url=False)[0]['msg']}") from error
+    except UserError as error:
+        raise damaged(manifest.path, f"{entry}: {error}") from error
+
+
 def _first(error: ValidationError) -> str:
     """Where the first mistake is and what it is; a misspelt key with its nearest name."""
     problem = error.errors()[0]
     where = ".".join(map(str, problem["loc"])) or "the graph"
     if problem["type"] == "extra_forbidden":
-        known = {name for model in (CausalGraph, Variable, Mechanism, Rule, Row) for name in model.model_fields}
+        known = {name for model in (CausalGraph, Variable, Mechanism, Rule, Entry) for name in model.model_fields}
         return f"{where}: unknown entry; {hint(str(problem['loc'][-1]), sorted(known))}"
     if problem["type"] == "missing":
         return f"{where}: missing; add it"

@@ -9,14 +9,15 @@ from torch import Tensor
 
 from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
-from lvcf.run_folder import Prediction, Record, damaged, is_steering, read_manifest, read_predictions
+from lvcf.files import Record, damaged
+from lvcf.runs.folder import Prediction, is_steering, read_manifest, read_predictions
 from lvcf.steering.answers import Reply, Rewrite, Verdict
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
+from lvcf.steering.graph import stored_graph
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Steering
-from lvcf.steering.results import history
-from lvcf.steering.stored import stored_graph
+from lvcf.steering.result import history
 from lvcf.steering.transcript import Transcript
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
@@ -13,10 +12,11 @@ from tqdm import tqdm
 from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe_name
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
-from lvcf.files import write_json
-from lvcf.lock import locked
+from lvcf.files import Json, read_json, write_json
 from lvcf.noise import sample_generator
-from lvcf.run_folder import Json, finished_result, read_json, read_record
+from lvcf.runs.folder import finished_result
+from lvcf.runs.shards import Shard, part_of
+from lvcf.runs.writer import clip_folder, opened
 from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
@@ -25,7 +25,7 @@ from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
 from lvcf.steering.reasons import reason
-from lvcf.steering.results import head, measured, write_result
+from lvcf.steering.result import head, measured, write_result
 from lvcf.steering.shared import Shared
 from lvcf.steering.transcript import RecordError, Transcript
 
@@ -87,6 +87,7 @@ class SteeringRun:
         self.methods, self.budget = methods or possible, budget or Budget()
         self.clips, self.seed = clips, seed
         self.configuration = ""  # the command line's whole configuration, for the run's folder
+        self.shard: Shard = (1, 1)  # the part of the clips that this process steers
         self._check(same_judge)
 
     def _check(self, same_judge: bool) -> None:
@@ -116,20 +117,17 @@ class SteeringRun:
             resolve(self.graph, do, dict.fromkeys(self.graph.variables, ""))
 
     def run(self) -> int:
-        """Steer what is not done yet; returns how many folders hold a failure."""
+        """Steer what is not done yet of this process's shard; returns how many of its folders hold a failure."""
         clips = self.dataset = self.data.make_dataset("predict")
         number = len(clips.ids) if self.clips is None else min(self.clips, len(clips.ids))
-        names = [name for clip in clips.ids[:number] for name, _, _ in self._plan(clip)]
+        plans = [self._plan(clip) for clip in clips.ids[:number]]
+        names = [name for plan in plans for name, _, _ in plan]
         check_names(self.output, names)
-        try:
-            (self.output / "predictions").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.output}: cannot be written ({error.strerror}); choose another output") from error
-        with locked(self.output, "--output"):
-            self._write_manifest(clips, names)
-            missing = {name for name in names if not self._done(name)}
+        ours = part_of(number, self.shard)
+        with opened(self.output, self._manifest(clips, names), self.configuration, "output", ours):
+            missing = {name for i in ours for name, _, _ in plans[i] if not self._done(name)}
             with tqdm(total=len(missing), desc="steer", unit="counterfactual", disable=None) as bar:
-                return sum(self._of_clip(clips, i, missing, bar) for i in range(number))
+                return sum(self._of_clip(clips, i, missing, bar) for i in ours)
 
     def _of_clip(self, clips: ClipDataset, index: int, missing: set[str], bar: tqdm[NoReturn]) -> int:
         """Make a clip's missing counterfactuals; returns how many failed."""
@@ -166,23 +164,20 @@ class SteeringRun:
             known: what is known of it, or why that is not.
             facts: what ``result.json`` says in any case: id, clip, method, intervention.
         """
-        final, folder = (self.output / "predictions" / part for part in (facts["id"], f".{facts['id']}.partial"))
-        if final.exists():  # failed; what was recorded until then counts
-            final.rename(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        final = self.output / "predictions" / facts["id"]
         problem = next((why for why in (clip, known) if isinstance(why, str)), "")
-        if not isinstance(clip, str) and not isinstance(known, str):
-            try:
-                problem = self._steer(folder, clip, known, dict(facts))
-            except RecordError as error:
-                problem = str(error).replace(str(folder), str(final))
-            except UserError:  # a mistake in the configuration or the data's files
-                raise
-            except Exception as error:  # one odd case does not end a run
-                problem = reason(error)
-        if problem:
-            write_json(folder / "result.json", {**head(), **facts, "status": "failed", "hint": problem})
-        folder.rename(final)
+        with clip_folder(final, goes_on=True) as folder:  # what a failed try recorded counts
+            if not isinstance(clip, str) and not isinstance(known, str):
+                try:
+                    problem = self._steer(folder, clip, known, dict(facts))
+                except RecordError as error:
+                    problem = str(error).replace(str(folder), str(final))
+                except UserError:  # a mistake in the configuration or the data's files
+                    raise
+                except Exception as error:  # one odd case does not end a run
+                    problem = reason(error)
+            if problem:
+                write_json(folder / "result.json", {**head(), **facts, "status": "failed", "hint": problem})
         return not problem
 
     def _steer(self, folder: Path, clip: Clip, known: Known, facts: Json) -> str:
@@ -285,13 +280,10 @@ class SteeringRun:
             return str(problem)
         return verdict.values(), {}
 
-    def _write_manifest(self, clips: ClipDataset, ids: list[str]) -> None:
-        """Write the manifest, or check that a half-done run here is this one.
-
-        Raises:
-            UserError: the folder holds another run.
-        """
-        kept = {
+    def _manifest(self, clips: ClipDataset, ids: list[str]) -> Json:
+        notice = [getattr(clips, "notice", "")]
+        return {
+            **head(),
             "ids": ids,
             "graph": self.graph.model_dump(mode="json"),
             "evaluation_graph": self.truth.model_dump(mode="json"),
@@ -305,18 +297,10 @@ class SteeringRun:
             "seed": self.seed,
             "factual": self.factual,
             "data": str(getattr(clips, "root", "")),
+            "method": "causal steering",
+            "prompt": "target",
+            "notice": [text for text in notice if text],
         }
-        path = self.output / "manifest.json"
-        if path.exists():
-            old = read_record(path)
-            differing = [key for key, value in json.loads(json.dumps(kept)).items() if old.get(key) != value]
-            if differing:
-                raise UserError(
-                    f"{self.output}: holds a run with another {', '.join(differing)}; choose another output"
-                )
-        (self.output / "config.yaml").write_text(self.configuration, encoding="utf-8")
-        method, notice = "causal steering", [getattr(clips, "notice", "")]
-        write_json(path, {**head(), **kept, "method": method, "prompt": "target", "notice": [n for n in notice if n]})
 
 
 def _read(clips: ClipDataset, index: int) -> Clip | str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from lvcf.errors import UserError
-from lvcf.run_folder import finished_result
-from lvcf.steering.results import SHOWN
-from lvcf.steering.transcript import Made, read_record
+from lvcf.runs.folder import finished_result
+from lvcf.runs.writer import SHOWN
+from lvcf.steering.transcript import Made, read_calls
 
 
 class Shared:
@@ -26,7 +26,7 @@ class Shared:
         """Add a prediction's folder, finished or failed; nothing of one that is damaged."""
         path = folder / "calls.jsonl"
         try:
-            lines = read_record(path) if path.is_file() else []
+            lines = read_calls(path) if path.is_file() else []
         except UserError:
             return
         edits = [(folder / line["answer"]["video"], line) for line in lines if line["kind"] == "edit"]

@@ -14,12 +14,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from lvcf.clock import now
 from lvcf.data.clip import round_to_8_bits, to_clip, to_frames
 from lvcf.data.video import read_video, write_lossless
 from lvcf.errors import UserError
 from lvcf.errors import line as one_line
-from lvcf.memory import forget_peak, peak_memory
+from lvcf.runs.cost import forget_peak, now, peak_memory
 from lvcf.steering.answers import CaseError, NoAnswerError, Reply
 from lvcf.steering.judges.base import frames_hash
 from lvcf.steering.reasons import reason
@@ -208,7 +207,7 @@ class Transcript:
     def _read(self) -> list[Line]:
         if not self.path.is_file():
             return []
-        lines = read_record(self.path, unfinished=self.live)
+        lines = read_calls(self.path, unfinished=self.live)
         if self.live:
             lines = lines[: next((i for i, line in enumerate(lines) if line["problem"]), len(lines))]
             kept = self.path.with_name(f".{self.path.name}.partial")
@@ -217,7 +216,7 @@ class Transcript:
         return lines
 
 
-def read_record(path: Path, unfinished: bool = False) -> list[Line]:
+def read_calls(path: Path, unfinished: bool = False) -> list[Line]:
     """The lines of a ``calls.jsonl``.
 
     Args:

@@ -13,8 +13,7 @@ from rich.table import Table
 from scipy.stats import binomtest
 
 from lvcf.errors import UserError
-from lvcf.files import write_json, write_rows
-from lvcf.run_folder import Json
+from lvcf.files import Json, write_json, write_rows
 from lvcf.study.answers import RULE, Rater, inattentive, read_answers, read_key
 from lvcf.study.questions import NONE, QUESTIONS
 from lvcf.study.statistics import MISSING, Codes, clustered_interval, nominal_alpha

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lvcf.errors import UserError, nearest
-from lvcf.run_folder import Json, damaged, is_plain, read_json, read_record, read_shape
-from lvcf.run_shapes import StudyKey
+from lvcf.files import Json, damaged, read_json, read_record, read_shape
+from lvcf.runs.folder import is_plain
+from lvcf.runs.shapes import StudyKey
 from lvcf.study.questions import CHECKED, CHOICES, FORMAT, QUESTIONS, VERSION
 from lvcf.study.trials import FEWEST_CHECKS
 

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from lvcf.data.video import Frames, write_preview
 from lvcf.errors import UserError
-from lvcf.files import write_json
-from lvcf.report.panel import TILE, upscale
+from lvcf.files import Json, write_json
 from lvcf.report.templates import load_template
-from lvcf.run_folder import Json, read_manifest
+from lvcf.runs.folder import read_manifest
+from lvcf.runs.panel import TILE, upscale
 from lvcf.study.questions import CHOICES, FORMAT, NONE, QUESTIONS, VERSION
 from lvcf.study.trials import Trial, draw_trials
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
-from lvcf.run_folder import Json, Prediction, read_predictions
+from lvcf.files import Json
+from lvcf.runs.folder import Prediction, read_predictions
 
 Pair = tuple[Prediction, Prediction]
 PAIRS_PER_CHECK = 10

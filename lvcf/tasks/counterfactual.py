@@ -10,11 +10,10 @@ from torch import Tensor
 
 from lvcf.data.clip import Batch, safe_name
 from lvcf.edits import Edit, make_edits
-from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import NoNumberError, check_target
-from lvcf.run_folder import finished_result
+from lvcf.runs.folder import finished_result
 from lvcf.sampler import Decode, Inversion, InversionPrompt, Prompt, Sampler, Settings, Solver
 from lvcf.sampling import full_precision
 from lvcf.targets import parse_target
@@ -111,21 +110,6 @@ class CounterfactualTask(LightningModule):
     def is_done(self, name: str) -> bool:
         """Whether a clip's folder stands and did not fail; a batch is computed unless all of its clips are done."""
         return finished_result(self.output / "predictions" / safe_name(name)) is not None
-
-    def make_output(self) -> None:
-        """Make the run's folder.
-
-        Raises:
-            UserError: it cannot be written.
-        """
-        try:
-            (self.output / "predictions").mkdir(parents=True, exist_ok=True)
-            (self.output / ".writable").touch()
-            (self.output / ".writable").unlink()
-        except OSError as error:
-            raise UserError(
-                f"{self.output}: cannot be written ({error.strerror}); choose another --model.output"
-            ) from error
 
     def _check_target_model(self, video: Tensor) -> None:
         """Once, on made-up clips like these; wrapped models were checked when they were made."""

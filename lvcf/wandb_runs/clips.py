@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lvcf.run_folder import Prediction
+from lvcf.runs.folder import Prediction
 from lvcf.wandb_runs.names import Place
 
 if TYPE_CHECKING:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lvcf.errors import UserError
-from lvcf.files import write_json
-from lvcf.run_folder import read_optional
+from lvcf.files import read_optional, write_json
 
 HIDDEN = "(hidden: hash_ids)"
 """Stands for a path of the data in a logged configuration: folders are named after patients too."""

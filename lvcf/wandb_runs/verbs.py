@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lvcf.run_folder import read_configuration, read_manifest, read_predictions
+from lvcf.runs.folder import read_configuration, read_manifest, read_predictions
 from lvcf.wandb_runs.clips import log_clips, log_metrics
 from lvcf.wandb_runs.names import Place, recall, remember
 from lvcf.wandb_runs.start import default_project, start

@@ -12,7 +12,7 @@ from jsonargparse import Namespace
 from lvcf.configuration import read_section, with_sections
 from lvcf.errors import UserError
 from lvcf.parsing import refuse_empty
-from lvcf.run_folder import read_configuration
+from lvcf.runs.folder import read_configuration
 from lvcf.steering.run import SteeringRun
 from tests.helpers import fails, predict_arguments
 

@@ -17,9 +17,9 @@ from lvcf.callbacks.last_correction import LastCorrection
 from lvcf.callbacks.refinement import MultiScalePerceptualRefinement
 from lvcf.callbacks.schedule import AdaptiveDenoisingSchedule
 from lvcf.errors import UserError
+from lvcf.files import read_json
 from lvcf.guidance.weight import AdaptiveWeight, ConstantWeight, PrintedSign, PrintedWeight
 from lvcf.presets import method_label
-from lvcf.run_folder import read_json
 from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.faults.toy_runs import run

@@ -92,15 +92,15 @@ def test_a_vae_that_fails_is_told_as_decoding(kind, sd) -> None:
         editor.edit(state, "a old man", "", 0)
 
 
-@pytest.mark.parametrize(
-    ("inversion", "call", "what"), [("sdedit", 3, "edit"), ("fresh", 3, "inversion"), ("fresh", 4 + 3, "edit")]
-)
-def test_a_backbone_that_fails(inversion, call, what, backbone_folder) -> None:
+@pytest.mark.parametrize("inversion", ["sdedit", "fresh"])
+def test_a_backbone_that_fails(inversion, backbone_folder) -> None:
     editor = LatentVideoEditor(load_backbone(str(backbone_folder)), steps=4, inversion=inversion)
-    state = editor.prepare(torch.zeros(3, 16, 32, 32), "ejection fraction")
-    hook = FailsAt(editor.backbone.transformer.proj_out, call)
-    assert f"the {what} is not finite from step 3 on" in refusal(editor, state)
+    state, untouched = (editor.prepare(torch.zeros(3, 16, 32, 32), "ejection fraction") for _ in range(2))
+    hook = FailsAt(editor.backbone.transformer.proj_out, 3)
+    assert "the edit is not finite from step 3 on" in refusal(editor, state)
     hook.handle.remove()
+    again, first = (editor.edit(one, "ejection fraction 10", "", 0) for one in (state, untouched))
+    assert torch.equal(again, first)  # nothing of the edit that failed is kept
     editor.backbone.vae.decoder.conv_out.conv.bias.data[0] = float("nan")
     state = LatentVideoEditor.prepare(editor, torch.zeros(3, 16, 32, 32), "ejection fraction")
     assert "not finite from step 4 (decoding) on" in refusal(editor, state)

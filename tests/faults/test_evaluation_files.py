@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from lvcf.cli import main
-from lvcf.run_folder import is_plain
+from lvcf.runs.folder import is_plain
 from tests.faults.runs import put_run
 from tests.helpers import fails
 from tests.report.conftest import made_steering, rendered_run

@@ -10,7 +10,7 @@ import pytest
 from lvcf.steering.answers import Answer, NoAnswerError, Question, Reply, Verdict, check_answers, judged
 from lvcf.steering.judges.base import Judge, Shown
 from lvcf.steering.loop import ask_judge
-from lvcf.steering.results import measured
+from lvcf.steering.result import measured
 from lvcf.steering.transcript import Transcript
 from tests.steering.painted import FPS, YOUNG_MAN, case, paint
 from tests.steering.scripted import ASKED, GOOD, TEXT, Scripted, Step, says, send

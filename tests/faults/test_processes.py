@@ -156,7 +156,7 @@ def test_an_output_without_room_is_one_line() -> None:
 def taken(tmp_path) -> Iterator[Path]:
     """A folder that another process writes into."""
     folder = tmp_path / "taken"
-    code = "import sys, pathlib; from lvcf.lock import locked\n"
+    code = "import sys, pathlib; from lvcf.runs.lock import locked\n"
     code += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(folder)]
     pipe = subprocess.PIPE

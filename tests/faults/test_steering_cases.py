@@ -15,7 +15,7 @@ import yaml
 
 from lvcf.cli import main
 from lvcf.data.clip import to_frames
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from tests.helpers import fails
 from tests.steering import bands
 from tests.steering.bands import CLIPS
@@ -143,7 +143,8 @@ def test_what_makes_no_run_is_refused_by_name(what, section, capfd) -> None:
 
 def test_two_runs_do_not_write_into_one_folder(section, capfd) -> None:
     output = Path(section["output"])
-    hold = "import pathlib, sys\nfrom lvcf.lock import locked\nwith locked(pathlib.Path(sys.argv[1])): sys.stdin.read()"
+    hold = "import pathlib, sys\nfrom lvcf.runs.lock import locked\n"
+    hold += "with locked(pathlib.Path(sys.argv[1])): sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", hold, str(output)], stdin=subprocess.PIPE) as other:
         while other.poll() is None and not (output.is_dir() and list(output.iterdir())):
             time.sleep(0.05)

@@ -14,7 +14,7 @@ from lvcf.cli import main
 from lvcf.cli.ablate import write_results
 from lvcf.evaluation.rows import summarise
 from lvcf.files import write_json, write_rows
-from lvcf.run_folder import read_table
+from lvcf.runs.folder import read_table
 from tests.study.conftest import answer, made_runs, made_study, study
 
 __all__ = ["made_runs", "made_study", "study"]  # fixtures

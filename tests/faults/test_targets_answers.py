@@ -18,7 +18,7 @@ from lvcf.guidance.goal import Goal, make_goal
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.exported import ExportedTarget, ModuleTarget
 from lvcf.models.targets.wrapping import Answer
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from lvcf.targets import parse_target
 from tests.faults.targets import CLASSES, LABELS, TAKES, VALUE, Logits, Mean, Sigmoid, Softmax, Told, clips, pt2
 from tests.helpers import predict_arguments, results, subset

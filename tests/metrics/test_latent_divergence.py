@@ -17,7 +17,7 @@ from lvcf.metrics.latent_divergence import (
     latent_divergence,
     posterior_divergence,
 )
-from lvcf.run_folder import Prediction
+from lvcf.runs.folder import Prediction
 
 
 def test_the_divergence_of_posteriors_is_torch_distributions() -> None:

@@ -20,7 +20,7 @@ from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.load import load_backbone
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.ltx_video import LTXVideoBackbone
-from lvcf.models.backbones.pipeline import PARTS, READ, PipelineBackbone
+from lvcf.models.backbones.pipeline import ESTIMATES, PARTS, PipelineBackbone
 from lvcf.models.backbones.schedule import prediction_of
 from lvcf.models.backbones.wan import WanBackbone
 from tests.families import CHANNELS, FAMILIES, SIZES, cogvideox, save_family
@@ -205,7 +205,7 @@ def test_what_is_learnt_reads_back_as_the_clean_latent_and_the_noise(name, backb
     z_0, noise, t = torch.randn(3, 2, 2, 2, 2), torch.randn(3, 2, 2, 2, 2), torch.tensor([0.2, 0.5, 0.9])
     alpha, sigma = backbone.alpha_sigma(t)
     z_t = expand(alpha, z_0) * z_0 + expand(sigma, z_0) * noise
-    read = READ[prediction_of(backbone.scheduler)](backbone.training_target(z_0, noise, t), z_t, alpha, sigma)
+    read = ESTIMATES[prediction_of(backbone.scheduler)](backbone.training_target(z_0, noise, t), z_t, alpha, sigma)
     torch.testing.assert_close(read, (z_0, noise), atol=1e-4, rtol=1e-4)
 
 

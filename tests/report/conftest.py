@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 from lvcf.cli import main
 from lvcf.data.video import write_lossless, write_preview
 from lvcf.phantoms.echo.simulate import EchoFactors, Ventricle, ejected, render
-from lvcf.report.panel import panel_frames
+from lvcf.runs.panel import panel_frames
 from tests.steering.bands import section
 
 NASTY = "<script>alert('id')<"

@@ -15,7 +15,7 @@ import pytest
 from lvcf.errors import UserError
 from lvcf.report.page import write_report
 from lvcf.report.steering_page import STOPPED, steering_context
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from lvcf.steering.graph import read_graph
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
 from tests.report.conftest import steer

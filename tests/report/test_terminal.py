@@ -9,7 +9,7 @@ from typing import Any
 from lvcf.evaluation.steering_rows import facts
 from lvcf.report.steering_terminal import print_details, print_methods
 from lvcf.report.terminal import Evaluated, print_runs
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 
 METRICS: dict[str, Any] = {
     "n": 3,

@@ -16,7 +16,7 @@ from lvcf.data.celebv_text import CelebVTextDataset, read_benchmark
 from lvcf.data.clip import to_frames
 from lvcf.data.video import write_lossless
 from lvcf.errors import UserError
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from lvcf.steering.graph import read_graph
 from tests.helpers import fails
 from tests.steering.painted import FPS, FRAMES, OLD_BEARDED_MAN, SIZE, YOUNG_WOMAN, paint

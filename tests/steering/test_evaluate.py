@@ -19,7 +19,7 @@ from lvcf.evaluation.sets import split
 from lvcf.evaluation.steering_rows import comparisons, facts, summarise
 from lvcf.metrics.fidelity import ssim
 from lvcf.metrics.statistics import clustered, share_interval
-from lvcf.run_folder import SUFFIXES, read_predictions
+from lvcf.runs.folder import SUFFIXES, read_predictions
 from tests.helpers import fails
 from tests.metrics.test_captions import save_bert
 from tests.metrics.test_clip_score import save_clip

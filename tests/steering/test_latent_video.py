@@ -114,6 +114,27 @@ def test_edits_of_a_prepared_clip_do_not_touch_each_other(backbone) -> None:
     assert len({one.numpy().tobytes() for one in together}) == 4
 
 
+class Counting(Spoken):
+    """Counts the rows of the denoiser's passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[int] = []
+
+    def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
+        self.rows.append(len(z_t))
+        return super().predict(z_t, t, prompt)
+
+
+def test_the_clips_own_path_is_walked_once_per_seed() -> None:
+    backbone = Counting()
+    editor = LatentVideoEditor(backbone, steps=2, inversion="fresh")
+    state = editor.prepare(CLIP, "0.1")
+    for prompt, seed in (("0.2", 3), ("0.3", 3), ("0.3", 4)):
+        editor.edit(state, prompt, "", seed)
+    assert backbone.rows == [3, 3, 2, 2, 3, 3]
+
+
 def test_residual_decoding_gives_back_what_the_vae_loses() -> None:
     clip = 0.2 * CLIP
     plain, residual = (LatentVideoEditor(Lossy(), decode=name) for name in ("plain", "residual"))

@@ -14,7 +14,7 @@ from lvcf.cli import main
 from lvcf.configuration import config_folder
 from lvcf.data.video import read_video
 from lvcf.report.ablation import read_lines
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from tests.helpers import fails
 from tests.steering import bands
 from tests.steering.bands import CLIPS

@@ -18,7 +18,7 @@ from lvcf.data.video import read_video
 from lvcf.models.targets.face_attributes import AttributeResNet3D
 from lvcf.phantoms.face.attributes import ATTRIBUTES, values_of
 from lvcf.phantoms.face.set import read_factors
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from tests.helpers import fails
 
 METHODS = ["graph", "steered"]

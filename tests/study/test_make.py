@@ -13,7 +13,7 @@ import pytest
 
 from lvcf.cli import main
 from lvcf.data.video import read_video, write_lossless
-from lvcf.run_folder import Prediction
+from lvcf.runs.folder import Prediction
 from lvcf.study.make import make_study
 from lvcf.study.trials import change_in_words, draw_trials, scramble
 from tests.study.conftest import CLIPS, FRAMES, SIZE, key_of

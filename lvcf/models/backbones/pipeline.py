@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from lvcf.configuration import find_weights
-from lvcf.diffusion.parameterization import READ, expand
+from lvcf.diffusion.parameterization import ESTIMATES, expand
 from lvcf.errors import UserError, said
 from lvcf.models.backbones import schedule
 from lvcf.models.backbones.base import Backbone, Embedding
@@ -202,7 +202,7 @@ class PipelineBackbone(Backbone):
 
     def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
         """See the base class."""
-        read = READ[schedule.prediction_of(self.scheduler)]
+        read = ESTIMATES[schedule.prediction_of(self.scheduler)]
         return read(self.output(z_t, t, prompt), z_t, *self.alpha_sigma(t))
 
     def training_target(self, z_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:

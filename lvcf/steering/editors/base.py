@@ -95,12 +95,16 @@ def finite(values: Tensor, what: str, step: int | str) -> Tensor:
         UserError: one is NaN or infinite.
     """
     if not bool(values.isfinite().all()):
-        when = f"step {step}" if isinstance(step, int) else step
-        raise UserError(
-            f"the {what} is not finite from {when} on; check the editor's weights, lower its guidance, "
-            "or load them in float32"
-        )
+        raise not_finite(what, f"step {step}" if isinstance(step, int) else step)
     return values
+
+
+def not_finite(what: str, when: str) -> UserError:
+    """The error about numbers that are none."""
+    return UserError(
+        f"the {what} is not finite from {when} on; check the editor's weights, lower its guidance, "
+        "or load them in float32"
+    )
 
 
 def device_of(name: str | None) -> str:

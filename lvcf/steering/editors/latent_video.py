@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal, get_args
 
 import torch
@@ -11,12 +10,11 @@ from torch import Tensor
 
 from lvcf.checks import check_number
 from lvcf.data.clip import round_to_8_bits
-from lvcf.diffusion.inversion import noised, recorded_residual
-from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
-from lvcf.models.backbones.base import Backbone, Embedding
-from lvcf.sampler import Decode
-from lvcf.steering.editors.base import Editor, finite
+from lvcf.models.backbones.base import Backbone
+from lvcf.sampler import Decode, Diffusion, Settings
+from lvcf.sampling import DiffusionState, Prompts, SamplingCallback
+from lvcf.steering.editors.base import Editor, finite, not_finite
 
 
 @dataclass(frozen=True)
@@ -27,14 +25,14 @@ class LatentState:
         latent: ``(1, C, F, h, w)``.
         lost: what is given back to an edit, ``(3, T, H, W)``.
         source_prompt: what the clip shows.
-        missed: by seed, what the denoiser misses at every step of the clip's own path; no prompt changes it, so the
-            first edit of a seed leaves it here for the others.
+        missed: by seed, what every step misses on the clip's own path; no prompt changes it, so the first edit of a
+            seed leaves it here for the others.
     """
 
     latent: Tensor
     lost: Tensor
     source_prompt: str
-    missed: dict[int, list[Tensor]] = field(default_factory=dict)
+    missed: dict[int, dict[int, list[Tensor]]] = field(default_factory=dict)
 
 
 class LatentVideoEditor(Editor):
@@ -78,74 +76,56 @@ class LatentVideoEditor(Editor):
         if not 0.0 < strength <= 1.0:
             raise UserError(f"editor.strength {strength}: choose a number above 0 and up to 1")
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.backbone = backbone.to(self.device).eval().requires_grad_(False)
-        self.strength, self.steps, self.guidance_scale = strength, steps, guidance_scale
-        self.inversion, self.decode = inversion, decode
+        self.backbone = backbone.to(self.device)
+        settings = Settings("target", "neutral", guidance_scale, steps, strength, inversion, decode=decode)
+        self.diffusion = Diffusion(self.backbone, settings)
+        self.diffusion.use([StopAtOnce()])
 
     @property
     def identity(self) -> str:
         """The settings."""
+        told = self.diffusion.settings
         return (
-            f"latent video, {type(self.backbone).__name__}, strength {self.strength:g}, {self.steps} steps, "
-            f"guidance scale {self.guidance_scale:g}, {self.inversion} inversion, {self.decode} decoding"
+            f"latent video, {type(self.backbone).__name__}, strength {told.strength:g}, {told.steps} steps, "
+            f"guidance scale {told.guidance_scale:g}, {told.inversion} inversion, {told.decode} decoding"
         )
 
     @torch.no_grad()
     def prepare(self, clip: Tensor, source_prompt: str) -> LatentState:
         """Encode the clip."""
         clip = clip.to(self.device)
-        latent = self.backbone.encode(clip[None])
-        kept = self.backbone.decode(latent, clip.shape[1])[0].float() if self.decode == "residual" else clip
-        return LatentState(latent, clip - kept, source_prompt)
+        latent, lost = self.backbone.encode(clip[None]), torch.zeros_like(clip)
+        if self.diffusion.settings.decode == "residual":
+            lost = clip - self.backbone.decode(latent, clip.shape[1])[0].float()
+        return LatentState(latent, lost, source_prompt)
 
     @torch.no_grad()
     def edit(self, state: LatentState, prompt: str, negative: str, seed: int) -> Tensor:
         """See the base class; the clip is on 8-bit levels."""
-        away = negative or state.source_prompt
-        prompts = self.backbone.embed([prompt] if self.guidance_scale == 1.0 else [prompt, away])
-        grid = self.backbone.time_grid(self.steps, self.strength, state.latent).to(state.latent)
-        z = noised(state.latent, _noise(_generator(seed), state), self.backbone.alpha_sigma(grid[:1]))
-        fresh = self.inversion == "fresh"
-        if fresh and seed not in state.missed:
-            state.missed[seed] = self._missed(state, grid, seed)
-        for step, (now, following) in enumerate(pairwise(grid[:, None])):
-            z = self._step(z, now, following, prompts)
-            if fresh:
-                z = z + state.missed[seed][step]
-            finite(z, "edit", step + 1)
-        video = finite(self.backbone.decode(z, state.lost.shape[1])[0].float(), "edit", f"step {self.steps} (decoding)")
+        sampled, source = self.backbone.embed([prompt]), self.backbone.embed([state.source_prompt])
+        walk = DiffusionState(
+            prompts=Prompts(sampled, source, self.backbone.embed([negative]) if negative else None),
+            generators=[torch.Generator().manual_seed(seed)],
+            grid=self.diffusion.grid(state.latent),
+            z_ref=state.latent,
+            missed=dict(state.missed.get(seed, {})),
+        )
+        walk.z = self.diffusion.inverted(walk)
+        self.diffusion.sample(walk)
+        state.missed[seed] = walk.missed or {}
+        steps = self.diffusion.settings.steps
+        video = finite(self.backbone.decode(walk.z, state.lost.shape[1])[0].float(), "edit", f"step {steps} (decoding)")
         return round_to_8_bits(video + state.lost).cpu()
 
-    def _missed(self, state: LatentState, grid: Tensor, seed: int) -> list[Tensor]:
-        """Of every step, z_s^rec - step(z_t^rec) under the source prompt, with noise drawn anew after each."""
-        source, generator = self.backbone.embed([state.source_prompt]), _generator(seed)
-        noise, missed = _noise(generator, state), []
-        for step, (now, following) in enumerate(pairwise(grid[:, None]), start=1):
-            recorded = noised(state.latent, noise, self.backbone.alpha_sigma(now))
-            noise = _noise(generator, state)
-            stepped = finite(self._step(recorded, now, following, source), "inversion", step)
-            missed.append(recorded_residual(stepped, state.latent, noise, self.backbone.alpha_sigma(following)))
-        return missed
 
-    def _step(self, z: Tensor, now: Tensor, following: Tensor, prompts: Embedding) -> Tensor:
-        """DDIM from one time ``(1,)`` to the next under the prompts."""
-        clean = self._clean(z, now, prompts)
-        return ddim_step(z, clean, self.backbone.alpha_sigma(now), self.backbone.alpha_sigma(following))
+class StopAtOnce(SamplingCallback):
+    """For its batch's sake the sampler goes on with a clip that is not finite; an edit is alone, and ends there."""
 
-    def _clean(self, z: Tensor, t: Tensor, prompts: Embedding) -> Tensor:
-        """The guided clean estimate of ``z`` ``(1, C, F, h, w)`` at ``t`` ``(1,)``."""
-        number = len(prompts.tokens)
-        estimates, _ = self.backbone.predict(z.expand(number, -1, -1, -1, -1), t.expand(number), prompts)
-        if number == 1:
-            return estimates
-        towards, away = estimates.chunk(2)
-        return away + self.guidance_scale * (towards - away)
+    def on_step_end(self, state: DiffusionState) -> None:
+        """See the base class.
 
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _noise(generator: torch.Generator, state: LatentState) -> Tensor:
-    """Of the latent's shape, drawn on the CPU: every machine edits alike."""
-    return torch.randn(state.latent.shape, generator=generator).to(state.latent)
+        Raises:
+            UserError: it is not finite.
+        """
+        if any(state.problems) or not state.z.isfinite().all():
+            raise not_finite("edit", f"step {state.steps[0]}")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, PreTrainedTokenizerBase
 
 from lvcf.diffusion.inversion import noised
-from lvcf.diffusion.parameterization import READ, from_epsilon
+from lvcf.diffusion.parameterization import ESTIMATES, from_epsilon
 from lvcf.diffusion.steps import Scales
 from lvcf.errors import UserError, said
 from lvcf.models.backbones.parts import check_configurations, load_model, load_tokenizer
@@ -49,7 +49,7 @@ class StableDiffusion:
             module.to(device).eval().requires_grad_(False) for module in (unet, vae, text_encoder)
         )
         self.tokenizer, self.scheduler, self.device = tokenizer, scheduler, device
-        self.read = READ[prediction_of(scheduler)]
+        self.read = ESTIMATES[prediction_of(scheduler)]
         self.prompt_tokens = min(tokenizer.model_max_length, text_encoder.config.max_position_embeddings)
 
     @classmethod

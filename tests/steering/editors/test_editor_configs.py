@@ -17,7 +17,7 @@ from lvcf.cli.steer import make_parser
 from lvcf.configuration import config_folder, read_section
 from lvcf.data.clip import to_frames
 from lvcf.data.video import write_lossless
-from lvcf.run_folder import read_predictions
+from lvcf.runs.folder import read_predictions
 from tests.helpers import fails
 from tests.steering.chat import ChatServer
 from tests.steering.editors.tiny import save_stable_diffusion

@@ -8,7 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-Frames = NDArray[np.uint8]
+from lvcf.data.video import Frames
+
 Array = NDArray[np.float32]
 
 CAPTIONS = ("factual", "counterfactual", "signed difference", "mask on the factual")

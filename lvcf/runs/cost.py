@@ -1,14 +1,22 @@
-"""How much memory a process, or its GPU, used at most."""
+"""What a call costs: seconds, and the peak of memory of this process or its GPU."""
 
 from __future__ import annotations
 
 import resource
 import sys
+import time
 from pathlib import Path
 
 import torch
 
 _PROC = Path("/proc/self")
+
+
+def now(device: torch.device) -> float:
+    """Of :func:`time.perf_counter`; a GPU works on after a call has returned, so it is waited for."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def peak_memory(device: torch.device) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lvcf.memory import forget_peak, peak_memory
+from lvcf.runs.cost import forget_peak, peak_memory
 
 CPU = torch.device("cpu")
 HUGE = 200 * 2**20

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from lvcf.data.clip import to_frames
-from lvcf.data.video import write_lossless, write_preview
-from lvcf.files import write_json
+from lvcf.data.video import write_preview
+from lvcf.files import Json, write_json
 from lvcf.metrics.truth import CHANGED_LEVELS
-from lvcf.report.panel import panel_frames
-from lvcf.run_folder import Json
+from lvcf.runs.shapes import SCHEMA_VERSION
+from lvcf.runs.writer import SHOWN, versions, write_shown
 from lvcf.steering.answers import Question, Verdict, check_answers
 from lvcf.steering.loop import Outcome
 
-SCHEMA_VERSION = 2
-SHOWN = ("factual.mkv", "counterfactual.mkv", "mask.npz", "panel.mp4")
-"""The files that show a clip and its counterfactual."""
 VERSIONED = ("lvcf", "torch", "diffusers", "transformers", "pydantic", "httpx")
 
 
@@ -73,10 +69,7 @@ def write_result(
         for name in SHOWN:
             shutil.copyfile(twin / name, folder / name)
     else:
-        write_lossless(folder / "factual.mkv", factual, fps)
-        write_lossless(folder / "counterfactual.mkv", final, fps)
-        np.savez_compressed(folder / "mask.npz", mask=changed.astype(np.uint8) * 255)
-        write_preview(folder / "panel.mp4", panel_frames(factual, final, changed.astype(np.float32)), fps)
+        write_shown(folder, factual, final, changed.astype(np.uint8) * 255, fps)
     if len(outcome.attempts) > 1:  # the clip as it is, then every attempt after the other
         steps = [factual, *(to_frames(attempt.edited) for attempt in outcome.attempts)]
         write_preview(folder / "progression.mp4", np.concatenate(steps), fps)
@@ -96,4 +89,4 @@ def write_result(
 
 def head() -> Json:
     """What every ``result.json`` and manifest says."""
-    return {"schema_version": SCHEMA_VERSION, "versions": {name: version(name) for name in VERSIONED}}
+    return {"schema_version": SCHEMA_VERSION, "versions": versions(*VERSIONED)}

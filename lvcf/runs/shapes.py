@@ -6,44 +6,45 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+SCHEMA_VERSION = 2
+"""Of the manifest and of ``result.json``."""
 Number = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
 class Shape(BaseModel):
-    """Entries with a default may be missing: who needs one is told so by :class:`lvcf.run_folder.Record`."""
+    """Entries with a default may be missing: who needs one is told so by :class:`lvcf.files.Record`."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
 
-class Manifest(Shape):
-    """``manifest.json`` of lvcf predict."""
+class AnyManifest(Shape):
+    """``manifest.json`` of whatever verb."""
 
     ids: list[str]
     notice: list[str] = []
     versions: dict[str, str] = {}
-    target: str = ""
     prompt: str = ""
     method: str = ""
     data: str = ""
+
+
+class Manifest(AnyManifest):
+    """``manifest.json`` of lvcf predict."""
+
+    target: str = ""
     command: str = ""
     tolerance: float = 0.0
     seed: int = 0
 
 
-class SteeringManifest(Shape):
+class SteeringManifest(AnyManifest):
     """``manifest.json`` of lvcf steer."""
 
-    ids: list[str]
-    notice: list[str] = []
-    versions: dict[str, str] = {}
     graph: dict[str, Any] = {}
     evaluation_graph: dict[str, Any]
     interventions: list[dict[str, str]] = []
     methods: list[str] = []
     budget: dict[str, float] = {}
-    data: str = ""
-    method: str = ""
-    prompt: str = ""
     editor: str = ""
     judge: str = ""
     rewriter: str = ""
@@ -76,12 +77,20 @@ class Step(Shape):
     prediction: float
 
 
-class Result(Shape):
-    """``result.json`` of lvcf predict."""
+class AnyResult(Shape):
+    """``result.json`` of whatever verb."""
 
     id: str
-    status: Literal["reached", "not_reached", "not_drawable", "failed"]
     hint: str = ""
+    seed: int = 0
+    fps: Number = 1.0
+    frames: Number = 1.0
+
+
+class Result(AnyResult):
+    """``result.json`` of lvcf predict."""
+
+    status: Literal["reached", "not_reached", "not_drawable", "failed"]
     task: Literal["regression", "classification"] = "regression"
     unit: str = ""
     label: str | float | None = None
@@ -100,9 +109,6 @@ class Result(Shape):
     seconds: float = 0.0
     peak_memory_bytes: float = 0.0
     mask_share: float = 0.0
-    seed: int = 0
-    fps: Number = 1.0
-    frames: Number = 1.0
 
 
 class Answer(Shape):
@@ -116,19 +122,16 @@ class Answer(Shape):
     criticism: str = ""
 
 
-class SteeringResult(Shape):
+class SteeringResult(AnyResult):
     """``result.json`` of lvcf steer."""
 
-    id: str
     status: Literal["reached", "not_reached", "failed"]
-    hint: str = ""
     clip: str = ""
     method: str = ""
     intervention: dict[str, str] = {}
     words: str = ""
     factual: dict[str, str] = {}
     noise: dict[str, float] | None = None
-    seed: int = 0
     target: dict[str, str] = {}
     measured: dict[str, float | str | None] = {}
     evaluation: list[Answer] | str = []
@@ -136,8 +139,6 @@ class SteeringResult(Shape):
     problems: list[str] = []
     history: list[dict[str, Any]] = []
     best: int = 0
-    fps: Number = 1.0
-    frames: Number = 1.0
 
 
 class Curves(Shape):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lvcf.report.panel import FOOTER, GAP, HEADER, difference_colours, difference_scale, panel_frames, upscale
+from lvcf.runs.panel import FOOTER, GAP, HEADER, difference_colours, difference_scale, panel_frames, upscale
 
 SIZE, FACTOR = 112, 3
 WIDE = SIZE * FACTOR

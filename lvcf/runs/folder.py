@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from lvcf.data.video import Frames, read_video
 from lvcf.errors import UserError
-from lvcf.files import as_text
-from lvcf.run_shapes import Curves, Manifest, Metrics, Result, SteeringManifest, SteeringResult
+from lvcf.files import Json, Record, damaged, read_lines, read_optional, read_record, read_shape
+from lvcf.runs.shapes import Curves, Manifest, Metrics, Result, SteeringManifest, SteeringResult
 
-Json = dict[str, Any]
 SUFFIXES = (".se", ".ci_low", ".ci_high", ".n")
 """Of a figure's key in metrics.json: standard error, ends of its 95 % interval, its clips if these are not all."""
 
 TEXTS = ("id", "status", "task", "label", "class_before", "class_after", "target")
 """Columns of ``predictions.csv`` that are no numbers, whatever they look like."""
-
-
-class Record(dict[str, Any]):
-    """An object of a JSON file, or a row of a table: who asks for an entry that is not there is told which file it is.
-
-    Args:
-        content: its entries.
-        path: the file.
-    """
-
-    def __init__(self, content: dict[str, Any], path: Path) -> None:
-        super().__init__(content)
-        self.path = path
-
-    def __missing__(self, key: str) -> Any:
-        raise damaged(self.path, f"no '{key}'")
-
-
-def damaged(path: Path, why: object) -> UserError:
-    """The error about a file that a verb of lvcf wrote and that is not what it wrote."""
-    told = " ".join(str(why).split())
-    return UserError(f"{path}: damaged ({told}); remove it and run the command that wrote it again")
 
 
 @dataclass(frozen=True)
@@ -178,51 +151,6 @@ def unfinished(manifest: Json, made: int, verb: str) -> str:
     return f"{made} of {asked} clips; run lvcf {verb} again" if made < asked else ""
 
 
-def read_json(path: Path) -> Any:
-    """A JSON file that a verb of lvcf wrote; its objects are :class:`Record`.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    try:  # a byte order mark is what editors leave
-        return json.loads(path.read_text(encoding="utf-8-sig"), object_hook=lambda content: Record(content, path))
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, error) from error
-
-
-def read_record(path: Path) -> Record:
-    """A JSON file that holds an object.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    content = read_json(path)
-    if not isinstance(content, Record):
-        raise damaged(path, f"{type(content).__name__}, not an object")
-    return content
-
-
-def read_shape(path: Path, shape: Any) -> Record:
-    """A JSON file that holds an object whose entries have the types of a shape of :mod:`lvcf.run_shapes`.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    content = read_record(path)
-    try:
-        TypeAdapter(shape).validate_python(content, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise damaged(path, f"{where}: {first['msg']}" if where else first["msg"]) from error
-    return content
-
-
-def read_optional(path: Path) -> Json | None:
-    """A JSON object, or None if it is not there yet."""
-    return read_record(path) if path.is_file() else None
-
-
 def read_metrics(run: Path) -> Json | None:
     """A run's ``metrics.json``, or None before ``lvcf evaluate``."""
     path = run / "metrics.json"
@@ -275,31 +203,3 @@ def _value(path: Path, name: str, cell: str) -> str | float:
         return cell if name in TEXTS else float(cell)
     except ValueError as error:
         raise damaged(path, f"{name}: {cell!r} is no number") from error
-
-
-def read_lines(path: Path) -> list[dict[str, str]]:
-    """A CSV file that a verb of lvcf wrote, by its headings; empty where there is none.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    first, *others = read_cells(path) or [[]]
-    odd = next((number for number, row in enumerate(others, start=2) if len(row) != len(first)), None)
-    if odd:
-        raise damaged(path, f"row {odd} has not as many cells as the first")
-    return [Record(dict(zip(first, row, strict=True)), path) for row in others]
-
-
-def read_cells(path: Path) -> list[list[str]]:
-    """A CSV file's rows that are not empty, the headings among them; none where there is no file.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    if not path.is_file():
-        return []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return [[as_text(cell) for cell in row] for row in csv.reader(stream) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise damaged(path, error) from error

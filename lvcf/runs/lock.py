@@ -11,7 +11,7 @@ from lvcf.errors import UserError
 
 
 @contextmanager
-def locked(folder: Path, option: str = "--model.output") -> Iterator[None]:
+def locked(folder: Path, option: str = "--model.output", clips: range = range(0)) -> Iterator[None]:
     """Be the only lvcf that writes into a folder, which is made if it is not there.
 
     The lock is the process's own: it goes with the process, however that ends, even if its loader processes live on.
@@ -19,14 +19,15 @@ def locked(folder: Path, option: str = "--model.output") -> Iterator[None]:
     Args:
         folder: a run's, or a data set's.
         option: what the user names it by.
+        clips: numbers of the clips that this process writes, if others may write others.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or one of these clips.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".writing").open("a") as stream:
         try:
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, len(clips), clips.start)  # a byte a clip; no length: all
         except (BlockingIOError, PermissionError) as error:
             raise UserError(
                 f"{folder}: another lvcf is writing here; wait for it or choose another {option}"
@@ -51,4 +52,6 @@ def waited_for(path: Path, waiting: str = "") -> Iterator[int]:
             if waiting:
                 print(waiting, flush=True)
             fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            pass
         yield stream.fileno()
