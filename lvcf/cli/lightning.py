@@ -34,7 +34,7 @@ from lvcf.callbacks.training_progress import StepsProgressBar
 from lvcf.callbacks.treatment import TellTreatment
 from lvcf.callbacks.writer import PredictionWriter
 from lvcf.checkpoint import SafeCheckpoints, check_path
-from lvcf.checks import check_threads
+from lvcf.checks import check_devices, check_threads
 from lvcf.cli.closing import closing_words
 from lvcf.cli.help import first_words
 from lvcf.configuration import MEASURING, with_sections
@@ -101,6 +101,7 @@ class LvcfCLI(LightningCLI):
         refuse_empty(config)
         output = config.model.get("init_args.output")  # a user's own task may have none
         complete(config.trainer.logger, str(self.subcommand), Path(output) if output else None)
+        check_devices(config.trainer.devices, config.trainer.accelerator)
         threads = config.threads
         if threads is not None:
             check_threads(threads)
