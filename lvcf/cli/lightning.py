@@ -33,7 +33,7 @@ from lvcf.callbacks.tracking import RunTracking
 from lvcf.callbacks.training_progress import StepsProgressBar
 from lvcf.callbacks.treatment import TellTreatment
 from lvcf.callbacks.writer import PredictionWriter
-from lvcf.checkpoint import SafeCheckpoints, check_path
+from lvcf.checkpoint import LockedCheckpoints, SafeCheckpoints, check_path
 from lvcf.checks import check_devices, check_threads
 from lvcf.cli.closing import closing_words
 from lvcf.cli.help import first_words
@@ -114,6 +114,8 @@ class LvcfCLI(LightningCLI):
         self.trainer.strategy.checkpoint_io = SafeCheckpoints()
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         callbacks[:] = [StepsProgressBar() if type(one) is RichProgressBar else one for one in callbacks]
+        if self.subcommand == "fit":
+            callbacks.append(LockedCheckpoints())
         if self.subcommand == "predict":
             check_loggers(self.trainer.loggers)
             callbacks.append(TellTreatment())
