@@ -30,4 +30,4 @@ class PredictionsDataModule(ClipDataModule):
 
     def make_dataset(self, stage: Stage) -> PredictionsDataset:
         """The same clips at every stage."""
-        return PredictionsDataset(self.root, self.metadata)
+        return PredictionsDataset(self.root, self.metadata, record_errors=stage == "predict")

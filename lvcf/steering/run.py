@@ -11,12 +11,13 @@ import torch
 from tqdm import tqdm
 
 from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe_name
+from lvcf.data.tables import read_json
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
 from lvcf.files import write_json
 from lvcf.lock import locked
 from lvcf.noise import sample_generator
-from lvcf.run_folder import Json, finished_result, read_json, read_record
+from lvcf.run_folder import Json, finished_result, read_record
 from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
@@ -257,10 +258,7 @@ class SteeringRun:
         path = Path(self.factual)
         if not path.is_file():
             raise UserError(f"factual {self.factual}: no such file; write data, judge, or a JSON file of clips")
-        told: object = read_json(path)
-        if not isinstance(told, dict):
-            raise UserError(f"{path}: holds no clips; write {{clip: {{variable: value}}}}")
-        values = told.get(clip["id"])
+        values = read_json(path, dict, "", "correct it to {clip: {variable: value}}").get(clip["id"])
         if not isinstance(values, dict):
             return f"{path}: has no values of clip {clip['id']}; add {{variable: value}}"
         known = {name: text(value) for name, value in values.items()}
