@@ -96,10 +96,18 @@ def find_backbone(weights: str) -> Path:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", weights):
             raise
         try:
-            return Path(snapshot_download(weights, allow_patterns=FILES, ignore_patterns=["*.fp16.*"]))
+            folder = Path(snapshot_download(weights, allow_patterns=FILES, ignore_patterns=["*.fp16.*"]))
+            if lacking := [part.parent.name for part in folder.glob("*/config.json") if not _weighs(part.parent)]:
+                halves = [pattern for pattern in FILES if pattern.partition("/")[0] in lacking]
+                snapshot_download(weights, allow_patterns=halves)  # there are no others
+            return folder
         except (OSError, ValueError) as absent:
             cause = " ".join(str(absent).split())[:200]
             raise UserError(f"{error}; as an id of the hub it does not load either ({cause})") from absent
+
+
+def _weighs(part: Path) -> bool:
+    return any(part.glob("*.safetensors"))
 
 
 def load_vae(weights: str) -> tuple[Family, ModelMixin]:
