@@ -33,7 +33,7 @@ Source = Path | bytes
 """A file, or a whole video in memory."""
 
 JOINED = (
-    "{}: its edit list joins pieces inside a group of pictures, which FFmpeg reads wrongly{}; export it anew, uncut"
+    "{}: its edit list joins pieces inside a group of pictures, which FFmpeg misreads{}; export it again, re-encoded"
 )
 """Of a video that was cut into several pieces without being encoded anew."""
 TWICE = "Duplicate POC"
