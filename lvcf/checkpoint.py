@@ -1,15 +1,19 @@
-"""Lightning's checkpoints: read from files of this machine, and without running what a file holds."""
+"""Lightning's checkpoints: read from files of this machine without running what a file holds, and not mixed."""
 
 from __future__ import annotations
 
 import pickle
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import LightningModule, Trainer
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from lvcf.errors import UserError
+from lvcf.runs.lock import locked
 
 NAMED = ("last", "best", "hpc")
 """What Lightning finds by itself."""
@@ -57,3 +61,29 @@ class SafeCheckpoints(TorchCheckpointIO):
         if not isinstance(content, dict) or not {*EXPECTED} <= {*content}:
             raise UserError(f"--ckpt_path {path}: is no checkpoint of a training: it lacks {' and '.join(EXPECTED)}")
         return content
+
+
+class LockedCheckpoints(Callback):
+    """One training at a time writes into a folder of checkpoints: of two, each would remove what the other needs."""
+
+    def __init__(self) -> None:
+        self._locks = ExitStack()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hold the folders; ModelCheckpoint has found its own by now.
+
+        Raises:
+            UserError: another training holds one.
+        """
+        folders = {one.dirpath for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)}
+        for folder in folders if trainer.is_global_zero else ():
+            if folder and "://" not in str(folder):
+                self._locks.enter_context(locked(Path(folder), "--trainer.callbacks.ModelCheckpoint.dirpath"))
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let others write there."""
+        self._locks.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Let others write there."""
+        self._locks.close()

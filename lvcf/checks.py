@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from typing import Any
+
+import torch
 
 from lvcf.errors import UserError, nearest
 
@@ -61,3 +64,19 @@ def check_threads(threads: int) -> None:
     most = THREADS_PER_CORE * (os.cpu_count() or 1)
     if threads > most:
         raise UserError(f"--threads {threads}: this machine has {os.cpu_count()} cores; choose at most {most}")
+
+
+def check_devices(devices: Any, accelerator: Any) -> None:
+    """Refuse more devices than the machine has: on CPUs, Lightning would start as many processes.
+
+    Args:
+        devices: of the Trainer; whatever is no number is left to it.
+        accelerator: of the Trainer.
+
+    Raises:
+        UserError: there are not as many.
+    """
+    gpus = torch.cuda.device_count() if accelerator in ("auto", "cuda", "gpu") else 0
+    there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "cores")
+    if str(devices).isdecimal() and int(devices) > there:
+        raise UserError(f"--trainer.devices {devices}: this machine has {there} {kind}; choose at most {there}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
+import traceback
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -30,6 +32,10 @@ LONGEST = 400
 """Characters of what an exception says."""
 FROM_A_WORKER = re.compile(r"\w+: \[Errno (\d+)\] [^:]*: '(.*)'")
 """The last line of an OSError that a loader process handed over: it carries a traceback instead of a file's name."""
+
+
+PARSER = "jsonargparse"
+"""Makes the objects that a configuration names."""
 
 
 class UserError(Exception):
@@ -66,10 +72,29 @@ def nearest(word: str, choices: Sequence[str]) -> str:
 
 def cause_of(error: BaseException) -> BaseException:
     """The user's mistake behind a parser's error, which wraps what a constructor raises; else the error itself."""
-    cause = error.__cause__
-    while cause is not None and not isinstance(cause, UserError):
+    cause = error
+    while not isinstance(cause, UserError) and cause.__cause__ is not None:
         cause = cause.__cause__
-    return cause or error
+    if isinstance(cause, UserError):
+        return cause
+    of_a_class = _of_a_class(cause)
+    return UserError(of_a_class) if of_a_class else error
+
+
+def _of_a_class(error: BaseException) -> str:
+    """What a class or function raised that a configuration names, with its name and line; empty if it was none."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in frames]
+    packages = [module.partition(".")[0] for module in modules]
+    made = len(packages) - packages[::-1].index(PARSER) if PARSER in packages else len(packages)
+    while made < len(packages) and packages[made] in (*sys.stdlib_module_names, "yaml"):
+        made += 1
+    if made == len(packages):
+        return ""
+    number = [number for (_, number), module in zip(frames, modules, strict=True) if module == modules[made]][-1]
+    code = frames[made][0].f_code
+    name = f"{modules[made]}.{code.co_qualname}".removesuffix(".__init__").removesuffix(".<module>")
+    return f"{name}: fails with {told(error)} ({code.co_filename}, line {number}); correct it, or its init_args"
 
 
 def line(text: str, most: int = LONGEST) -> str:

@@ -81,8 +81,15 @@ class Explanation:
         return list(self.facts.get("trajectory", []))
 
     def show(self) -> None:
-        """Play the panel in a notebook."""
-        from IPython.display import HTML, display  # a notebook has it
+        """Play the panel in a notebook.
+
+        Raises:
+            UserError: IPython is not installed; a notebook has it.
+        """
+        try:
+            from IPython.display import HTML, display
+        except ImportError as error:
+            raise UserError("show() needs IPython; pip install lvcf[notebook]") from error
 
         display(HTML(self._repr_html_()))  # type: ignore[no-untyped-call]
 

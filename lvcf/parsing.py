@@ -11,7 +11,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from lvcf.errors import UserError, nearest
+from lvcf.errors import UserError, cause_of, nearest
 
 KEY = re.compile(r'Parser key "([^"]+)":\s*')
 CLASS = re.compile(r"Problem with given class_path '([^']+)':")
@@ -36,6 +36,8 @@ def one_line(error: Exception) -> str:
 
     ``model.target_model.takes.frames: an int, not [8, 8]``
     """
+    if (cause := cause_of(error)) is not error:
+        return str(cause)
     text = str(error)
     lines = [_line(row) for row in text.splitlines() if row.strip()]
     causes = [line for line in lines if not NOISE.match(line[1])]

@@ -11,8 +11,9 @@ import pytest
 
 from lvcf.cli import main
 from lvcf.data.clip import to_clip, to_frames
-from lvcf.data.video import read_video
+from lvcf.data.video import read_video, write_lossless
 from lvcf.datamodules.predictions import PredictionsDataModule, PredictionsDataset
+from lvcf.errors import UserError
 from lvcf.evaluation.clip import way_back
 from lvcf.runs.folder import Prediction, read_predictions
 from tests.helpers import predict_arguments, results, subset
@@ -28,13 +29,17 @@ def there(tmp_path_factory, echo_root, backbone_folder, target_folder) -> Path:
     return folder / "run"
 
 
-@pytest.fixture(scope="module")
-def back(there, backbone_folder, target_folder) -> Path:
-    arguments = predict_arguments(there, backbone_folder, target_folder, there.parent / "back")
+def way_back_of(run: Path, backbone: Path, target: Path, output: Path) -> list[str]:
+    arguments = predict_arguments(run, backbone, target, output, "--model.target=label")
     kept = [a for a in arguments if a != "--data.size=32" and not a.startswith("--data.root")]
     place = kept.index("--data.batch_size=2")
-    kept[place:place] = ["--data=PredictionsDataModule", f"--data.root={there}"]
-    assert main([*kept, "--model.target=label"]) == 0
+    return [*kept[:place], "--data=PredictionsDataModule", f"--data.root={run}", *kept[place:]]
+
+
+@pytest.fixture(scope="module")
+def back(there, backbone_folder, target_folder) -> Path:
+    arguments = way_back_of(there, backbone_folder, target_folder, there.parent / "back")
+    assert main(arguments) == 0
     return there.parent / "back"
 
 
@@ -47,6 +52,27 @@ def test_the_clips_are_the_counterfactuals_labelled_with_the_first_reading(there
         assert clip["label"] == results(there)[name]["prediction_before"]
         assert (clip["prompt"], clip["neutral_prompt"], clip["fps"]) == ("metadata", "metadata", 8.0)
     assert PredictionsDataModule(there).make_dataset("predict").ids == dataset.ids
+
+
+def test_a_damaged_clip_fails_alone(there, backbone_folder, target_folder, tmp_path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(there, run)
+    first, second = (p.folder / "counterfactual.mkv" for p in read_predictions(run) if not p.failed)
+    shutil.copy(second, first.with_name("factual.mkv"))
+    for content in (b"", second.read_bytes()[:2000]):
+        first.write_bytes(content)
+        clips = PredictionsDataModule(run).make_dataset("predict")
+        assert [bool(clips[i]["error"]) for i in (0, 1)] == [True, False]
+        assert clips[0]["video"].shape == clips[1]["video"].shape
+        with pytest.raises(UserError, match=r"counterfactual\.mkv"):
+            PredictionsDataset(run, "metadata")[0]
+    write_lossless(second, read_video(second).frames[:9], 8.0)  # of another length than all others
+    shutil.copy(first.with_name("factual.mkv"), first)
+    assert "a clip of shape (9, 32, 32, 3)" in PredictionsDataset(run, "metadata", record_errors=True)[1]["error"]
+    assert main(way_back_of(run, backbone_folder, target_folder, tmp_path / "back")) == 1
+    statuses = [result["status"] for result in results(tmp_path / "back").values()]
+    assert statuses[1] == "failed"
+    assert statuses[0] != "failed"
 
 
 def test_the_target_of_the_way_back_is_what_the_model_said_first(there, back) -> None:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from lvcf.checks import check_number
+from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import round_to_8_bits
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
@@ -44,8 +44,7 @@ class MultiScalePerceptualRefinement(SamplingCallback):
         radius: int = 1,
         feather: float = 1.0,
     ) -> None:
-        if reference not in get_args(Reference):
-            raise UserError(f"{NAME}.reference {reference}: choose one of {', '.join(get_args(Reference))}")
+        check_choice(f"{NAME}.reference", reference, get_args(Reference))
         if not shares or not all(low < high for low, high in pairwise([0.0, *shares, 1.0])):
             raise UserError(f"{NAME}.shares {shares}: give at least one, rising, each above 0 and below 1")
         for weight in block_weights:

@@ -33,8 +33,8 @@ from lvcf.callbacks.progress import StepsProgressBar
 from lvcf.callbacks.tracking import RunTracking
 from lvcf.callbacks.treatment import TellTreatment
 from lvcf.callbacks.writer import PredictionWriter
-from lvcf.checkpoint import SafeCheckpoints, check_path
-from lvcf.checks import check_threads
+from lvcf.checkpoint import LockedCheckpoints, SafeCheckpoints, check_path
+from lvcf.checks import check_devices, check_threads
 from lvcf.cli.closing import closing_words
 from lvcf.cli.help import first_words
 from lvcf.configuration import MEASURING, with_sections
@@ -101,6 +101,7 @@ class LvcfCLI(LightningCLI):
         refuse_empty(config)
         output = config.model.get("init_args.output")  # a user's own task may have none
         complete(config.trainer.logger, str(self.subcommand), Path(output) if output else None)
+        check_devices(config.trainer.devices, config.trainer.accelerator)
         threads = config.threads
         if threads is not None:
             check_threads(threads)
@@ -113,6 +114,8 @@ class LvcfCLI(LightningCLI):
         self.trainer.strategy.checkpoint_io = SafeCheckpoints()
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
         callbacks[:] = [StepsProgressBar() if type(one) is RichProgressBar else one for one in callbacks]
+        if self.subcommand == "fit":
+            callbacks.append(LockedCheckpoints())
         if self.subcommand == "predict":
             check_loggers(self.trainer.loggers)
             callbacks.append(TellTreatment())

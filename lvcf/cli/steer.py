@@ -71,8 +71,10 @@ def _parse(args: list[str]) -> SteeringRun:
         made = parser.instantiate(configuration)
     except ArgumentError as error:
         raise UserError(one_line(error)) from error
-    except ValueError as error:
-        raise cause_of(error) from error
+    except Exception as error:  # a user's own class may raise anything
+        if (cause := cause_of(error)) is error:
+            raise
+        raise cause from error
     arguments = {name: value for name, value in vars(made).items() if name not in ("config", "threads")}
     run = SteeringRun(**arguments)
     run.shard, run.configuration = shard, parser.dump(_without_keys(configuration))

@@ -32,6 +32,12 @@ Choose = Callable[[Times], NDArray[np.int64]]
 Source = Path | bytes
 """A file, or a whole video in memory."""
 
+JOINED = (
+    "{}: its edit list joins pieces inside a group of pictures, which FFmpeg misreads{}; export it again, re-encoded"
+)
+"""Of a video that was cut into several pieces without being encoded anew."""
+TWICE = "Duplicate POC"
+"""What FFmpeg's HEVC decoder says where a piece begins with a frame that the piece before has needed."""
 PROMISING = ("matroska", "asf", "flv")
 """Containers without a count of frames whose header says how long they are."""
 
@@ -141,6 +147,8 @@ def _watched(name: Path) -> Iterator[None]:
         av.logging.set_skip_repeated(skip)
     seen = [message for _, decoder, message in logs if not _is_of_sound(decoder)]
     problems = [" ".join(message.split()) for message in seen if "EXIF" not in message]  # pictures are whole then
+    if problems and TWICE in problems[0]:
+        raise UserError(JOINED.format(name, f", if it is not damaged ({problems[0]})"))
     if problems:
         raise _damaged(name, problems[0])
 
@@ -193,6 +201,7 @@ def _survey(name: Path, source: Source) -> _Survey:
         if there < promised:
             raise UserError(f"{name}: truncated, {there} of {promised} frames are there; copy it again")
         stamps = [pts for pts, _, discarded in packets if not discarded]
+        _check_joints(name, stamps, [pts for pts, _, discarded in packets if discarded])
         independent = stream.codec_context.codec.intra_only
         told = [stamp for stamp in stamps if stamp is not None]
         if not independent and len(told) == len(stamps):
@@ -201,6 +210,17 @@ def _survey(name: Path, source: Source) -> _Survey:
         survey = _Survey(stamps, stream.time_base, stream.average_rate, width, independent)
         _check_whole(name, container, survey)
         return survey
+
+
+def _check_joints(name: Path, shown: list[int | None], cut: list[int | None]) -> None:
+    """Refuse pieces that FFmpeg shows too late: after frames that their edit cuts away, it leaves a hole in time."""
+    stamps = np.sort([stamp for stamp in shown if stamp is not None])
+    if len(stamps) < 2:
+        return
+    between = [stamp for stamp in cut if stamp is not None and stamps[0] < stamp < stamps[-1]]
+    half = float(np.median(np.diff(stamps))) / 2.0
+    if any(float(np.abs(stamps - stamp).min()) > half for stamp in between):
+        raise UserError(JOINED.format(name, ""))
 
 
 def _check_whole(name: Path, container: InputContainer, survey: _Survey) -> None:

@@ -31,7 +31,12 @@ class SampledDataset(ClipDataset):
         size: height and width of the clip.
         random_start: start anywhere in the video (training).
         record_errors: return an unreadable clip with its ``error`` instead of raising.
+
+    Attributes:
+        decodes: whether clips come with their videos; without, they tell their words alone, at once.
     """
+
+    decodes = True
 
     def __init__(self, root: Path, frames: int, fps: float, size: int, random_start: bool, record_errors: bool) -> None:
         check_sampling(frames, fps, size)
@@ -52,6 +57,8 @@ class SampledDataset(ClipDataset):
         Raises:
             UserError: it could not, and errors are not recorded.
         """
+        if not self.decodes:
+            return torch.empty(0), ""
         try:
             return decode(), ""
         except Exception as error:

@@ -52,20 +52,26 @@ def read_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     return columns, rows
 
 
-def read_json(path: Path, kind: type[Any], missing: str) -> Any:
+def read_json(path: Path, kind: type[Any], missing: str, fix: str = "download it again") -> Any:
     """A JSON file that holds a ``dict`` or a ``list``.
 
+    Args:
+        path: the file.
+        kind: what it holds.
+        missing: what to do if it is not there.
+        fix: what to do if it is damaged.
+
     Raises:
-        UserError: it is not there (what is ``missing`` says what to do then), cannot be read, or holds another thing.
+        UserError: it is not there, cannot be read, or holds another thing.
     """
     if not path.is_file():
         raise UserError(f"{path}: not found; {missing}")
     try:
         content = json.loads(_read_bytes(path))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not a JSON file ({error}); download it again") from error
+        raise UserError(f"{path}: not a JSON file ({error}); {fix}") from error
     if not isinstance(content, kind):
-        raise UserError(f"{path}: holds no JSON {'object' if kind is dict else 'list'}; download it again")
+        raise UserError(f"{path}: holds no JSON {'object' if kind is dict else 'list'}; {fix}")
     return content
 
 

@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lvcf.checks import check_number
 from lvcf.data.clip import Batch, ClipDataset
+from lvcf.data.sampled import SampledDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
 from lvcf.datamodules.resumable import ResumableLoader
 from lvcf.datamodules.sharding import check_enough
@@ -146,11 +147,11 @@ class LatentDataModule(LightningDataModule):
             )
 
     def _folder(self, stage: Stage) -> Path:
-        """By the clips' names, size, frame rate and first prompt: other clips have another folder."""
+        """By the clips' names, size, frame rate and prompts: other clips have another folder."""
         if stage not in self._folders:
-            clips = self.clips.make_dataset(stage)
-            first: Any = clips[0]
-            kind = [stage, self.windows, list(first["video"].shape), first["fps"], first["prompt"], clips.ids]
+            clips: Any = self.clips.make_dataset(stage)
+            first = clips[0]
+            kind = [stage, self.windows, list(first["video"].shape), first["fps"], _words(clips), clips.ids]
             name = hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:12]
             self._folders[stage] = self.cache / f"{stage}_{name}"
         return self._folders[stage]
@@ -209,6 +210,16 @@ class LatentDataModule(LightningDataModule):
     def _in_order(self, stage: Stage) -> DataLoader[LatentBatch]:
         own = torch.Generator()  # measuring must not move the training's noise
         return DataLoader(LatentDataset(self._folder(stage)), self.batch_size, generator=own)
+
+
+def _words(clips: Any) -> list[list[str]]:
+    """Every clip's prompts; the first one's alone where a user's own data set would decode every video for them."""
+    parts = getattr(clips, "parts", [clips])
+    at_once = all(isinstance(part, SampledDataset) for part in parts)
+    for part in parts if at_once else ():
+        part.decodes = False
+    told = (clips[i] for i in range(len(clips.ids) if at_once else 1))
+    return [[clip["prompt"], clip["neutral_prompt"]] for clip in told]
 
 
 def warn_of_unknown(tokenizer: PreTrainedTokenizerBase, prompts: set[str]) -> None:

@@ -4,40 +4,67 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lvcf.data.clip import SIMULATED, Clip, ClipDataset, to_clip
+from torch import Tensor
+
+from lvcf.data.clip import FASTEST, FRAMES, SIMULATED, SIZES, Clip, to_clip
+from lvcf.data.sampled import SampledDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
-from lvcf.runs.folder import read_manifest, read_predictions
+from lvcf.errors import UserError
+from lvcf.runs.folder import Prediction, read_manifest, read_predictions
 
 
-class PredictionsDataset(ClipDataset):
+class PredictionsDataset(SampledDataset):
     """A run's finished counterfactuals; ``label`` is what M said of the factual clip: a value, or a class index.
 
     Args:
         root: the run's folder.
         metadata: the neutral prompt.
+        record_errors: return a damaged clip with its ``error`` instead of raising.
     """
 
-    def __init__(self, root: Path, metadata: str) -> None:
-        self.root, self.metadata = root, metadata
+    def __init__(self, root: Path, metadata: str, record_errors: bool = False) -> None:
+        self.metadata = metadata
         self.predictions = [p for p in read_predictions(root) if not p.failed]
         self.ids = [p.id for p in self.predictions]
-        self.notice = SIMULATED if SIMULATED in read_manifest(root)["notice"] else ""
+        self.simulated = SIMULATED in read_manifest(root)["notice"]
+        frames, size = next(filter(None, map(_shape, self.predictions)), (FRAMES[0], SIZES[0]))
+        super().__init__(root, frames, FASTEST, size, random_start=False, record_errors=record_errors)
+
+    @property
+    def notice(self) -> str:
+        """What the run's report has to say."""
+        return SIMULATED if self.simulated else ""
 
     def __len__(self) -> int:
         return len(self.predictions)
 
     def __getitem__(self, index: int) -> Clip:
         prediction = self.predictions[index]
-        frames = prediction.counterfactual()
+        video, error = self.read(prediction.folder / "counterfactual.mkv", lambda: self._decoded(prediction))
         return {
-            "video": to_clip(frames, frames.shape[1]),
+            "video": video,
             "id": prediction.id,
             "label": float(prediction.result["said_before"]),
             "prompt": self.metadata,
             "neutral_prompt": self.metadata,
             "fps": float(prediction.result["fps"]),
-            "error": "",
+            "error": error,
         }
+
+    def _decoded(self, prediction: Prediction) -> Tensor:
+        frames = prediction.counterfactual()
+        if frames.shape[:3] != (self.frames, self.size, self.size):
+            wanted = f"{self.frames} frames of {self.size}x{self.size}"
+            raise UserError(f"{prediction.folder}: a clip of shape {frames.shape}, the run's others are {wanted}")
+        return to_clip(frames, self.size)
+
+
+def _shape(prediction: Prediction) -> tuple[int, int] | None:
+    """Frames and size of a clip; None of a damaged one."""
+    try:
+        return prediction.counterfactual().shape[:2]
+    except UserError:
+        return None
 
 
 class PredictionsDataModule(ClipDataModule):
@@ -62,4 +89,4 @@ class PredictionsDataModule(ClipDataModule):
 
     def make_dataset(self, stage: Stage) -> PredictionsDataset:
         """The same clips at every stage."""
-        return PredictionsDataset(self.root, self.metadata)
+        return PredictionsDataset(self.root, self.metadata, record_errors=stage == "predict")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from argparse import ArgumentError
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def load_target_model(run: Path) -> TargetModel:
     try:
         parsed = parser.parse_object({"target_model": asked})
         model: TargetModel = parser.instantiate(parsed).target_model
-    except (ArgumentError, ValueError) as error:
+    except Exception as error:  # the parser's, or a user's own class's, which may raise anything
         cause = cause_of(error)
         if isinstance(cause, UserError):
             raise cause from error

@@ -10,9 +10,10 @@ import torch
 from tqdm import tqdm
 
 from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe_name
+from lvcf.data.tables import read_json
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
-from lvcf.files import Json, read_json, write_json
+from lvcf.files import Json, write_json
 from lvcf.noise import sample_generator
 from lvcf.runs.folder import finished_result
 from lvcf.runs.shards import Shard, part_of
@@ -252,10 +253,7 @@ class SteeringRun:
         path = Path(self.factual)
         if not path.is_file():
             raise UserError(f"factual {self.factual}: no such file; write data, judge, or a JSON file of clips")
-        told: object = read_json(path)
-        if not isinstance(told, dict):
-            raise UserError(f"{path}: holds no clips; write {{clip: {{variable: value}}}}")
-        values = told.get(clip["id"])
+        values = read_json(path, dict, "", "correct it to {clip: {variable: value}}").get(clip["id"])
         if not isinstance(values, dict):
             return f"{path}: has no values of clip {clip['id']}; add {{variable: value}}"
         known = {name: text(value) for name, value in values.items()}

@@ -11,9 +11,13 @@ from safetensors import safe_open
 from lvcf.datamodules import latents
 from lvcf.datamodules.echonet import EchoNetDataModule
 from lvcf.datamodules.latents import LatentDataModule, LatentDataset, vae_fingerprint
+from lvcf.datamodules.mixture import MixtureDataModule
+from lvcf.datamodules.video_folder import VideoFolderDataModule
 from lvcf.errors import UserError
 from lvcf.models.backbones.load import load_vae
 from tests.families import save_family
+from tests.helpers import rewrite
+from tests.own_clips import write_discs
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +97,25 @@ def test_other_clips_have_another_folder_and_other_weights_are_refused(echo_root
         UserError, match=r"train_\w+: holds latents made with other weights than .*other; choose another"
     ):
         module(echo_root, other, tmp_path).prepare_data()
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_an_edited_prompt_of_any_clip_is_trained_on(mixed, folder, tmp_path) -> None:
+    write_discs(tmp_path / "clips", 4)
+    table = tmp_path / "table.csv"
+    for third in ("a bright scene", "a dim scene"):
+        said = ["a scene", "a scene", third, "a scene"]
+        rewrite(
+            table,
+            [{"path": f"0{i}.mp4", "prompt": said[i], "split": "train" if i else "val"} for i in range(4)],
+        )
+        clips = VideoFolderDataModule(tmp_path / "clips", frames=8, size=32, table=table)
+        parts = MixtureDataModule([clips]) if mixed else clips
+        data = LatentDataModule(parts, str(folder), tmp_path / "latents", windows=1, batch_size=3)
+        data.prepare_data()
+        (batch,) = data.train_dataloader()
+        assert sorted(batch["prompt"]) == sorted(said[1:])
+        assert sorted(batch["neutral_prompt"]) == sorted(said[1:])
 
 
 def test_the_scaling_belongs_to_the_fingerprint(folder) -> None:

@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from lvcf.errors import UserError
+from lvcf.models.backbones import load as loading
 from lvcf.models.backbones.load import load_backbone, load_vae
 from lvcf.models.backbones.ltx import ltx_backbone, ltx_vae
 from lvcf.models.backbones.tiny_decoder import TinyDecoder, load_tiny_decoder
@@ -150,6 +152,25 @@ def test_shards_of_a_variant_are_loaded(spoiled) -> None:
     assert all(torch.equal(again[key], value) for key, value in model.state_dict().items())
 
 
+def test_of_a_hub_id_half_precision_is_downloaded_where_there_is_nothing_else(spoiled, folders, tmp_path, monkeypatch):
+    hub, here = spoiled("wan_1_3b"), tmp_path / "here"
+    only_variant(hub, "fp16", ("vae",))
+    for file in (hub / "transformer").glob("*.safetensors"):
+        shutil.copy(file, file.with_name(file.name.replace(".safetensors", ".fp16.safetensors")))
+
+    def download(name: str, **patterns: list[str]) -> str:
+        """The network alone is another: the library's own filter chooses."""
+        for file in filter_repo_objects([str(p.relative_to(hub)) for p in hub.rglob("*") if p.is_file()], **patterns):
+            (here / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(hub / file, here / file)
+        return str(here)
+
+    monkeypatch.setattr(loading, "snapshot_download", download)
+    made, right = load_backbone("someone/wan"), load_backbone(str(folders["wan_1_3b"]))
+    assert all(torch.equal(made.vae.state_dict()[key], value) for key, value in right.vae.state_dict().items())
+    assert [p.name for p in here.rglob("*.fp16.*")] == ["diffusion_pytorch_model.fp16.safetensors"]
+
+
 @EACH
 def test_several_variants_and_no_weights_are_told(loader, spoiled) -> None:
     name, load = LOADERS[loader]
@@ -168,6 +189,7 @@ def test_several_variants_and_no_weights_are_told(loader, spoiled) -> None:
 RUN = """
 import sys
 from lvcf.errors import UserError
+from lvcf.models.backbones import load as loading
 from lvcf.models.backbones.load import load_backbone, load_vae
 from lvcf.models.backbones.ltx import ltx_vae
 from lvcf.steering.editors.pipeline_editor import PipelineEditor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 
 from lvcf.callbacks.average import TrainedWeightAverage
 from lvcf.callbacks.truth import TrueCounterfactual
+from lvcf.checks import check_devices
 from lvcf.cli import main
 from lvcf.datamodules.latents import LatentDataModule
 from lvcf.errors import UserError, os_error_line
@@ -109,6 +111,7 @@ def test_a_verb_alone_names_a_configuration_to_begin_with(capfd) -> None:
 VALUES = [
     "--trainer.devices=0",
     "--trainer.devices=-1",
+    "--trainer.devices=1000",
     "--trainer.devices=abc",
     "--trainer.devices=[]",
     "--trainer.num_nodes=0",
@@ -139,6 +142,15 @@ def test_a_value_that_cannot_be_is_named_with_its_option(
     line = fails(capfd, [*arguments, option])
     assert name in line
     assert value in line
+
+
+def test_more_devices_than_there_are_are_refused_with_how_many_there_are() -> None:
+    cores = os.cpu_count() or 1
+    for devices in (cores, str(cores), "auto", -1, [0, 1], "0,1"):
+        check_devices(devices, "cpu")
+    for devices in (cores + 1, str(cores + 1)):
+        with pytest.raises(UserError, match=f"--trainer.devices {cores + 1}: this machine has {cores} cores"):
+            check_devices(devices, "cpu")
 
 
 def test_a_defect_in_a_step_stays_a_traceback(capfd, monkeypatch, echo_root, backbone_folder, target_folder, tmp_path):

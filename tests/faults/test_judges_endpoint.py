@@ -200,8 +200,8 @@ def test_a_number_that_makes_no_sense_is_refused_by_name(name, value) -> None:
         Endpoint("http://localhost/v1", "toy", **{name: value})
 
 
-@pytest.mark.parametrize("frames", [0, -2])
-def test_a_judge_is_shown_something(frames, tmp_path) -> None:
+@pytest.mark.parametrize("frames", [0, -2, 129, 10**9])
+def test_a_judge_is_shown_something_and_not_everything(frames, tmp_path) -> None:
     model = LocalModel.__new__(LocalModel)
     for make in (
         lambda: EndpointJudge(Endpoint("http://localhost/v1", "toy"), frames),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from lvcf.ablation import run as running
 from lvcf.ablation.run import is_whole, run_cell
 from lvcf.cli import main
-from tests.faults.test_cli_resume import fit
+from tests.faults.test_cli_resume import SMALL, fit
 from tests.helpers import ROOT, fails, predict_arguments, results, subset
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -152,10 +153,9 @@ def test_an_output_without_room_is_one_line() -> None:
 # --- two in one folder -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def taken(tmp_path) -> Iterator[Path]:
-    """A folder that another process writes into."""
-    folder = tmp_path / "taken"
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Another process writes into a folder, until it is killed."""
     code = "import sys, pathlib; from lvcf.runs.lock import locked\n"
     code += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(folder)]
@@ -163,9 +163,16 @@ def taken(tmp_path) -> Iterator[Path]:
     holder = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "held\n"
-    yield folder
+    yield
     holder.kill()
     holder.wait()
+
+
+@pytest.fixture
+def taken(tmp_path) -> Iterator[Path]:
+    """A folder that another process writes into."""
+    with held(tmp_path / "taken"):
+        yield tmp_path / "taken"
 
 
 def test_a_second_prediction_in_the_same_folder_is_refused(
@@ -183,6 +190,18 @@ def test_a_second_prediction_in_the_same_folder_is_refused(
 def test_a_second_simulation_in_the_same_folder_is_refused(capfd, taken) -> None:
     line = fails(capfd, ["simulate", "echo", "--out", str(taken), "--n", "1"])
     assert f"{taken}: another lvcf is writing here; wait for it or choose another --out" in line
+
+
+def test_a_second_training_into_the_same_checkpoints_is_refused_while_the_first_one_lives(
+    capfd, echo_root, backbone_folder, tmp_path
+) -> None:
+    arguments = [*fit("target", echo_root, tmp_path, backbone_folder, "--trainer.max_steps=1"), *SMALL["target"]]
+    with held(tmp_path / "checkpoints"):
+        line = fails(capfd, arguments)
+        assert f"{tmp_path / 'checkpoints'}: another lvcf is writing here; wait for it or choose another" in line
+        assert "ModelCheckpoint.dirpath" in line
+        assert not list((tmp_path / "checkpoints").glob("*.ckpt"))
+    assert main(arguments) == main(arguments) == 0  # a lock goes with its process, and with its training
 
 
 # --- workers -----------------------------------------------------------------------------------------------------

@@ -141,6 +141,57 @@ def test_an_edit_list_is_no_truncation(case, tmp_path) -> None:
     assert video.times == pytest.approx(np.arange(24 - first) / 8)
 
 
+def joined(path: Path, pieces: list[tuple[int, int]], parameters: str) -> Path:
+    """An HEVC file whose edit list shows pieces of it, each from a frame and of a number of frames."""
+    write(path, corners(), "libx265", **{"x265-params": f"log-level=none:{parameters}"})
+    with av.open(str(path)) as container:
+        ticks = Fraction(1, 8) / Fraction(container.streams.video[0].time_base)
+    content = path.read_bytes()
+    place = content.index(b"elst") - 4
+    (size,) = struct.unpack_from(">I", content, place)
+    (start,) = struct.unpack_from(">i", content, place + 20)
+    entries = [struct.pack(">IiHH", n * 125, start + int(first * ticks), 1, 0) for first, n in pieces]
+    box = b"elst" + content[place + 8 : place + 12] + struct.pack(">I", len(pieces)) + b"".join(entries)
+    content = content[:place] + struct.pack(">I", len(box) + 4) + box + content[place + size :]
+    path.write_bytes(content)
+    for parent in (b"edts", b"trak", b"moov"):
+        (old,) = struct.unpack_from(">I", content, content.index(parent) - 4)
+        patch(path, parent, -4, struct.pack(">I", old + len(box) + 4 - size))
+    return path
+
+
+CLOSED, OPEN = "keyint=6:min-keyint=6:open-gop=0", "keyint=6:min-keyint=6"
+JOINTS = {
+    "at a group's begin": ([(0, 6), (12, 6)], CLOSED),
+    "in a long group": ([(2, 5), (14, 6)], "bframes=3"),
+    "swapped": ([(12, 6), (0, 6)], OPEN),
+    "twice": ([(3, 6), (3, 6)], OPEN),
+    "one piece": ([(6, 12)], OPEN),
+}
+
+
+@pytest.mark.parametrize("case", JOINTS)
+def test_pieces_of_an_hevc_video_are_shown_one_after_the_other(case, tmp_path) -> None:
+    pieces, parameters = JOINTS[case]
+    video = read_video(joined(tmp_path / "a.mp4", pieces, parameters))
+    assert numbers(video.frames) == [first + i for first, n in pieces for i in range(n)]
+    assert video.times == pytest.approx(np.arange(len(video.frames)) / 8)
+
+
+MISREAD = {
+    "shown too late": ([(0, 6), (12, 6)], "bframes=3"),
+    "shown too late, of a closed group": ([(2, 5), (14, 6)], CLOSED),
+    "shown too late, without its first frame": ([(0, 6), (12, 6)], OPEN),
+    "a frame that both need": ([(2, 5), (14, 6)], OPEN),
+}
+
+
+@pytest.mark.parametrize("case", MISREAD)
+def test_pieces_that_ffmpeg_reads_wrongly_are_refused_with_the_reason(case, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"a\.mp4: its edit list joins pieces inside a group of pictures"):
+        read_video(joined(tmp_path / "a.mp4", *MISREAD[case]))
+
+
 def test_a_truncated_file_with_its_index_in_front_is_still_refused(tmp_path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=8, options={"crf": "4", "g": "6"})

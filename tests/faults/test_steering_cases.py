@@ -119,10 +119,14 @@ def test_values_that_one_clip_lacks_are_its_failure(section, tmp_path) -> None:
         assert "known.json" in found[ODD]["hint"]
 
 
-def test_a_file_without_clips_is_told(section, tmp_path, capfd) -> None:
+@pytest.mark.parametrize("content", ["[]", "{", "no JSON", "", "\ufeff[1]"])
+def test_a_users_own_file_without_clips_is_to_be_corrected(content, section, tmp_path, capfd) -> None:
     section["factual"] = str(tmp_path / "known.json")
-    (tmp_path / "known.json").write_text("[]")
-    assert "known.json: " in fails(capfd, steer(section))
+    (tmp_path / "known.json").write_text(content)
+    line = fails(capfd, steer(section))
+    assert "known.json: " in line
+    assert "correct it to {clip: {variable: value}}" in line
+    assert "remove" not in line
 
 
 WRONG: dict[str, tuple[Section, str]] = {

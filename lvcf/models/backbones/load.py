@@ -9,7 +9,7 @@ from typing import get_args
 from diffusers import ModelMixin
 from huggingface_hub import snapshot_download
 
-from lvcf.checks import check_number
+from lvcf.checks import check_choice, check_number
 from lvcf.configuration import find_weights
 from lvcf.errors import UserError
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
@@ -56,8 +56,7 @@ def load_backbone(
         UserError: nothing is there, it is of no known family, or a part of it does not load.
     """
     check_number("model.backbone.frame_rate", frame_rate, 0.0, above=True)
-    if text_dtype not in get_args(TextDtype):
-        raise UserError(f"model.backbone.text_dtype {text_dtype}: choose one of {', '.join(get_args(TextDtype))}")
+    check_choice("model.backbone.text_dtype", text_dtype, get_args(TextDtype))
     folder = find_backbone(weights)
     backbone = family_of(folder).from_pretrained(folder, text_dtype)
     backbone.frame_rate = frame_rate
@@ -97,10 +96,18 @@ def find_backbone(weights: str) -> Path:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", weights):
             raise
         try:
-            return Path(snapshot_download(weights, allow_patterns=FILES, ignore_patterns=["*.fp16.*"]))
+            folder = Path(snapshot_download(weights, allow_patterns=FILES, ignore_patterns=["*.fp16.*"]))
+            if lacking := [part.parent.name for part in folder.glob("*/config.json") if not _weighs(part.parent)]:
+                halves = [pattern for pattern in FILES if pattern.partition("/")[0] in lacking]
+                snapshot_download(weights, allow_patterns=halves)  # there are no others
+            return folder
         except (OSError, ValueError) as absent:
             cause = " ".join(str(absent).split())[:200]
             raise UserError(f"{error}; as an id of the hub it does not load either ({cause})") from absent
+
+
+def _weighs(part: Path) -> bool:
+    return any(part.glob("*.safetensors"))
 
 
 def load_vae(weights: str) -> tuple[Family, ModelMixin]:

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,17 @@ def check_configurations(folder: Path, parts: Iterable[str] = PARTS) -> None:
 
 
 def load_tokenizer(weights: str | Path, **options: Any) -> PreTrainedTokenizerBase:
-    """A tokenizer of a folder or hub id; no code that comes with it is run, and nobody is asked."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(weights, trust_remote_code=False, **options)
+    """A tokenizer of a folder or hub id; no code that comes with it is run, and nobody is asked.
+
+    Raises:
+        UserError: it does not load, and sentencepiece, which a published one needs, is not installed.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(weights, trust_remote_code=False, **options)
+    except Exception as error:  # transformers then tries other formats, and complains of those
+        if find_spec("sentencepiece"):
+            raise
+        raise UserError("its tokenizer needs sentencepiece; pip install lvcf[backbones]") from error
     return tokenizer
 
 

@@ -14,6 +14,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional
 
+from lvcf.checks import check_choice
 from lvcf.errors import UserError
 from lvcf.models.targets.base import TargetModel, Task
 from lvcf.models.targets.check import MisfitError, check_target
@@ -63,8 +64,7 @@ class ClipInput:
             raise UserError(f"target_model std {list(self.std)}: every deviation must be above 0")
         if min(*self.shape, self.frames) < 1:
             raise UserError(f"target_model size {self.size}, frames {self.frames}: all must be above 0")
-        if self.layout not in AXES:
-            raise UserError(f"target_model layout {self.layout}: choose one of {', '.join(AXES)}")
+        check_choice("target_model layout", self.layout, list(AXES))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
-from lvcf.checks import check_number
+from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import to_frames
 from lvcf.errors import UserError, said
 from lvcf.models.backbones.cogvideox import frame_multiple
@@ -89,8 +89,7 @@ class PipelineEditor(Editor):
         check_number("editor.strength", strength)
         check_number("editor.guidance", guidance or 0.0, 0.0)
         check_number("editor.frame_rate", frame_rate, 0.0, above=True)
-        if dtype not in get_args(Dtype):
-            raise UserError(f"editor.dtype {dtype}: choose one of {', '.join(get_args(Dtype))}")
+        check_choice("editor.dtype", dtype, get_args(Dtype))
         if not 1 <= int(steps * strength) <= steps:
             taken = int(steps * strength)
             raise UserError(f"editor.strength {strength:g}: of {steps} steps it takes {taken}; choose 1/{steps} to 1")

@@ -18,6 +18,9 @@ from lvcf.errors import UserError
 from lvcf.steering.answers import Question, Reply, Rewrite, Verdict
 from lvcf.steering.case import Case
 
+MOST_SHOWN = 128
+"""Frames of a clip; of both clips together they are more than models behind endpoints take."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -109,10 +112,10 @@ def check_shown(frames: int) -> int:
     """The number of frames that a judge is shown of a clip.
 
     Raises:
-        UserError: it is below 1.
+        UserError: it is below 1, or above :data:`MOST_SHOWN`.
     """
-    if frames < 1:
-        raise UserError(f"frames {frames}: a judge has to be shown at least 1 of each clip")
+    if not 1 <= frames <= MOST_SHOWN:
+        raise UserError(f"frames {frames}: a judge is shown at least 1 and at most {MOST_SHOWN} of each clip")
     return frames
 
 
