@@ -20,6 +20,7 @@ from lvcf.data.clip import Batch
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
+from lvcf.given_frames import GivenFrames, check_given, given_latents, put_back
 from lvcf.guidance.goal import make_goal
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
@@ -65,6 +66,8 @@ class Settings:
         solver: ``ddim`` or ``dpmpp_2m``.
         decode: ``plain`` d_cf, or ``residual`` x + d_cf - d_ref.
         prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.
+        given_frames: the clip's frames that stay as they are while the others are drawn beside them: ``none``,
+            ``first``, or their numbers from 0; for backbones that were trained so.
         tolerance: how far from the target counts as reached, in M's unit.
         seed: of the clips' own noise, together with their ids.
         noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
@@ -82,6 +85,7 @@ class Settings:
     solver: Solver = "ddim"
     decode: Decode = "plain"
     prompt_template: str = "{metadata} {target}"
+    given_frames: GivenFrames = "none"
     tolerance: float = 1.0
     seed: int = 0
     noise_seed: int | None = None
@@ -96,7 +100,9 @@ class Settings:
 
     def recorded(self) -> dict[str, Any]:
         """Those that a run's manifest keeps under ``settings``; the others have entries of their own there."""
-        elsewhere = ("prompt", "tolerance", "seed") + (() if self.noise_seed is not None else ("noise_seed",))
+        elsewhere = ["prompt", "tolerance", "seed"]
+        elsewhere += ["noise_seed"] if self.noise_seed is None else []
+        elsewhere += ["given_frames"] if self.given_frames == "none" else []
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in elsewhere}
 
 
@@ -134,7 +140,7 @@ class Diffusion:
         """Where sampling starts."""
         start = state.grid[:1].expand(len(state.z_ref))
         if self.settings.inversion != "ddim":
-            return noised(state.z_ref, state.noise, self.backbone.alpha_sigma(start))
+            return state.held(noised(state.z_ref, state.noise, self.backbone.alpha_sigma(start)))
         rising = state.grid.flip(0).clamp(min=1e-3)
         times = [t.expand(len(state.z_ref)) for t in rising]
         return ddim_invert(
@@ -155,6 +161,7 @@ class Diffusion:
             self._estimate(state)
             state.keep_finite(state.clean, untouched, "the denoiser's estimate", state.rows)
             self._notify("on_clean_estimate", state)
+            state.clean = state.held(state.clean, state.rows)
             state.keep_finite(state.clean, untouched, "the target model's gradient", state.rows)
             self._advance(state, following)
             state.index[state.rows] = following
@@ -170,7 +177,7 @@ class Diffusion:
         if recorded:
             parts.append(noised(state.z_ref[rows], state.noise[rows], self.backbone.alpha_sigma(t)))
             prompts.append(state.prompts.inversion[rows])
-        estimates = self._predicted(parts, prompts, t)
+        estimates = self._predicted(state, rows, parts, prompts)
         state.clean = self._guided(estimates)
         state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(state.clean)
 
@@ -184,9 +191,13 @@ class Diffusion:
     def _is_unguided(self) -> bool:
         return self.settings.prompt == "neutral" or self.settings.guidance_scale == 1.0
 
-    def _predicted(self, parts: list[Tensor], prompts: list[Embedding], t: Tensor) -> list[Tensor]:
-        clean, _ = self.backbone.predict(torch.cat(parts), t.repeat(len(parts)), Embedding.cat(prompts))
-        return list(clean.float().chunk(len(parts)))
+    def _predicted(
+        self, state: DiffusionState, rows: Tensor, parts: list[Tensor], prompts: list[Embedding]
+    ) -> list[Tensor]:
+        t = state.times(rows)
+        parts = [state.held(part, rows) for part in parts]
+        clean, _ = self.backbone.predict(torch.cat(parts), torch.cat([t] * len(parts)), Embedding.cat(prompts))
+        return [state.held(part, rows) for part in clean.float().chunk(len(parts))]
 
     def _guided(self, estimates: list[Tensor]) -> Tensor:
         """Classifier-free guidance (Ho & Salimans 2022), to the sampled path's prompt."""
@@ -206,7 +217,7 @@ class Diffusion:
             stepped = stepped + part
         if state.missed is not None:
             state.missed[int(state.index[rows[0]])] = missed
-        state.z[rows] = stepped
+        state.z[rows] = state.held(stepped, rows)
 
     def _missed(self, state: DiffusionState, places: Tensor, now: Scales, following: Scales) -> list[Tensor]:
         """What the step misses on the clip's own path; of ``fresh`` inversion also what its new noise adds."""
@@ -242,24 +253,29 @@ class Sampler(Diffusion):
         settings: see there.
 
     Raises:
-        UserError: the prompt's template is none.
+        UserError: the prompt's template is none, or the backbone takes no given frames.
     """
 
     def __init__(self, backbone: Backbone, model: TargetModel, request: TargetRequest, settings: Settings) -> None:
         super().__init__(backbone, settings)
+        check_given(settings.given_frames, settings.inversion, backbone)
         self.model, self.request = model.freeze(), request
         self.wording = Wording(settings.prompt_template, model)
         self._told = False  # that a clip cannot be drawn
 
     def __call__(self, batch: Batch, before: Tensor) -> SamplingState:
         """Edit clips that M reads as ``before``; the counterfactuals stand in ``state.decoded``."""
-        state = self._start(batch, before)
+        state, given = self._start(batch, before), self.settings.given_frames
         self._notify("on_sampling_start", state)
         self.sample(state)
         self._notify("on_sampling_end", state)
+        state.z = state.held(state.z)
         state.keep_finite(state.z, state.z_ref, "the latent at the end of sampling")
         state.decoded = self._decoded(state)
         self._notify("on_decoded", state)
+        state.decoded = put_back(given, state.decoded, state.video)
+        if state.mask is not None:
+            state.mask = put_back(given, state.mask, torch.zeros_like(state.mask))
         state.keep_finite(state.decoded, state.video, "the decoded counterfactual")
         state.keep_told()
         return state
@@ -294,6 +310,7 @@ class Sampler(Diffusion):
             guidance_generators=[sample_generator(noise_seed, f"guidance:{name}") for name in ids],
             grid=self.grid(z_ref),
             z_ref=z_ref,
+            given=given_latents(settings.given_frames, self.backbone, video.shape[2], z_ref),
             reconstruction=reconstruction,
             prediction=goal.reading(before).clone(),
             reached=goal.reached(before),
@@ -354,7 +371,7 @@ class Sampler(Diffusion):
         rows = state.rows[places]
         with torch.enable_grad():
             z = state.z[rows].detach().requires_grad_(True)
-            clean = self._guided(self._predicted(*self._sampled_path(state, rows, z), state.t[places]))
+            clean = self._guided(self._predicted(state, rows, *self._sampled_path(state, rows, z)))
             (pulled,) = torch.autograd.grad(clean, z, gradient)
         return pulled
 
@@ -367,7 +384,7 @@ class Sampler(Diffusion):
         clip = decoded.float()
         if self.settings.decode == "residual":
             clip = source + clip - reconstruction
-        return clip.clamp(-1.0, 1.0)
+        return put_back(self.settings.given_frames, clip.clamp(-1.0, 1.0), source)
 
     def _decoded(self, state: SamplingState) -> Tensor:
         with full_precision(state.z.device):

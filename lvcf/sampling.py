@@ -50,6 +50,7 @@ class DiffusionState:
         generators: of the inverted path's noise, one per sample.
         grid: dense falling times ``(steps + 1,)``, shared.
         z_ref: latents of the factual videos.
+        given: which latent frames are given ``(F,)``: they stay ``z_ref``'s, at time 0; None without.
         missed: by the place in the grid, what a step misses on the clip's own path.  Who samples a clip again, from the
             same noise and in the same strides, gives what the first time left here; None keeps nothing.
         noise: of the inverted path, now.
@@ -70,6 +71,7 @@ class DiffusionState:
     generators: list[torch.Generator]
     grid: Tensor
     z_ref: Tensor
+    given: Tensor | None = None
     missed: dict[int, list[Tensor]] | None = None
     noise: Tensor = field(init=False)
     z: Tensor = field(init=False)
@@ -83,6 +85,17 @@ class DiffusionState:
     offset: Tensor = field(default_factory=lambda: torch.zeros(0))
     steps: list[int] = field(init=False)
     problems: list[str] = field(init=False)
+
+    def times(self, rows: Tensor) -> Tensor:
+        """Of some active rows ``(N,)``; with given frames ``(N, F)``, which are at 0."""
+        t = self.grid[self.index[rows]]
+        return t if self.given is None else t[:, None].expand(-1, len(self.given)).masked_fill(self.given, 0.0)
+
+    def held(self, z: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Latents of some rows, of all without, whose given frames are the factual clip's."""
+        if self.given is None:
+            return z
+        return torch.where(self.given[:, None, None], self.z_ref if rows is None else self.z_ref[rows], z)
 
     def __post_init__(self) -> None:
         shape, samples = self.z_ref.shape[1:], len(self.z_ref)

@@ -17,6 +17,7 @@ import pytest
 from lvcf.cli.lightning import LvcfCLI  # knows every data module
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.tasks.counterfactual import CounterfactualTask
+from lvcf.tasks.denoiser import DenoiserTask
 from tests.helpers import ROOT
 from tests.test_readme import PAGES, README
 
@@ -81,7 +82,7 @@ def options_of(kind: type) -> set[str]:
 
 def test_every_option_named_exists() -> None:
     assert LvcfCLI
-    known = {"data": options_of(ClipDataModule), "model": options_of(CounterfactualTask)}
+    known = {"data": options_of(ClipDataModule), "model": options_of(CounterfactualTask) | options_of(DenoiserTask)}
     named = {pair for text in PAGES.values() for pair in re.findall(r"--(data|model)\.(\w+)", text)}
     assert {("data", "crop"), ("model", "prompt")} <= named
     unknown = {(kind, option) for kind, option in named if option not in known[kind]}

@@ -1,7 +1,7 @@
 """From what a denoiser predicts to the clean estimate and the noise estimate, never dividing by alpha where avoidable.
 
-All functions take per-sample scales ``alpha`` and ``sigma`` of shape ``(B,)`` and latents ``(B, ...)`` with
-z_t = alpha z_0 + sigma eps, and return (z0_hat, eps_hat).  docs/method.md, 1.
+All functions take per-sample scales ``alpha`` and ``sigma`` of shape ``(B,)``, or one per latent frame ``(B, F)``, and
+latents ``(B, ...)`` with z_t = alpha z_0 + sigma eps, and return (z0_hat, eps_hat).  docs/method.md, 1 and 17.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from torch import Tensor
 
 
 def expand(scale: Tensor, like: Tensor) -> Tensor:
-    """``(B,)`` to ``(B, 1, ..., 1)``."""
-    return scale.view(-1, *[1] * (like.ndim - 1))
+    """``(B,)`` to ``(B, 1, ..., 1)``, and ``(B, F)`` to ``(B, 1, F, 1, 1)``."""
+    shape = (-1, *[1] * (like.ndim - 1)) if scale.ndim == 1 else (len(scale), 1, -1, 1, 1)
+    return scale.view(shape)
 
 
 def from_epsilon(epsilon: Tensor, z_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lvcf.data.clip import Batch, safe_name
 from lvcf.edits import Edit, make_edits
+from lvcf.given_frames import GivenFrames
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import NoNumberError, check_target
@@ -39,6 +40,8 @@ class CounterfactualTask(LightningModule):
             ``sdedit``.
         solver: ``ddim`` or ``dpmpp_2m``.
         decode: ``plain`` d_cf, or ``residual`` x + d_cf - d_ref.
+        given_frames: the clip's frames that stay as they are while the others are drawn beside them: ``none``,
+            ``first``, or their numbers from 0; for backbones that were trained so.
         tolerance: how far from the target counts as reached, in M's unit.
         seed: of the clips' own noise, together with their ids.
         noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
@@ -62,6 +65,7 @@ class CounterfactualTask(LightningModule):
         inversion: Inversion = "fresh",
         solver: Solver = "ddim",
         decode: Decode = "plain",
+        given_frames: GivenFrames = "none",
         tolerance: float = 1.0,
         seed: int = 0,
         noise_seed: int | None = None,
@@ -77,6 +81,7 @@ class CounterfactualTask(LightningModule):
             solver=solver,
             decode=decode,
             prompt_template=prompt_template,
+            given_frames=given_frames,
             tolerance=tolerance,
             seed=seed,
             noise_seed=noise_seed,

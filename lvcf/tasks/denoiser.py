@@ -28,6 +28,12 @@ FEWEST = 4
 """Times that the loss is measured at, at least."""
 
 
+GIVEN_NONE, GIVEN_FIRST = 0.2, 0.55
+"""Shares of the samples with no given latent frame, and with the first one; the others get some."""
+GIVEN_SHARE = 0.3
+"""Of the latent frames, where some are given."""
+
+
 class DenoiserTask(LightningModule):
     """The mean squared error of what the family predicts (eps, v or the flow), prompts dropped to the neutral one.
 
@@ -41,11 +47,13 @@ class DenoiserTask(LightningModule):
             None draws times evenly, as epsilon- and v-predicting checkpoints were trained.
         lora_rank: train low-rank changes of the attention alone, of this rank; 0 trains the whole denoiser.
         gradient_checkpointing: compute activations twice instead of keeping them.
+        given: train with latent frames that are given, clean, and count the loss of the others: none in a fifth of the
+            samples, the first in more than half, some in a quarter (docs/method.md, 17).
         notice: what every report made with the trained backbone has to say; None keeps what the untrained one says.
 
     Raises:
-        UserError: a number is out of range, or ``lora_rank`` goes with a trained text encoder, which its file would not
-            hold.
+        UserError: a number is out of range, ``lora_rank`` goes with a trained text encoder, which its file would not
+            hold, or the family's denoiser takes no time per frame.
     """
 
     def __init__(
@@ -58,6 +66,7 @@ class DenoiserTask(LightningModule):
         noise_shift: float | None = 0.3,
         lora_rank: int = 0,
         gradient_checkpointing: bool = False,
+        given: bool = False,
         notice: str | None = None,
     ) -> None:
         super().__init__()
@@ -67,7 +76,11 @@ class DenoiserTask(LightningModule):
             check_number("model.noise_shift", noise_shift)
         if lora_rank < 0 or (lora_rank and train_text_encoder):
             raise UserError(f"model.lora_rank {lora_rank}: choose 0 or more; above 0, train_text_encoder must be false")
-        self.backbone = backbone
+        if given and not backbone.a_time_per_frame:
+            raise UserError(
+                f"model.given: a {type(backbone).__name__} takes no time per frame; leave it out, or use LTX's"
+            )
+        self.backbone, self.given = backbone, given
         self.backbone.vae.requires_grad_(False)
         self.backbone.text_encoder.requires_grad_(train_text_encoder)
         if lora_rank:
@@ -84,7 +97,8 @@ class DenoiserTask(LightningModule):
         neutral = torch.rand(len(latent)) < self.neutral_share
         pairs = zip(neutral.tolist(), batch["prompt"], batch["neutral_prompt"], strict=True)
         prompts = [plain if drop else full for drop, full, plain in pairs]
-        loss = self._loss(latent, self._times(latent), prompts, torch.randn_like(latent))
+        given = draw_given(latent) if self.given else None
+        loss = self._loss(latent, self._times(latent), prompts, torch.randn_like(latent), given)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -114,13 +128,22 @@ class DenoiserTask(LightningModule):
             loss = self._loss(latent, t, prompts * repeats, noise)
             self.log(f"{split}/{name}", loss, prog_bar=True, batch_size=len(batch["latent"]), sync_dist=True)
 
-    def _loss(self, latent: Tensor, t: Tensor, prompts: list[str], noise: Tensor) -> Tensor:
+    def _loss(
+        self, latent: Tensor, t: Tensor, prompts: list[str], noise: Tensor, given: Tensor | None = None
+    ) -> Tensor:
+        """Mean squared error over the latent frames that are not ``given`` ``(B, F)``: those are clean, at time 0."""
+        if given is not None:
+            t = t[:, None].expand_as(given).masked_fill(given, 0.0)
         alpha, sigma = self.backbone.alpha_sigma(t)
         z_t = expand(alpha, latent) * latent + expand(sigma, latent) * noise
         with torch.set_grad_enabled(self.train_text_encoder and torch.is_grad_enabled()):
             prompt = self.backbone.embed(prompts)
         said = self.backbone.output(z_t, t, prompt)
-        return finite(functional.mse_loss(said.float(), self.backbone.training_target(latent, noise, t)))
+        wanted = self.backbone.training_target(latent, noise, t)
+        if given is None:
+            return finite(functional.mse_loss(said.float(), wanted))
+        error = (said.float() - wanted).square().mean(dim=(1, 3, 4))
+        return finite(error[~given].mean())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained only: the rest stands in the backbone's folder."""
@@ -142,6 +165,7 @@ class DenoiserTask(LightningModule):
             save_lora(self.backbone.transformer, self.output)
         else:
             self.backbone.notice = self.backbone.notice if self.notice is None else self.notice
+            self.backbone.takes_given = self.backbone.takes_given or self.given
             self.backbone.save_pretrained(self.output)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -156,3 +180,13 @@ class DenoiserTask(LightningModule):
         memo[id(self)] = copied
         copied.__dict__.update(deepcopy(self.__getstate__(), memo))
         return copied
+
+
+def draw_given(latent: Tensor) -> Tensor:
+    """Which latent frames ``(B, F)`` of ``(B, C, F, H, W)`` are given; never all of a sample's."""
+    samples, frames = len(latent), latent.shape[2]
+    draw = torch.rand(samples, 1, device=latent.device)
+    first = torch.arange(frames, device=latent.device)[None] == 0
+    some = torch.rand(samples, frames, device=latent.device) < GIVEN_SHARE
+    given = torch.where(draw < GIVEN_NONE + GIVEN_FIRST, first, some) & (draw >= GIVEN_NONE)
+    return given & ~given.all(dim=1, keepdim=True)

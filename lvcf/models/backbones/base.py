@@ -45,9 +45,12 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         notice: what every report made with these weights has to say; empty for none.
+        takes_given: whether the denoiser was trained with latent frames that are given, clean, at time 0 among others
+            at t: then times may be ``(B, F)``, one per latent frame.
     """
 
     notice: str = ""
+    takes_given: bool = False
 
     @abstractmethod
     def encode(self, video: Tensor) -> Tensor:
@@ -80,6 +83,11 @@ class Backbone(nn.Module, ABC):
         """
         return 1
 
+    def frames_of(self, place: int, frames: int) -> range:
+        """Which of a clip's ``frames`` frames the latent frame at ``place`` stands for.  docs/method.md, 12."""
+        first = self.time_compression * (place - 1) + 1
+        return range(max(first, 0), min(self.time_compression * place + 1, frames))
+
     def at_frames(self, feature: Tensor, latents: int, frames: int) -> Tensor:
         """A decoder block's feature ``(B, C, F, H, W)`` for each frame of the clip, ``(B, C, frames, H, W)``.
 
@@ -99,7 +107,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
-        """The clean estimate and the noise estimate at per-sample times ``t`` ``(B,)``."""
+        """The clean estimate and the noise estimate at times ``t`` ``(B,)``, or one per latent frame."""
 
     def attention_to(self, words: list[str], z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
         """How much the denoiser looks at words of its prompts, at each place of z_t: ``(B, 1, F, H, W)``.

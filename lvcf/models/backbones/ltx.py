@@ -34,6 +34,7 @@ class LTXBackbone(PipelineBackbone):
     pipeline_name = "LTXPipeline"
     vae_class = AutoencoderKLLTXVideo
     transformer_class = LTXVideoTransformer3DModel
+    a_time_per_frame = True
 
     @classmethod
     def encode_with(cls, vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:
@@ -75,11 +76,12 @@ class LTXBackbone(PipelineBackbone):
     def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
         """See the base class: the flow u = eps - z_0."""
         p, frames, height, width = self.patch, z_t.shape[2], z_t.shape[3] // self.patch, z_t.shape[4] // self.patch
+        told = self.timestep(t)  # a time per token, where frames have their own
         flow = self.transformer(
             hidden_states=rearrange(z_t, "b c f (h p) (w q) -> b (f h w) (c p q)", p=p, q=p),
             encoder_hidden_states=prompt.tokens,
             encoder_attention_mask=prompt.mask,
-            timestep=self.timestep(t),
+            timestep=told if told.ndim == 1 else told.repeat_interleave(height * width, dim=1),
             num_frames=frames,
             height=height,
             width=width,

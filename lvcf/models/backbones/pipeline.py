@@ -48,12 +48,14 @@ class PipelineBackbone(Backbone):
         vae_class: its VAE.
         transformer_class: its denoiser.
         frame_rate: frames per second of the clips, for families whose positions are in seconds.
+        a_time_per_frame: whether the denoiser can be told a time per latent frame, and so be trained with given ones.
     """
 
     pipeline_name: ClassVar[str]
     vae_class: ClassVar[type[ModelMixin]]
     transformer_class: ClassVar[type[ModelMixin]]
     frame_rate: float = 8.0
+    a_time_per_frame: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class PipelineBackbone(Backbone):
         except Exception as error:  # constructors of two libraries on a file's values: they share no base class
             raise UserError(f"{folder}: a part of the backbone does not load ({said(error)})") from error
         backbone.notice = index.get("_notice", "")
+        backbone.takes_given = bool(index.get("_takes_given", False))
         return backbone
 
     @classmethod
@@ -131,7 +134,8 @@ class PipelineBackbone(Backbone):
         """Write every part and ``model_index.json`` as the stock pipeline does."""
         self.pipeline().save_pretrained(folder)
         path = Path(folder) / "model_index.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "_notice": self.notice}, indent=2) + "\n")
+        own = {"_notice": self.notice} | ({"_takes_given": True} if self.takes_given else {})
+        path.write_text(json.dumps({**json.loads(path.read_text()), **own}, indent=2) + "\n")
 
     @classmethod
     @abstractmethod
