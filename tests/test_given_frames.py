@@ -1,4 +1,4 @@
-"""Given frames: they come back exactly, whatever takes part; the others are drawn beside them; the loss counts those."""
+"""Given frames come back exactly, whatever takes part; the others are drawn beside them; the loss counts those."""
 
 from __future__ import annotations
 
