@@ -7,13 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from lvcf.data.clip import hash_share
 from lvcf.data.tables import read_rows
 from lvcf.errors import UserError, nearest
 
-Split = Literal["train", "val", "test", "all"]
 SPLITS = ("train", "val", "test")
 SPLIT_COLUMN = "split"
 PATH_COLUMN, LABEL_COLUMN, PROMPT_COLUMN = "path", "label", "prompt"

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvcf.data.clip import Clip, check_names, to_clip
+from lvcf.data.clip import Clip, Split, check_names, to_clip
 from lvcf.data.sampled import SampledDataset
 from lvcf.data.tables import read_rows
 from lvcf.data.video import clip_indices, read_video
 from lvcf.errors import UserError
 
-Split = Literal["train", "val", "test", "all"]
 VIEW = "apical four chamber echocardiogram"
 COLUMNS = ("FileName", "EF", "Split")
 
