@@ -68,6 +68,9 @@ class ClipDataset(Dataset[Clip]):
 
     ids: list[str]
 
+    def __len__(self) -> int:
+        return len(self.ids)
+
     def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
         """A clip's factual values by a causal graph's variables, and the exogenous choices u in 0-1 that are known.
 
@@ -180,6 +183,11 @@ def check_names(source: Path, ids: list[str], shown: list[str] | None = None) ->
         if folder in seen:
             raise UserError(f"{source}: '{seen[folder]}' and '{label}' would share a folder; rename one")
         seen[folder] = label
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name that a list gives is that of a file in its folder, and of none elsewhere or hidden."""
+    return name != "" and Path(name).name == name and not name.startswith(".")
 
 
 def to_frames(video: Tensor) -> Frames:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lvcf.checks import check_choice
-from lvcf.data.clip import Clip, Split, check_names, check_sampling, hash_share, safe_name, to_clip
-from lvcf.data.frame_folder import read_frame_folder
+from lvcf.data.clip import Clip, Split, check_names, check_sampling, hash_share, safe_name
 from lvcf.data.sampled import SampledDataset
 from lvcf.data.tables import read_rows, read_text
 from lvcf.data.video import nearest_frames
@@ -111,29 +109,22 @@ class FERV39KDataset(SampledDataset):
         self.ids = [safe_name(entry.path) for entry in self.entries]
         self.people = read_people(self.root)
 
-    def __len__(self) -> int:
-        return len(self.entries)
-
     def __getitem__(self, index: int) -> Clip:
         entry = self.entries[index]
         folder = self.root / CLIPS / entry.path
-        video, error = self.read(folder, lambda: self._decode(folder))
         metadata = neutral_prompt(entry.path, self.people.get(entry.path, ""))
-        return {
-            "video": video,
-            "id": self.ids[index],
-            "label": float(entry.label),
-            "prompt": expression_prompt(entry.label, metadata),
-            "neutral_prompt": metadata,
-            "fps": self.fps,
-            "error": error,
-        }
+        prompt = expression_prompt(entry.label, metadata)
+        return self.clip(
+            self.ids[index],
+            folder,
+            lambda: self.of_pictures(folder, self.source_fps),
+            label=float(entry.label),
+            prompt=prompt,
+            neutral_prompt=metadata,
+        )
 
-    def _decode(self, folder: Path) -> torch.Tensor:
-        pictures = read_frame_folder(folder, self.source_fps, self._choose)
-        return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
-
-    def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+    def choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        """A clip that ends early holds its last frame."""
         return window(times, self.frames, self.fps, self.start(times))
 
 

@@ -96,24 +96,13 @@ class VideoFolderDataset(SampledDataset):
                 "mostly 25 or 30), or take them out of the folder"
             )
 
-    def __len__(self) -> int:
-        return len(self.entries)
-
     def __getitem__(self, index: int) -> Clip:
         entry = self.entries[index]
         path = self.root / entry.path
         done = list[str]()
-        video, error = self.read(path, lambda: self._decode(path, done.append))
         neutral = entry.prompt or self.metadata
-        clip: Clip = {
-            "video": video,
-            "id": self.ids[index],
-            "label": entry.label,
-            "prompt": f"{neutral} {entry.words}".strip(),
-            "neutral_prompt": neutral,
-            "fps": self.fps,
-            "error": error,
-        }
+        prompt = f"{neutral} {entry.words}".strip()
+        clip = self.clip(self.ids[index], path, lambda: self._decode(path, done.append), entry.label, prompt, neutral)
         return {**clip, "treatment": "".join(done)} if self.record_errors else clip
 
     def _decode(self, path: Path, tell: Callable[[str], None]) -> torch.Tensor:
