@@ -27,6 +27,8 @@ NOISE = re.compile(
 """Lines that say nothing of the cause."""
 FORMER = ("path", "checkpoint", "weights")
 """What a target model's file was called."""
+GONE = {"attributes": "leave it out; lvcf.phantoms.face.attribute_set.FaceAttributesDataModule is what true was"}
+"""Options that older configurations have, and what to write instead."""
 LONGEST = 600
 Line = tuple[int, str]
 """Its indentation, a dash counted in, and its words."""
@@ -99,7 +101,7 @@ def _not_accepted(name: str, path: str) -> str:
         return f"option '{name}' is not accepted"
     known = [*arguments_of(_found(path))]
     near = "file" if name in FORMER and "file" in known else nearest(name, known)
-    hint = f"did you mean '{near}'?" if near else f"it has {', '.join(known)}"
+    hint = GONE.get(name) or (f"did you mean '{near}'?" if near else f"it has {', '.join(known)}")
     return f"{last} has no option '{name}'; {hint}"
 
 

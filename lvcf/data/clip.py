@@ -78,7 +78,8 @@ class ClipDataset(Dataset[Clip]):
             UserError: the data set does not tell.
         """
         raise UserError(
-            "factual data: only FaceAttributesDataModule and CelebVTextDataModule tell; use judge or a file"
+            "factual data: only CelebVTextDataModule and, of simulated faces, "
+            "lvcf.phantoms.face.attribute_set.FaceAttributesDataModule tell; use judge or a file"
         )
 
     def asked(self, name: str, do: Mapping[str, str]) -> dict[str, tuple[str, str]]:

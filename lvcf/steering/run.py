@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe_name
 from lvcf.datamodules.base import ClipDataModule
-from lvcf.errors import UserError
+from lvcf.errors import UserError, hint
 from lvcf.files import write_json
 from lvcf.lock import locked
 from lvcf.noise import sample_generator
@@ -20,7 +20,7 @@ from lvcf.run_folder import Json, finished_result, read_json, read_record
 from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
-from lvcf.steering.graph import hint, read_graph, said, text
+from lvcf.steering.graph import read_graph, said, text
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS

@@ -68,6 +68,8 @@ PARSER = {
     "a data set's option": (["--data.framess=3"],
         "data: EchoNetDataModule has no option 'framess'; did you mean 'frames'?"),
     "a word for a data set's number": (["--data.frames=many"], "data.frames: an int, not many"),
+    "an option that is gone": (["--data=FERV39KDataModule", "--data.attributes=true"],
+        "data: FERV39KDataModule has no option 'attributes'; leave it out; lvcf.phantoms.face.attribute_set."),
     "another class's option": ([f"{EXPORTED}ExportedTarget", "--model.target_model.network=m.Net"],
         "model.target_model: ExportedTarget has no option 'network'; it has file, takes, answer"),
     "a graph's former name": ([f"{EXPORTED}ExportedTarget", "--model.target_model.path=m.pt"],
