@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from lvcf.phantoms.face.attributes import ATTRIBUTES, BALD, OLD, measure_attributes
+from lvcf.data.face_attributes import ATTRIBUTES
+from lvcf.phantoms.face.attributes import BALD, OLD, measure_attributes
 from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.phantoms.face.set import draw_factors, through_codec
 from lvcf.phantoms.face.simulate import render

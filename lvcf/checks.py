@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lvcf.errors import UserError, nearest
+from lvcf.errors import UserError, hint
 
 THREADS_PER_CORE = 16
 """More crash the libraries below torch."""
@@ -48,11 +48,8 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     Raises:
         UserError: with the nearest choice, or all of them.
     """
-    if value in choices:
-        return
-    near = nearest(str(value), choices)
-    fix = f"did you mean {near}?" if near else f"choose one of {', '.join(choices)}"
-    raise UserError(f"{name} '{value}': {fix}")
+    if value not in choices:
+        raise UserError(f"{name} '{value}': {hint(str(value), choices)}")
 
 
 def check_threads(threads: int) -> None:

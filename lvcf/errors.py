@@ -70,6 +70,12 @@ def nearest(word: str, choices: Sequence[str]) -> str:
     return known[near[0]] if near else ""
 
 
+def hint(word: str, choices: Sequence[str]) -> str:
+    """What to write instead of a word that is none of the choices."""
+    near = nearest(word, choices)
+    return f"did you mean {near}?" if near else f"choose one of {', '.join(choices)}"
+
+
 def cause_of(error: BaseException) -> BaseException:
     """The user's mistake behind a parser's error, which wraps what a constructor raises; else the error itself."""
     cause = error

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jsonargparse import Namespace
+from jsonargparse._parameter_resolvers import ParamData, get_signature_parameters  # the parser's own, not exported
 
 from lvcf.errors import UserError, cause_of, nearest
 
@@ -26,6 +27,8 @@ NOISE = re.compile(
 """Lines that say nothing of the cause."""
 FORMER = ("path", "checkpoint", "weights")
 """What a target model's file was called."""
+GONE = {"attributes": "leave it out; lvcf.phantoms.face.attribute_set.FaceAttributesDataModule is what true was"}
+"""Options that older configurations have, and what to write instead."""
 LONGEST = 600
 Line = tuple[int, str]
 """Its indentation, a dash counted in, and its words."""
@@ -98,10 +101,15 @@ def _not_accepted(name: str, path: str) -> str:
     module, _, last = path.rpartition(".")
     if not module:
         return f"option '{name}' is not accepted"
-    known = [*inspect.signature(_found(path)).parameters]
+    known = [*arguments_of(_found(path))]
     near = "file" if name in FORMER and "file" in known else nearest(name, known)
-    hint = f"did you mean '{near}'?" if near else f"it has {', '.join(known)}"
+    hint = GONE.get(name) or (f"did you mean '{near}'?" if near else f"it has {', '.join(known)}")
     return f"{last} has no option '{name}'; {hint}"
+
+
+def arguments_of(of: Any) -> dict[str, ParamData]:
+    """The arguments of a class or function by name, those too that it hands on by ``**``: what the parser takes."""
+    return {one.name: one for one in get_signature_parameters(of)}
 
 
 def _shortened(value: str) -> str:
@@ -151,20 +159,13 @@ def _found(path: str) -> Any:
 
 
 def _hints(of: Any) -> dict[str, Any]:
-    """What the arguments of a class, its parents' too, or of a function may be; nothing where that cannot be told."""
-    if not callable(of):
-        return {}
-    makers = [of]
-    if isinstance(of, type):
-        makers = [vars(kind)["__init__"] for kind in reversed(of.__mro__) if "__init__" in vars(kind)]
-    found: dict[str, Any] = {}
-    for maker in makers:
-        try:
-            hints, known = typing.get_type_hints(maker), inspect.signature(maker).parameters
-        except (NameError, TypeError, ValueError, AttributeError):  # names of TYPE_CHECKING alone, or built in
-            continue
-        found |= {name: hint for name, hint in hints.items() if name in known and known[name].default is not None}
-    return found
+    """What the arguments of a class or function may be; nothing where that cannot be told."""
+    known = arguments_of(of).values() if callable(of) else ()
+    return {
+        one.name: one.annotation
+        for one in known
+        if one.annotation is not inspect.Parameter.empty and one.default is not None
+    }
 
 
 def _may_be_none(hint: Any) -> bool:

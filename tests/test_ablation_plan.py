@@ -39,9 +39,10 @@ def test_a_grid_is_every_combination_of_its_values_on_the_bases_method_beside_th
         "GradientGuidance.weight.lambda_max": [0.1, 0.2],
         "MultiScalePerceptualRefinement.radius": [2],  # not in the file: a default of the class
         "data.batch_size": [2],
+        "data.fps": [4],  # of the data set
     }
     cells = sections({**PLAN, "grid": grid})
-    points = [f"guidance_scale={s}, lambda_max={w}, radius=2, batch_size=2" for s in (1, 2) for w in (0.1, 0.2)]
+    points = [f"guidance_scale={s}, lambda_max={w}, radius=2, batch_size=2, fps=4" for s in (1, 2) for w in (0.1, 0.2)]
     assert list(cells) == ["do nothing", "prompt only", *points]
     for (scale, largest), name in zip([(1, 0.1), (1, 0.2), (2, 0.1), (2, 0.2)], points, strict=True):
         section = cells[name]
@@ -50,6 +51,7 @@ def test_a_grid_is_every_combination_of_its_values_on_the_bases_method_beside_th
         assert weight == {"lambda_min": 0.02, "lambda_max": largest, "alpha": 4.0}
         assert callback(section, "MultiScalePerceptualRefinement")["radius"] == 2
         assert section["data"]["init_args"]["batch_size"] == 2
+        assert section["data"]["init_args"]["fps"] == 4
         names = [c["class_path"].rpartition(".")[2] for c in section["trainer"]["callbacks"]]
         assert names == [
             "GradientGuidance",

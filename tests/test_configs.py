@@ -24,6 +24,7 @@ from lvcf.cli import LIGHTNING_VERBS, VERBS, ablate, main
 from lvcf.cli.lightning import with_sections
 from lvcf.configuration import config_folder, find_config, read_section
 from lvcf.data.clip import to_clip
+from lvcf.data.ferv39k import EXPRESSIONS
 from lvcf.data.video import read_video, write_lossless
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
@@ -33,7 +34,6 @@ from lvcf.models.targets import s2d
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import ClipResNet3D
 from lvcf.models.targets.wrapping import Answer, ClipInput
-from lvcf.phantoms.face.factors import EXPRESSIONS
 from lvcf.phantoms.motion.set import LABELS
 from tests.helpers import parse, results, rewrite, subset
 from tests.toys import S2D_SIZES, save_s2d, save_videomae

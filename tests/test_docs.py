@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import importlib
-import inspect
 import os
 import re
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 
 from lvcf.cli.lightning import LvcfCLI  # knows every data module
 from lvcf.datamodules.base import ClipDataModule
+from lvcf.parsing import arguments_of
 from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tasks.denoiser import DenoiserTask
 from tests.helpers import ROOT
@@ -77,7 +77,7 @@ def options_of(kind: type) -> set[str]:
     kinds = [kind]
     for found in kinds:
         kinds += found.__subclasses__()
-    return {name for found in kinds for name in inspect.signature(found).parameters}
+    return {name for found in kinds for name in arguments_of(found)}
 
 
 def test_every_option_named_exists() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lvcf.data.face_attributes import ATTRIBUTES
 from lvcf.data.ferv39k import FERV39KDataset
 from lvcf.data.ssv2 import SSv2Dataset
 from lvcf.diffusion.inversion import noised
@@ -12,18 +13,18 @@ from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.targets.clip_classifier import clip_frame_transformer, clip_resnet_3d
 from lvcf.models.targets.face_attributes import attribute_resnet_3d
 from lvcf.phantoms.face import set as face
-from lvcf.phantoms.face.attributes import ATTRIBUTES
+from lvcf.phantoms.face.attribute_set import FaceAttributesDataset
 from lvcf.phantoms.motion import set as motion
 
 N = 8
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory) -> FERV39KDataset:
+def people(tmp_path_factory) -> FaceAttributesDataset:
     """Faces of a seed that no training used, beards and baldness set at random; labelled by these."""
     root = tmp_path_factory.mktemp("faces")
     face.simulate(root, n=N, seed=90210, intervene=True)
-    return FERV39KDataset(root, "all", attributes=True)
+    return FaceAttributesDataset(root, "all")
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from typing import Any
 
 from lvcf.errors import UserError, nearest
+from lvcf.parsing import arguments_of
 
 Node = dict[str, Any]
 """A ``class_path`` with its ``init_args``."""
@@ -54,7 +54,7 @@ def _check(node: Node, name: str, key: str) -> None:
     if name in node.get("init_args", {}):
         return
     module, _, class_name = node["class_path"].rpartition(".")
-    known = [*inspect.signature(getattr(importlib.import_module(module), class_name)).parameters]
+    known = [*arguments_of(getattr(importlib.import_module(module), class_name))]
     if name not in known:
         near = nearest(name, known)
         hint = f"did you mean '{near}'?" if near else f"it has {', '.join(known)}"

@@ -88,6 +88,7 @@ def _arguments(part: Node) -> Node:
 
 def _carried(option: str, known: Node, clips: Any) -> str:
     """What the clips of the training have otherwise than a configuration says."""
-    given = {name: getattr(clips, name, None) for name in CARRIED if name in known}
+    has = vars(clips) | vars(clips).get("options", {})
+    given = {name: has.get(name) for name in CARRIED if name in known}
     other = {name: str(value) for name, value in given.items() if value is not None and str(value) != str(known[name])}
     return "".join(f" --{option}.{name} {shlex.quote(value)}" for name, value in other.items())

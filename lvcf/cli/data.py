@@ -17,14 +17,13 @@ from tqdm import tqdm
 
 from lvcf.data.clip import SIMULATED
 from lvcf.data.echonet import numbered_rows, parse_row
-from lvcf.data.ferv39k import find_list, read_list
+from lvcf.data.ferv39k import CLIPS, find_list, read_list
 from lvcf.data.sampled import failure
 from lvcf.data.ssv2 import SPLITS, class_name, label_problems, missing_videos, read_items, read_labels, video_folder
 from lvcf.data.video import Video, clip_indices
 from lvcf.data.video_folder import find_clips, walk
 from lvcf.data.whole import read_all_frames, read_any, read_pictures
 from lvcf.errors import UserError
-from lvcf.phantoms.face.set import CLIPS
 from lvcf.report.terminal import console
 
 FRAMES, FPS = 16, 8.0

@@ -12,7 +12,7 @@ of that question.  In a question of gender the right answer is always option A, 
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from lvcf.data.clip import Clip, check_names, to_clip
-from lvcf.data.frame_folder import read_frame_folder
+from lvcf.data.clip import Clip, check_names
 from lvcf.data.sampled import SampledDataset
-from lvcf.data.tables import read_text
-from lvcf.data.video import SUFFIXES, clip_indices, read_video
+from lvcf.data.tables import read_json
+from lvcf.data.video import SUFFIXES, clip_indices
 from lvcf.errors import UserError
 
 EDITS = {"age": "age", "gender": "gender", "beard": "beard", "bald": "baldness"}
@@ -102,21 +101,16 @@ class CelebVTextDataset(SampledDataset):
         if not self.root.is_dir():
             raise UserError(f"{self.root}: no such folder; set data.root to the one with the benchmark's clips")
 
-    def __len__(self) -> int:
-        return len(self.ids)
-
     def __getitem__(self, index: int) -> Clip:
         name = self.ids[index]
-        video, error = self.read(self.root / name, lambda: self._decode(name))
-        return {
-            "video": video,
-            "id": name,
-            "label": float("nan"),
-            "prompt": self.entries[name].factual,
-            "neutral_prompt": "",  # the prompts say nothing but the graph's variables
-            "fps": self.fps,
-            "error": error,
-        }
+        return self.clip(
+            name,
+            self.root / name,
+            lambda: self._decode(name),
+            label=math.nan,
+            prompt=self.entries[name].factual,
+            neutral_prompt="",  # the prompts say nothing but the graph's variables
+        )
 
     def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
         """What a clip shows, by the questions' options; no exogenous choice is known."""
@@ -139,14 +133,12 @@ class CelebVTextDataset(SampledDataset):
         known = not more and edited in questions and questions[edited][edited].right == do[edited]
         return edited if known else None
 
-    def _decode(self, name: str) -> torch.Tensor:
+    def _decode(self, name: str) -> Tensor:
         videos = [path for suffix in SUFFIXES if (path := self.root / f"{name}{suffix}").is_file()]
-        if videos:
-            return to_clip(read_video(videos[0], self._choose).frames, self.size)
-        pictures = read_frame_folder(self.root / name, self.fps, self._choose)
-        return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
+        return self.of_video(videos[0]) if videos else self.of_pictures(self.root / name, self.fps)
 
-    def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+    def choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        """From the first frame on."""
         return clip_indices(times, self.frames, self.fps, remedy="copy all its frames, or lower data.frames")
 
 
@@ -156,7 +148,7 @@ def read_benchmark(prompts: Path, questions: Path) -> dict[str, Entry]:
     Raises:
         UserError: a file is missing, is no JSON, or has another shape; the message names the clip.
     """
-    said, asked = _read(prompts), _read(questions)
+    said, asked = (read_json(path, dict, "give the benchmark's file") for path in (prompts, questions))
     if lacking := [name for name in said if name not in asked]:
         raise UserError(f"{questions}: has no clip {lacking[0]}; give the file that belongs to {prompts}")
     entries = {}
@@ -182,18 +174,6 @@ def read_benchmark(prompts: Path, questions: Path) -> dict[str, Entry]:
     if not entries:
         raise UserError(f"{prompts}: holds no clip; give the benchmark's {PROMPTS}")
     return entries
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"{path}: not found; give the benchmark's file")
-    try:
-        content = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: no JSON ({error}); copy it again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, not clips by name; give the benchmark's file")
-    return content
 
 
 def _questions(given: list[dict[str, Any]]) -> dict[str, Asked]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from lvcf.checks import check_choice, check_number
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
 
@@ -29,6 +30,9 @@ SLOWEST, FASTEST = 0.001, 100_000.0
 
 Fit = Literal["crop", "letterbox"]
 """How a rectangle becomes a square."""
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels; right and bottom excluded."""
+Split = Literal["train", "val", "test", "all"]
 
 
 class Clip(TypedDict):
@@ -64,6 +68,9 @@ class ClipDataset(Dataset[Clip]):
 
     ids: list[str]
 
+    def __len__(self) -> int:
+        return len(self.ids)
+
     def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
         """A clip's factual values by a causal graph's variables, and the exogenous choices u in 0-1 that are known.
 
@@ -71,8 +78,8 @@ class ClipDataset(Dataset[Clip]):
             UserError: the data set does not tell.
         """
         raise UserError(
-            "factual data: only a simulated face set with data.attributes and CelebV-Text's benchmark tell; use judge "
-            "or a file"
+            "factual data: only CelebVTextDataModule and, of simulated faces, "
+            "lvcf.phantoms.face.attribute_set.FaceAttributesDataModule tell; use judge or a file"
         )
 
     def asked(self, name: str, do: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -125,26 +132,34 @@ def _letterboxed(frames: Frames) -> Frames:
     return np.pad(frames, [(0, 0), *bars, (0, 0)])
 
 
-def check_sampling(frames: int, fps: float, size: int) -> None:
-    """Refuse clips that cannot be.
+def check_sampling(
+    frames: int = 16,
+    fps: float = 8.0,
+    size: int = 112,
+    fit: str = "crop",
+    start: float = 0.0,
+    crop: Box | None = None,
+    source_fps: float | None = None,
+    frame_folder_fps: float | None = None,
+    **others: object,
+) -> None:
+    """Refuse clips that cannot be, by those options of a data set that are given, before anything is read.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: a number is out of range, or a word is none of the choices.
     """
     for name, value, (least, most) in (("frames", frames, FRAMES), ("size", size, SIZES)):
         if not least <= value <= most:
             raise UserError(f"data.{name} {value}: at least {least} is needed, and at most {most} can be")
-    check_rate("data.fps", fps)
-
-
-def check_rate(option: str, fps: float) -> None:
-    """Refuse frames per second that no video has.
-
-    Raises:
-        UserError: the number is out of range; the message names the ``option``.
-    """
-    if not SLOWEST <= fps <= FASTEST:
-        raise UserError(f"{option} {fps}: choose a number above 0, from {SLOWEST:g} to {FASTEST:g} frames per second")
+    for name, rate in (("fps", fps), ("source_fps", source_fps), ("frame_folder_fps", frame_folder_fps)):
+        if rate is not None and not SLOWEST <= rate <= FASTEST:
+            raise UserError(
+                f"data.{name} {rate}: choose a number above 0, from {SLOWEST:g} to {FASTEST:g} frames per second"
+            )
+    check_choice("data.fit", fit, get_args(Fit))
+    check_number("data.start", start, 0.0)
+    if crop is not None and not (0 <= crop[0] < crop[2] and 0 <= crop[1] < crop[3]):
+        raise UserError(f"data.crop {list(crop)}: is no box; give left, top, right, bottom in pixels")
 
 
 def hash_share(name: str) -> float:
@@ -169,6 +184,11 @@ def check_names(source: Path, ids: list[str], shown: list[str] | None = None) ->
         if folder in seen:
             raise UserError(f"{source}: '{seen[folder]}' and '{label}' would share a folder; rename one")
         seen[folder] = label
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name that a list gives is that of a file in its folder, and of none elsewhere or hidden."""
+    return name != "" and Path(name).name == name and not name.startswith(".")
 
 
 def to_frames(video: Tensor) -> Frames:

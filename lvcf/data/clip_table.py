@@ -7,13 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from lvcf.data.clip import hash_share
 from lvcf.data.tables import read_rows
-from lvcf.errors import UserError, nearest
+from lvcf.errors import UserError, hint
 
-Split = Literal["train", "val", "test", "all"]
 SPLITS = ("train", "val", "test")
 SPLIT_COLUMN = "split"
 PATH_COLUMN, LABEL_COLUMN, PROMPT_COLUMN = "path", "label", "prompt"
@@ -121,7 +119,7 @@ class ClipTable:
             raise UserError(f"{where}: {self.path_column} '{cell}' is not in {root}; correct or remove the row")
         split = row.get(SPLIT_COLUMN, "").strip().lower()
         if SPLIT_COLUMN in row and split not in SPLITS:
-            raise UserError(f"{where}: {SPLIT_COLUMN} '{split}' is none; {suggestion(split, SPLITS)}")
+            raise UserError(f"{where}: {SPLIT_COLUMN} '{split}' is none; {hint(split, SPLITS)}")
         label, words = (math.nan, "")
         if self.label_column in row:
             label, words = self._label(where, row[self.label_column].strip())
@@ -132,7 +130,7 @@ class ClipTable:
         if self.labels:
             if cell not in self.labels:
                 raise UserError(
-                    f"{where}: {self.label_column} '{cell}' is not in data.labels; {suggestion(cell, self.labels)}"
+                    f"{where}: {self.label_column} '{cell}' is not in data.labels; {hint(cell, self.labels)}"
                 )
             return float(self.labels.index(cell)), cell
         if not _is_number(cell):
@@ -187,9 +185,3 @@ def hashed_splits(paths: Sequence[Path]) -> dict[Path, str]:
         training = [path for path in ranked if splits[path] == "train"]
         splits[training[-1] if len(training) > 1 else ranked[1]] = "val"
     return splits
-
-
-def suggestion(word: str, choices: Sequence[str]) -> str:
-    """The choice a misspelt word is nearest to, whatever its case, or all of them."""
-    near = nearest(word, choices)
-    return f"did you mean {near}?" if near else f"use one of {', '.join(choices)}"

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from lvcf.data.clip import Clip, check_names, to_clip
+from lvcf.data.clip import Clip, Split, check_names, is_plain
 from lvcf.data.sampled import SampledDataset
 from lvcf.data.tables import read_rows
-from lvcf.data.video import clip_indices, read_video
 from lvcf.errors import UserError
 
-Split = Literal["train", "val", "test", "all"]
 VIEW = "apical four chamber echocardiogram"
 COLUMNS = ("FileName", "EF", "Split")
 
@@ -61,25 +55,10 @@ class EchoNetDataset(SampledDataset):
         self.ids = [name for name, _ in self.rows]
         check_names(self.root / "FileList.csv", self.ids)
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __getitem__(self, index: int) -> Clip:
         name, ef = self.rows[index]
         path = self.root / "Videos" / f"{name}.avi"
-        video, error = self.read(path, lambda: to_clip(read_video(path, choose=self._choose).frames, self.size))
-        return {
-            "video": video,
-            "id": name,
-            "label": ef,
-            "prompt": ef_prompt(ef),
-            "neutral_prompt": VIEW,
-            "fps": self.fps,
-            "error": error,
-        }
-
-    def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        return clip_indices(times, self.frames, self.fps, self.start(times))
+        return self.clip(name, path, lambda: self.of_video(path), ef, ef_prompt(ef), VIEW)
 
 
 def read_file_list(root: Path) -> list[tuple[str, float, str]]:
@@ -110,7 +89,7 @@ def parse_row(path: Path, number: int, row: dict[str, str]) -> tuple[str, float,
         UserError: the name leaves the folder, or the EF is no number in 0..100.
     """
     name = row["FileName"].removesuffix(".avi")
-    if not name or Path(name).name != name or name.startswith("."):
+    if not is_plain(name):
         raise UserError(f"{path}, line {number}: FileName '{row['FileName']}' is not a plain name; correct it")
     try:
         ef = float(row["EF"])

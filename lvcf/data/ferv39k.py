@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lvcf.checks import check_choice
-from lvcf.data.clip import Clip, check_names, check_rate, hash_share, safe_name, to_clip
-from lvcf.data.frame_folder import read_frame_folder
+from lvcf.data.clip import Clip, Split, check_names, check_sampling, hash_share, safe_name
 from lvcf.data.sampled import SampledDataset
 from lvcf.data.tables import read_rows, read_text
 from lvcf.data.video import nearest_frames
 from lvcf.errors import UserError, nearest
-from lvcf.phantoms.face.attributes import index_of, noise_of, values_of
-from lvcf.phantoms.face.factors import EXPRESSIONS
-from lvcf.phantoms.face.set import CLIPS, PEOPLE, read_factors
 
-Split = Literal["train", "val", "test", "all"]
+EXPRESSIONS = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
+"""The classes; their index is the label."""
+CLIPS = "2_ClipsforFaceCrop"
+"""Where the frame folders ``Scene/Emotion/id`` lie."""
+PEOPLE = "People.csv"
+"""Who each clip shows, in words: ``path, person``; the release has no such table."""
 LISTS = {
     "train": ("Annotation/train.csv", "4_setups/All_scenes/train_All.csv"),
     "test": ("Annotation/test.csv", "4_setups/All_scenes/test_All.csv"),
@@ -82,15 +82,12 @@ class FERV39KDataset(SampledDataset):
         frames: frames per clip.
         fps: frames per second to sample at, by presentation time.
         size: height and width of the clip.
-        source_fps: frames per second of the frame folders.
+        source_fps: frames per second of the frame folders, which do not say it themselves.
         random_start: start anywhere in the clip (training) instead of at its beginning.
         record_errors: return an unreadable clip with its ``error`` instead of raising.
-        attributes: of a simulated set, explain age, gender, beard and baldness instead of the expression: the label is
-            their combination's index, and the neutral prompt is what else is said, the scene and the expression.
 
     Raises:
-        UserError: a list is missing or wrong (see :func:`read_list`), a clip is in both, the split is empty, or the
-            attributes are asked for and unknown.
+        UserError: a list is missing or wrong (see :func:`read_list`), a clip is in both, or the split is empty.
     """
 
     def __init__(
@@ -103,56 +100,31 @@ class FERV39KDataset(SampledDataset):
         source_fps: float = SOURCE_FPS,
         random_start: bool = False,
         record_errors: bool = False,
-        attributes: bool = False,
     ) -> None:
         super().__init__(root, frames, fps, size, random_start, record_errors)
-        check_rate("data.source_fps", source_fps)
+        check_sampling(source_fps=source_fps)
         self.source_fps = source_fps
         check_choice("split", split, get_args(Split))
         self.entries = read_split(self.root, split)
         self.ids = [safe_name(entry.path) for entry in self.entries]
         self.people = read_people(self.root)
-        self.factors = read_factors(self.root) if attributes else {}
-        if attributes and not self.factors:
-            raise UserError(f"{self.root}: data.attributes needs a simulated set with its Factors.csv; leave it out")
-
-    def __len__(self) -> int:
-        return len(self.entries)
 
     def __getitem__(self, index: int) -> Clip:
         entry = self.entries[index]
         folder = self.root / CLIPS / entry.path
-        video, error = self.read(folder, lambda: self._decode(folder))
         metadata = neutral_prompt(entry.path, self.people.get(entry.path, ""))
-        label, prompt, neutral = float(entry.label), expression_prompt(entry.label, metadata), metadata
-        if self.factors:
-            label = float(index_of(self.known(self.ids[index])[0]))
-            neutral = expression_prompt(entry.label, scene_words(entry.path))
-        return {
-            "video": video,
-            "id": self.ids[index],
-            "label": label,
-            "prompt": prompt,
-            "neutral_prompt": neutral,
-            "fps": self.fps,
-            "error": error,
-        }
+        prompt = expression_prompt(entry.label, metadata)
+        return self.clip(
+            self.ids[index],
+            folder,
+            lambda: self.of_pictures(folder, self.source_fps),
+            label=float(entry.label),
+            prompt=prompt,
+            neutral_prompt=metadata,
+        )
 
-    def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
-        """A simulated clip's attributes, and the exogenous choices u in 0-1 of those that have causes.
-
-        Raises:
-            UserError: the set is not simulated, or its attributes were not asked for.
-        """
-        if not self.factors:
-            return super().known(name)
-        return values_of(self.factors[name]), noise_of(self.factors[name])
-
-    def _decode(self, folder: Path) -> torch.Tensor:
-        pictures = read_frame_folder(folder, self.source_fps, self._choose)
-        return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
-
-    def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+    def choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        """A clip that ends early holds its last frame."""
         return window(times, self.frames, self.fps, self.start(times))
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lvcf.data.clip import SIMULATED, ClipDataset, check_sampling
-from lvcf.data.video import spare_seconds
+from lvcf.data.clip import SIMULATED, Clip, ClipDataset, check_sampling, to_clip
+from lvcf.data.frame_folder import read_frame_folder
+from lvcf.data.video import clip_indices, read_video, spare_seconds
 from lvcf.errors import UserError
 
 
@@ -34,9 +36,11 @@ class SampledDataset(ClipDataset):
 
     Attributes:
         decodes: whether clips come with their videos; without, they tell their words alone, at once.
+        offset: the share of the time that a clip leaves over after which one starts that is not drawn at random.
     """
 
     decodes = True
+    offset: ClassVar[float] = 0.0
 
     def __init__(self, root: Path, frames: int, fps: float, size: int, random_start: bool, record_errors: bool) -> None:
         check_sampling(frames, fps, size)
@@ -49,25 +53,47 @@ class SampledDataset(ClipDataset):
         """What a report on these clips has to say."""
         return SIMULATED if (self.root / "Factors.csv").exists() else ""
 
-    def read(self, path: Path, decode: Callable[[], Tensor]) -> tuple[Tensor, str]:
-        """The clip at ``path``, ``(3, T, H, W)``, and no error, or zeros and why it could not be decoded.
+    def clip(
+        self, name: str, path: Path, decode: Callable[[], Tensor], label: float, prompt: str, neutral_prompt: str
+    ) -> Clip:
+        """One clip with what is known of it; zeros and the reason if ``path`` could not be decoded.
 
         Decoders meet damage with exceptions of every kind: whichever it is, only this clip fails.
 
         Raises:
             UserError: it could not, and errors are not recorded.
         """
-        if not self.decodes:
-            return torch.empty(0), ""
         try:
-            return decode(), ""
+            video, problem = decode() if self.decodes else torch.empty(0), ""
         except Exception as error:
             problem = failure(path, error)
             if not self.record_errors:
                 raise UserError(problem) from error
-            return torch.zeros(3, self.frames, self.size, self.size), problem
+            video = torch.zeros(3, self.frames, self.size, self.size)
+        return {
+            "video": video,
+            "id": name,
+            "label": label,
+            "prompt": prompt,
+            "neutral_prompt": neutral_prompt,
+            "fps": self.fps,
+            "error": problem,
+        }
 
-    def start(self, times: NDArray[np.float64], otherwise: float = 0.0) -> float:
-        """Seconds at which a clip starts: a random share of the time it leaves over, or the share ``otherwise``."""
-        share = float(torch.rand(())) if self.random_start else otherwise
+    def of_video(self, path: Path) -> Tensor:
+        """The clip ``(3, T, H, W)`` out of a video file."""
+        return to_clip(read_video(path, self.choose).frames, self.size)
+
+    def of_pictures(self, folder: Path, fps: float) -> Tensor:
+        """The clip out of a folder of numbered pictures, which may differ in size."""
+        pictures = read_frame_folder(folder, fps, self.choose)
+        return torch.cat([to_clip(picture[None], self.size) for picture in pictures], dim=1)
+
+    def choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The frames of a clip out of all, by their presentation times."""
+        return clip_indices(times, self.frames, self.fps, self.start(times))
+
+    def start(self, times: NDArray[np.float64]) -> float:
+        """Seconds at which a clip starts: a share of the time it leaves over, random or the ``offset``."""
+        share = float(torch.rand(())) if self.random_start else self.offset
         return share * spare_seconds(times, self.frames, self.fps)

@@ -17,10 +17,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lvcf.data.clip import Clip, check_names, to_clip
+from lvcf.data.clip import Clip, check_names, is_plain
 from lvcf.data.sampled import SampledDataset
 from lvcf.data.tables import read_json
-from lvcf.data.video import clip_indices, read_video, spare_seconds
+from lvcf.data.video import clip_indices, spare_seconds
 from lvcf.errors import UserError
 
 Listed = Literal["train", "validation", "test"]
@@ -77,6 +77,8 @@ class SSv2Dataset(SampledDataset):
             missing.
     """
 
+    offset = 0.5
+
     def __init__(
         self,
         root: Path,
@@ -106,26 +108,18 @@ class SSv2Dataset(SampledDataset):
             raise UserError(problem)
         return items
 
-    def __len__(self) -> int:
-        return len(self.items)
-
     def __getitem__(self, index: int) -> Clip:
         item = self.items[index]
         path = self.folder / f"{item.id}.webm"
-        video, error = self.read(path, lambda: to_clip(read_video(path, choose=self._choose).frames, self.size))
         label = class_name(item.template)
-        return {
-            "video": video,
-            "id": item.id,
-            "label": float(self.labels.index(label)) if label else math.nan,
-            "prompt": f"{item.metadata} {label}".strip(),
-            "neutral_prompt": item.metadata,
-            "fps": self.fps,
-            "error": error,
-        }
-
-    def _choose(self, times: NDArray[np.float64]) -> NDArray[np.int64]:
-        return clip_indices(times, self.frames, self.fps, self.start(times, otherwise=0.5))
+        return self.clip(
+            item.id,
+            path,
+            lambda: self.of_video(path),
+            label=float(self.labels.index(label)) if label else math.nan,
+            prompt=f"{item.metadata} {label}".strip(),
+            neutral_prompt=item.metadata,
+        )
 
 
 def window(times: NDArray[np.float64], frames: int, fps: float, share: float = 0.5) -> NDArray[np.int64]:
@@ -194,7 +188,7 @@ def label_problems(root: Path, split: Listed, items: list[Item], labels: list[st
     """What is wrong with a split's entries, a line each: a name that leaves the folder, an id twice, no such label."""
     path, known, seen = label_file(root, split), set(labels), set[str]()
     for item in items:
-        if not item.id or Path(item.id).name != item.id or item.id.startswith("."):
+        if not is_plain(item.id):
             yield f"{path}: id '{item.id}' is not a plain name; correct it"
         if item.id in seen:
             yield f"{path}: id {item.id} is there twice; remove one entry"

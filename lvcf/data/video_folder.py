@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from pydicom.data import get_testdata_file
 
-from lvcf.data.clip import Clip, Fit, check_names, check_rate, safe_name, to_clip
-from lvcf.data.clip_table import SPLITS, ClipTable, Entry, Split, hashed_splits
+from lvcf.data.clip import Box, Clip, Fit, Split, check_names, check_sampling, safe_name, to_clip
+from lvcf.data.clip_table import SPLITS, ClipTable, Entry, hashed_splits
 from lvcf.data.decoding import Choose, Frames
 from lvcf.data.dicom import SUFFIXES as DICOM_SUFFIXES
 from lvcf.data.dicom import is_dicom, read_dicom
@@ -27,8 +27,6 @@ from lvcf.data.video import SUFFIXES, clip_indices, read_video
 from lvcf.errors import UserError
 
 CLIP_SUFFIXES = (*SUFFIXES, *DICOM_SUFFIXES)
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels; right and bottom excluded."""
 
 
 class VideoFolderDataset(SampledDataset):
@@ -40,14 +38,14 @@ class VideoFolderDataset(SampledDataset):
         frames: frames per clip.
         fps: frames per second to sample at, by presentation time.
         size: height and width of the clip.
-        fit: see :func:`~lvcf.data.clip.to_clip`.
-        begin: seconds at which a clip begins.
-        crop: cut this box out of every frame first, which is upright and has square pixels then.
+        fit: how a rectangle becomes a square: ``crop`` takes its centre, ``letterbox`` adds black bars.
+        start: seconds into every video at which a clip begins; training draws its own.
+        crop: left, top, right, bottom in pixels, cut out of every frame first, upright and with square pixels.
         loop: repeat a video that is too short (a cine loop) instead of refusing it.
         frame_folder_fps: frames per second of folders of numbered pictures, which do not say it themselves.
         table: which clips to read, with their labels and prompts; without it all are read, and labels are NaN.
         split: ``train``, ``val``, ``test`` (see :class:`~lvcf.data.clip_table.ClipTable`), or ``all``.
-        random_start: start anywhere in the video (training) instead of at ``begin``.
+        random_start: start anywhere in the video (training) instead of at ``start``.
         record_errors: return an unreadable clip with its ``error`` instead of raising, and tell what was done to it.
 
     Raises:
@@ -63,7 +61,7 @@ class VideoFolderDataset(SampledDataset):
         fps: float = 8.0,
         size: int = 112,
         fit: Fit = "crop",
-        begin: float = 0.0,
+        start: float = 0.0,
         crop: Box | None = None,
         loop: bool = False,
         frame_folder_fps: float | None = None,
@@ -73,7 +71,8 @@ class VideoFolderDataset(SampledDataset):
         record_errors: bool = True,
     ) -> None:
         super().__init__(resolve_root(Path(root)), frames, fps, size, random_start, record_errors)
-        self.metadata, self.fit, self.begin, self.crop = metadata, fit, begin, crop
+        check_sampling(fit=fit, start=start, crop=crop, frame_folder_fps=frame_folder_fps)
+        self.metadata, self.fit, self.begin, self.crop = metadata, fit, start, crop
         self.loop, self.frame_folder_fps = loop, frame_folder_fps
         self._treatment = ""  # of the clip read last
         entries = table.read(self.root) if table else find_entries(self.root)
@@ -96,27 +95,14 @@ class VideoFolderDataset(SampledDataset):
                 f"{self.root / folder}: numbered pictures do not say their rate; set data.frame_folder_fps (video is "
                 "mostly 25 or 30), or take them out of the folder"
             )
-        if self.frame_folder_fps is not None:
-            check_rate("data.frame_folder_fps", self.frame_folder_fps)
-
-    def __len__(self) -> int:
-        return len(self.entries)
 
     def __getitem__(self, index: int) -> Clip:
         entry = self.entries[index]
         path = self.root / entry.path
         done = list[str]()
-        video, error = self.read(path, lambda: self._decode(path, done.append))
         neutral = entry.prompt or self.metadata
-        clip: Clip = {
-            "video": video,
-            "id": self.ids[index],
-            "label": entry.label,
-            "prompt": f"{neutral} {entry.words}".strip(),
-            "neutral_prompt": neutral,
-            "fps": self.fps,
-            "error": error,
-        }
+        prompt = f"{neutral} {entry.words}".strip()
+        clip = self.clip(self.ids[index], path, lambda: self._decode(path, done.append), entry.label, prompt, neutral)
         return {**clip, "treatment": "".join(done)} if self.record_errors else clip
 
     def _decode(self, path: Path, tell: Callable[[str], None]) -> torch.Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from lvcf.data.clip import Batch, ClipDataset
+from lvcf.data.clip import Batch, ClipDataset, check_sampling
 from lvcf.datamodules.resumable import ResumableLoader
 from lvcf.datamodules.sharding import WholeBatches, check_enough, share
 from lvcf.errors import UserError
@@ -24,20 +24,23 @@ class ClipDataModule(LightningDataModule):
     Args:
         batch_size: clips per batch.
         num_workers: loader processes; 0 reads in the main process.
+        options: of the data set.  A subclass hands them on in its own ``make_dataset``, where the parser of the command
+            line finds what they may be: an option of the data set is one of the data module.
 
     Attributes:
         is_finished: whether a clip of this name is predicted already; the prediction writer sets it.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: a number is out of range, or the clips of the options cannot be.
     """
 
-    def __init__(self, batch_size: int, num_workers: int) -> None:
+    def __init__(self, batch_size: int, num_workers: int, options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         if batch_size < 1:
             raise UserError(f"data.batch_size {batch_size}: at least 1 is needed")
         if not 0 <= num_workers <= MOST_WORKERS:
             raise UserError(f"data.num_workers {num_workers}: choose 0 (no process of its own) to {MOST_WORKERS}")
+        check_sampling(**options or {})
         self.batch_size, self.num_workers = batch_size, num_workers
         self.is_finished: Callable[[str], bool] = lambda name: False
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lvcf.data.celebv_text import CelebVTextDataset
-from lvcf.data.clip import check_sampling
 from lvcf.datamodules.base import ClipDataModule, Stage
 
 
@@ -18,33 +18,20 @@ class CelebVTextDataModule(ClipDataModule):
         questions: ``questions_explicit.json``.
         batch_size: clips per batch.
         num_workers: loader processes.
-        frames: frames per clip.
-        fps: frames per second.
-        size: height and width of a clip.
+        options: how clips are sampled, see :class:`~lvcf.data.celebv_text.CelebVTextDataset`.
 
     Raises:
         UserError: a number is out of range.
     """
 
     def __init__(
-        self,
-        root: Path,
-        prompts: Path,
-        questions: Path,
-        batch_size: int = 1,
-        num_workers: int = 0,
-        frames: int = 24,
-        fps: float = 25.0,
-        size: int = 512,
+        self, root: Path, prompts: Path, questions: Path, batch_size: int = 1, num_workers: int = 0, **options: Any
     ) -> None:
-        super().__init__(batch_size, num_workers)
-        check_sampling(frames, fps, size)
+        super().__init__(batch_size, num_workers, options)
         self.root, self.prompts, self.questions = root, prompts, questions
-        self.frames, self.fps, self.size = frames, fps, size
+        self.options = options
 
     def make_dataset(self, stage: Stage) -> CelebVTextDataset:
         """The same clips at every stage: the benchmark has no splits."""
-        record = stage == "predict"
-        return CelebVTextDataset(
-            self.root, self.prompts, self.questions, self.frames, self.fps, self.size, record_errors=record
-        )
+        recording = stage == "predict"
+        return CelebVTextDataset(self.root, self.prompts, self.questions, record_errors=recording, **self.options)

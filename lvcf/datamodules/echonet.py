@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from lvcf.checks import check_choice
-from lvcf.data.clip import check_sampling
-from lvcf.data.echonet import EchoNetDataset, Split
+from lvcf.data.clip import Split
+from lvcf.data.echonet import EchoNetDataset
 from lvcf.datamodules.base import ClipDataModule, Stage
 
 
@@ -19,38 +19,22 @@ class EchoNetDataModule(ClipDataModule):
         predict_split: the split ``lvcf predict`` explains.
         batch_size: clips per batch.
         num_workers: loader processes.
-        frames: frames per clip.
-        fps: frames per second to sample at.
-        size: height and width of a clip.
+        options: how clips are sampled, see :class:`~lvcf.data.echonet.EchoNetDataset`.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: a number or the split is none that can be.
     """
 
     def __init__(
-        self,
-        root: Path,
-        predict_split: Split = "test",
-        batch_size: int = 8,
-        num_workers: int = 0,
-        frames: int = 16,
-        fps: float = 8.0,
-        size: int = 112,
+        self, root: Path, predict_split: Split = "test", batch_size: int = 8, num_workers: int = 0, **options: Any
     ) -> None:
-        super().__init__(batch_size, num_workers)
-        check_sampling(frames, fps, size)
+        super().__init__(batch_size, num_workers, options)
         check_choice("data.predict_split", predict_split, get_args(Split))
         self.root, self.predict_split = root, predict_split
-        self.frames, self.fps, self.size = frames, fps, size
+        self.options = options
 
     def make_dataset(self, stage: Stage) -> EchoNetDataset:
         """Training clips start anywhere in their video, all others at its beginning."""
-        return EchoNetDataset(
-            self.root,
-            self.predict_split if stage == "predict" else stage,
-            frames=self.frames,
-            fps=self.fps,
-            size=self.size,
-            random_start=stage == "train",
-            record_errors=stage == "predict",
-        )
+        split = self.predict_split if stage == "predict" else stage
+        training, recording = stage == "train", stage == "predict"
+        return EchoNetDataset(self.root, split, random_start=training, record_errors=recording, **self.options)

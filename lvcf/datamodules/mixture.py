@@ -23,9 +23,6 @@ class MixtureDataset(ClipDataset):
         self.order = [(part, i) for _, part, i in sorted(places)]
         self.ids = [f"{part}_{parts[part].ids[i]}" for part, i in self.order]
 
-    def __len__(self) -> int:
-        return len(self.order)
-
     def __getitem__(self, index: int) -> Clip:
         part, i = self.order[index]
         clip = cast(Clip, dict(self.parts[part][i]))

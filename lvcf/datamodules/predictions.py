@@ -40,16 +40,9 @@ class PredictionsDataset(SampledDataset):
 
     def __getitem__(self, index: int) -> Clip:
         prediction = self.predictions[index]
-        video, error = self.read(prediction.folder / "counterfactual.mkv", lambda: self._decoded(prediction))
-        return {
-            "video": video,
-            "id": prediction.id,
-            "label": float(prediction.result["said_before"]),
-            "prompt": self.metadata,
-            "neutral_prompt": self.metadata,
-            "fps": float(prediction.result["fps"]),
-            "error": error,
-        }
+        path, said = prediction.folder / "counterfactual.mkv", float(prediction.result["said_before"])
+        clip = self.clip(prediction.id, path, lambda: self._decoded(prediction), said, self.metadata, self.metadata)
+        return {**clip, "fps": float(prediction.result["fps"])}
 
     def _decoded(self, prediction: Prediction) -> Tensor:
         frames = prediction.counterfactual()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from lvcf.checks import check_choice
-from lvcf.data.clip import check_sampling
 from lvcf.data.ssv2 import Split, SSv2Dataset
 from lvcf.datamodules.base import ClipDataModule, Stage
 
@@ -19,44 +18,22 @@ class SSv2DataModule(ClipDataModule):
         predict_split: the split ``lvcf predict`` explains; ``test`` is published without labels.
         batch_size: clips per batch.
         num_workers: loader processes.
-        frames: frames per clip.
-        fps: frames per second to sample at.
-        size: height and width of a clip.
+        options: how clips are sampled, see :class:`~lvcf.data.ssv2.SSv2Dataset`.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: a number or the split is none that can be.
     """
 
     def __init__(
-        self,
-        root: Path,
-        predict_split: Split = "validation",
-        batch_size: int = 8,
-        num_workers: int = 0,
-        frames: int = 16,
-        fps: float = 8.0,
-        size: int = 112,
+        self, root: Path, predict_split: Split = "validation", batch_size: int = 8, num_workers: int = 0, **options: Any
     ) -> None:
-        super().__init__(batch_size, num_workers)
-        check_sampling(frames, fps, size)
+        super().__init__(batch_size, num_workers, options)
         check_choice("data.predict_split", predict_split, get_args(Split))
         self.root, self.predict_split = root, predict_split
-        self.frames, self.fps, self.size = frames, fps, size
+        self.options = options
 
     def make_dataset(self, stage: Stage) -> SSv2Dataset:
         """Training clips start anywhere in their video, all others are its middle."""
-        splits: dict[Stage, Split] = {
-            "train": "train",
-            "val": "validation",
-            "test": "test",
-            "predict": self.predict_split,
-        }
-        return SSv2Dataset(
-            self.root,
-            splits[stage],
-            frames=self.frames,
-            fps=self.fps,
-            size=self.size,
-            random_start=stage == "train",
-            record_errors=stage == "predict",
-        )
+        split = self.predict_split if stage == "predict" else "validation" if stage == "val" else stage
+        training, recording = stage == "train", stage == "predict"
+        return SSv2Dataset(self.root, split, random_start=training, record_errors=recording, **self.options)

@@ -18,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from lvcf.configuration import find_config
-from lvcf.errors import UserError, nearest
+from lvcf.errors import UserError, hint
 from lvcf.files import Record, damaged
 
 Values = Mapping[str, str]
@@ -328,12 +328,6 @@ def said(values: Mapping[str, Any]) -> str:
     return ", ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
     )
-
-
-def hint(word: str, choices: Sequence[str]) -> str:
-    """What to write instead of a word that is none of the choices."""
-    near = nearest(word, choices)
-    return f"did you mean {near}?" if near else f"choose one of {', '.join(choices)}"
 
 
 def read_graph(name: str | Path) -> CausalGraph:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvcf.errors import UserError
+from lvcf.errors import UserError, hint
 from lvcf.steering.answers import (
     CaseError,
     NoAnswerError,
@@ -25,7 +25,6 @@ from lvcf.steering.answers import (
 )
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
-from lvcf.steering.graph import hint
 from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown
 from lvcf.steering.methods import METHODS
 from lvcf.steering.transcript import COUNTED, Line, Transcript

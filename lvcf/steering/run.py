@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lvcf.data.clip import Clip, ClipDataset, check_names, round_to_8_bits, safe_name
 from lvcf.data.tables import read_json
 from lvcf.datamodules.base import ClipDataModule
-from lvcf.errors import UserError
+from lvcf.errors import UserError, hint
 from lvcf.files import Json, write_json
 from lvcf.noise import sample_generator
 from lvcf.runs.folder import finished_result
@@ -21,7 +21,7 @@ from lvcf.runs.writer import clip_folder, opened
 from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
-from lvcf.steering.graph import hint, read_graph, said, text
+from lvcf.steering.graph import read_graph, said, text
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS

@@ -6,15 +6,16 @@ import math
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
 from torchmetrics import Accuracy, MeanAbsoluteError, Metric, MetricCollection, R2Score
+from torchvision.transforms.functional import gaussian_blur
 
 from lvcf.checks import check_number
 from lvcf.data.clip import Batch
-from lvcf.data.degrade import degrade
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
@@ -140,3 +141,23 @@ class _R2(R2Score):
     def compute(self) -> Tensor:
         """Over all values so far."""
         return super().compute() if int(self.total) > 1 else torch.tensor(math.nan, device=self.total.device)
+
+
+def degrade(video: Tensor, blur: float, noise: float, gain: float) -> Tensor:
+    """Blur, scale and add noise to clips ``(B, 3, T, H, W)`` in [-1, 1]; each strength is drawn once per call.
+
+    Args:
+        video: the clips.
+        blur: largest standard deviation of the spatial blur, in pixels; every second call leaves it out.
+        noise: largest standard deviation of the noise, on the [-1, 1] scale.
+        gain: largest relative change of brightness.
+    """
+    sigma, level, change = torch.rand(3).tolist()
+    if torch.rand(()) < 0.5:
+        flat = rearrange(video, "b c t h w -> (b t) c h w")
+        flat = gaussian_blur(flat, [9, 9], [max(sigma * blur, 0.05)] * 2)
+        video = rearrange(flat, "(b t) c h w -> b c t h w", b=len(video))
+    video = (video + 1.0) * (1.0 + gain * (2.0 * change - 1.0)) - 1.0
+    shared = torch.randn_like(video[:, :1])  # gray clips stay gray
+    degraded: Tensor = (video + level * noise * shared).clamp(-1, 1)
+    return degraded

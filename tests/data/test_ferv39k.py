@@ -10,10 +10,17 @@ import torch
 from PIL import Image
 
 from lvcf.data.clip import safe_name
-from lvcf.data.ferv39k import FERV39KDataset, expression_prompt, is_validation, neutral_prompt, read_list, read_split
+from lvcf.data.ferv39k import (
+    EXPRESSIONS,
+    FERV39KDataset,
+    expression_prompt,
+    is_validation,
+    neutral_prompt,
+    read_list,
+    read_split,
+)
 from lvcf.datamodules.ferv39k import FERV39KDataModule
 from lvcf.errors import UserError
-from lvcf.phantoms.face.factors import EXPRESSIONS
 
 HAPPY, SAD = "Interview/Happy/0118,3", "DailyLife/Sad/0007,5"
 

@@ -305,7 +305,7 @@ BAD_TABLES = {
         ["path,split", "a.mkv,validation"],
         {},
         ", line 2",
-        ["split 'validation'", "use one of train, val, test"],
+        ["split 'validation'", "choose one of train, val, test"],
     ),
     "misspelt split": (["path,split", "a.mkv,tain"], {}, ", line 2", ["split 'tain'", "did you mean train?"]),
     "empty split": (["path,split", "a.mkv,"], {}, ", line 2", ["split '' is none"]),

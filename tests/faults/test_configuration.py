@@ -100,6 +100,7 @@ def test_an_empty_folder_in_a_configuration_is_none(verb, text, tmp_path: Path) 
 
 EMPTY = {
     "data.batch_size": "data: {init_args: {batch_size: }}",
+    "data.frames": "data: {init_args: {frames: }}",
     "model.prompt": "model: {init_args: {prompt: }}",
     "model.seed": "model: {init_args: {seed: }}",
     "trainer.callbacks[0].stride": (

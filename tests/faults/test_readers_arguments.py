@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from lvcf.data.celebv_text import CelebVTextDataset
 from lvcf.data.clip import check_sampling
+from lvcf.data.echonet import EchoNetDataset
 from lvcf.data.ferv39k import FERV39KDataset
+from lvcf.data.ssv2 import SSv2Dataset
 from lvcf.data.video_folder import VideoFolderDataset
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.datamodules.celebv_text import CelebVTextDataModule
@@ -20,6 +23,8 @@ from lvcf.datamodules.predictions import PredictionsDataModule
 from lvcf.datamodules.ssv2 import SSv2DataModule
 from lvcf.datamodules.video_folder import VideoFolderDataModule
 from lvcf.errors import UserError
+from lvcf.parsing import arguments_of
+from lvcf.phantoms.face.attribute_set import FaceAttributesDataModule
 
 ROOT = Path("/nowhere")
 MODULES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -67,6 +72,27 @@ def test_labels_need_a_table_and_differ(tmp_path) -> None:
         VideoFolderDataModule(ROOT, labels=["a"])
     with pytest.raises(UserError, match=r"data\.labels x, x: a name is there twice"):
         VideoFolderDataModule(ROOT, table=tmp_path / "t.csv", labels=["x", "x"])
+
+
+@pytest.mark.parametrize(
+    ("module", "dataset"),
+    [
+        (EchoNetDataModule, EchoNetDataset),
+        (FERV39KDataModule, FERV39KDataset),
+        (FaceAttributesDataModule, FERV39KDataset),
+        (SSv2DataModule, SSv2Dataset),
+        (CelebVTextDataModule, CelebVTextDataset),
+        (VideoFolderDataModule, VideoFolderDataset),
+    ],
+)
+def test_the_parser_takes_a_data_sets_options_from_its_data_module(module, dataset) -> None:
+    """With their types, defaults and words for the help, but for what a stage decides."""
+    taken, options = arguments_of(module), arguments_of(dataset)
+    assert {"frames", "fps", "size"} <= set(options)
+    assert not {"split", "random_start", "record_errors", "options"} & set(taken)
+    for name in set(options) - {"root", "split", "random_start", "record_errors", "metadata", "table"}:
+        assert (taken[name].annotation, taken[name].default) == (options[name].annotation, options[name].default)
+        assert taken[name].doc
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -7,9 +7,11 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from lvcf.phantoms.face.attributes import person, values_of
+from lvcf.data.face_attributes import person
+from lvcf.data.ferv39k import EXPRESSIONS
+from lvcf.phantoms.face.attributes import values_of
 from lvcf.phantoms.face.canvas import MARKERS
-from lvcf.phantoms.face.factors import ACTION_UNITS, APEX, EXPRESSIONS, FaceFactors, Units
+from lvcf.phantoms.face.factors import ACTION_UNITS, APEX, FaceFactors, Units
 from lvcf.phantoms.face.geometry import SIZE, Face, Mouth, Pose, brow_line, lid_heights
 from lvcf.phantoms.face.simulate import MARKER, Painter, render
 

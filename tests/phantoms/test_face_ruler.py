@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from lvcf.phantoms.face.factors import ACTION_UNITS, APEX, EXPRESSIONS, FaceFactors
+from lvcf.data.ferv39k import EXPRESSIONS
+from lvcf.phantoms.face.factors import ACTION_UNITS, APEX, FaceFactors
 from lvcf.phantoms.face.ruler import Measurement, measure
 from lvcf.phantoms.face.set import through_codec
 from lvcf.phantoms.face.simulate import render

@@ -14,20 +14,12 @@ from PIL import Image
 
 from lvcf.cli import main
 from lvcf.data.clip import SIMULATED
-from lvcf.data.ferv39k import FERV39KDataset
+from lvcf.data.face_attributes import person
+from lvcf.data.ferv39k import CLIPS, EXPRESSIONS, FERV39KDataset
 from lvcf.errors import UserError
-from lvcf.phantoms.face.attributes import person, values_of
-from lvcf.phantoms.face.factors import EXPRESSIONS, SCENES, FaceFactors
-from lvcf.phantoms.face.set import (
-    CLIPS,
-    FRAMES,
-    draw_factors,
-    encode,
-    frame_times,
-    read_factors,
-    simulate,
-    through_codec,
-)
+from lvcf.phantoms.face.attributes import values_of
+from lvcf.phantoms.face.factors import SCENES, FaceFactors
+from lvcf.phantoms.face.set import FRAMES, draw_factors, encode, frame_times, read_factors, simulate, through_codec
 from lvcf.phantoms.face.simulate import FPS, render
 
 

@@ -205,10 +205,10 @@ def test_files_of_another_shape(case, tmp_path) -> None:
 
 def test_files_that_are_none(folder) -> None:
     (folder / "questions_explicit.json").write_text("[1, 2]")
-    with pytest.raises(UserError, match="holds a list, not clips by name"):
+    with pytest.raises(UserError, match="holds no JSON object"):
         dataset(folder)
     (folder / "questions_explicit.json").write_text("{")
-    with pytest.raises(UserError, match="no JSON"):
+    with pytest.raises(UserError, match="not a JSON file"):
         dataset(folder)
     (folder / "questions_explicit.json").unlink()
     with pytest.raises(UserError, match=r"questions_explicit\.json: not found"):

@@ -8,18 +8,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from lvcf.data.clip import to_clip
+from lvcf.data.face_attributes import ATTRIBUTES, combinations, index_of
 from lvcf.data.ferv39k import FERV39KDataset
 from lvcf.data.video import clip_indices
 from lvcf.errors import UserError
 from lvcf.models.targets.face_attributes import AttributeResNet3D, attribute_resnet_3d
-from lvcf.phantoms.face.attributes import (
-    ATTRIBUTES,
-    combinations,
-    index_of,
-    measure_attributes,
-    set_values,
-    values_of,
-)
+from lvcf.phantoms.face.attribute_set import FaceAttributesDataset
+from lvcf.phantoms.face.attributes import measure_attributes, set_values, values_of
 from lvcf.phantoms.face.set import draw_factors, frame_times, read_factors, simulate, through_codec
 from lvcf.phantoms.face.simulate import render
 from lvcf.steering.answers import Question
@@ -83,7 +78,7 @@ def test_a_face_is_linear_in_its_grey() -> None:
 
 
 def test_prompts_of_the_data_set_are_the_graphs(face_root) -> None:
-    dataset = FERV39KDataset(face_root, "all", frames=2, size=16, attributes=True)
+    dataset = FaceAttributesDataset(face_root, "all", frames=2, size=16)
     plain = FERV39KDataset(face_root, "all", frames=2, size=16)
     for i in range(len(dataset)):
         clip, values = dataset[i], dataset.known(dataset.ids[i])[0]
@@ -100,8 +95,8 @@ def test_attributes_need_a_simulated_set(face_root, tmp_path) -> None:
     for path in face_root.iterdir():
         if path.name != "Factors.csv":
             (root / path.name).symlink_to(path)
-    with pytest.raises(UserError, match=r"data.attributes needs a simulated set"):
-        FERV39KDataset(root, "all", attributes=True)
+    with pytest.raises(UserError, match=r"copy: has no Factors.csv .* lvcf simulate face"):
+        FaceAttributesDataset(root, "all")
     with pytest.raises(UserError, match="no such simulated face set"):
         FaceRulerJudge(root)
 

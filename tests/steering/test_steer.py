@@ -13,10 +13,11 @@ import yaml
 
 from lvcf.cli import main
 from lvcf.configuration import read_section
+from lvcf.data.face_attributes import ATTRIBUTES
 from lvcf.data.ferv39k import FERV39KDataset
 from lvcf.data.video import read_video
 from lvcf.models.targets.face_attributes import AttributeResNet3D
-from lvcf.phantoms.face.attributes import ATTRIBUTES, values_of
+from lvcf.phantoms.face.attributes import values_of
 from lvcf.phantoms.face.set import read_factors
 from lvcf.runs.folder import read_predictions
 from tests.helpers import fails

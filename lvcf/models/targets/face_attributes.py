@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lvcf.data.face_attributes import ATTRIBUTES, combinations, person
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.small_networks import SmallResNet3D, load_network
-from lvcf.phantoms.face.attributes import ATTRIBUTES, combinations, person
 
 VALUES = sum(len(values) for values in ATTRIBUTES.values())
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lvcf.data.face_attributes import ATTRIBUTES
 from lvcf.data.ferv39k import window
 from lvcf.data.video import Frames
 from lvcf.metrics.truth import l1_levels, mask_iou, recovery, truly_changed
 from lvcf.phantoms.face import set as face
-from lvcf.phantoms.face.attributes import ATTRIBUTES, set_values, values_of
+from lvcf.phantoms.face.attributes import set_values, values_of
 from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.phantoms.face.set import frame_times, through_codec
 from lvcf.phantoms.face.simulate import render

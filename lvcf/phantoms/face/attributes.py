@@ -1,4 +1,4 @@
-"""The face phantom's age, gender, beard and baldness in words, and a ruler that reads them in the pixels.
+"""The face phantom's age, gender, beard and baldness by name, and a ruler that reads them in the pixels.
 
 The ruler is analysis by synthesis: the person (identity, light, pose) is known from the clip's factors, so every
 combination of the four attributes is painted again, and the one that differs least from the frames is what they show.
@@ -8,26 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from lvcf.data.face_attributes import ATTRIBUTES, combinations
 from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.phantoms.face.simulate import render
 
 Array = NDArray[np.float64]
 Frames = NDArray[np.uint8]
 
-ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "age": ("young", "old"),
-    "gender": ("woman", "man"),
-    "beard": ("no", "yes"),
-    "baldness": ("no", "yes"),
-}
-"""Every attribute's values."""
 OLD = 50.0
 """Years from which a person is called old."""
 BALD = 0.35
@@ -62,22 +55,6 @@ def set_values(factors: FaceFactors, values: dict[str, str]) -> FaceFactors:
     """``do(values)``; what shows its value already keeps its exact factor, and still counts as set."""
     shown, kept = values_of(factors), {name: getattr(factors, name) for name in values}
     return factors.do(**{name: kept[name] if shown[name] == v else _SET[name][v] for name, v in values.items()})
-
-
-def person(values: dict[str, str]) -> str:
-    """The attributes in a prompt's words, e.g. ``"old bald man with a beard"``; what is absent is not said."""
-    bald, beard = (values[name] == "yes" for name in ("baldness", "beard"))
-    return " ".join([values["age"], *["bald"] * bald, values["gender"], *["with a beard"] * beard])
-
-
-def combinations() -> list[dict[str, str]]:
-    """All combinations of the attributes' values, the last attribute fastest."""
-    return [dict(zip(ATTRIBUTES, values, strict=True)) for values in product(*ATTRIBUTES.values())]
-
-
-def index_of(values: dict[str, str]) -> int:
-    """A combination's place in :func:`combinations`."""
-    return combinations().index({name: values[name] for name in ATTRIBUTES})
 
 
 @dataclass(frozen=True)

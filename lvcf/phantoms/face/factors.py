@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lvcf.data.ferv39k import EXPRESSIONS
+
 Array = NDArray[np.float64]
 
-EXPRESSIONS = ("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise")
-"""The classes in FERV39K's order: their index is the label."""
 SCENES = ("DailyLife", "Interview", "School", "Speech")
 """FERV39K's names for the four backdrops."""
 
@@ -82,7 +82,7 @@ class FaceFactors:
     """Parents, what follows from them, and the exogenous factors of one clip.
 
     Attributes:
-        expression: one of :data:`EXPRESSIONS`.
+        expression: one of :data:`~lvcf.data.ferv39k.EXPRESSIONS`.
         intensity: of the action units at the apex, 0.7-1.
         onset: when the expression begins, in seconds.
         rise: how long it takes to its apex, in seconds.

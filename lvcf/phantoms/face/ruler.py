@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from lvcf.phantoms.face.factors import ACTION_UNITS, APEX, EXPRESSIONS, FaceFactors
+from lvcf.data.ferv39k import EXPRESSIONS
+from lvcf.phantoms.face.factors import ACTION_UNITS, APEX, FaceFactors
 from lvcf.phantoms.face.geometry import Pose
 from lvcf.phantoms.face.simulate import Painter
 

@@ -9,17 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lvcf.data.face_attributes import person
+from lvcf.data.ferv39k import CLIPS, EXPRESSIONS, PEOPLE
 from lvcf.data.video import Frames
 from lvcf.files import write_rows
-from lvcf.phantoms.face.attributes import BALD, person, values_of
-from lvcf.phantoms.face.factors import EXPRESSIONS, FaceFactors
+from lvcf.phantoms.face.attributes import BALD, values_of
+from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.phantoms.face.simulate import FPS, render
 from lvcf.phantoms.set_folder import RANDOM, Marker, read_rows, write_factors, write_missing
 
-CLIPS = "2_ClipsforFaceCrop"
 ANNOTATION = "Annotation"
-PEOPLE = "People.csv"
-"""Who each clip shows, in words: ``path, person``."""
 FRAMES = 50
 TEST_SHARE = 0.1
 """The first clips are the test set, as large a share as this."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lvcf.data.ferv39k import EXPRESSIONS
 from lvcf.phantoms.face.canvas import (
     CLOTHES,
     HAIR,
@@ -25,7 +26,7 @@ from lvcf.phantoms.face.canvas import (
     shade_of,
     smooth,
 )
-from lvcf.phantoms.face.factors import EXPRESSIONS, FaceFactors, Units
+from lvcf.phantoms.face.factors import FaceFactors, Units
 from lvcf.phantoms.face.geometry import MEAN_RADIUS, SIZE, Face, Pose
 from lvcf.phantoms.face.parts import (
     Colours,

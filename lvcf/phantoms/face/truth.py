@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lvcf.data.ferv39k import window
+from lvcf.data.ferv39k import EXPRESSIONS, window
 from lvcf.data.video import Frames
 from lvcf.metrics.plausible import sharpness
 from lvcf.metrics.region import region_precision
 from lvcf.metrics.truth import CHANGED_LEVELS, l1_levels, mask_iou, recovery, truly_changed
-from lvcf.phantoms.face.factors import EXPRESSIONS, FaceFactors
+from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.phantoms.face.ruler import Measurement, measure
 from lvcf.phantoms.face.set import frame_times, through_codec
 from lvcf.phantoms.face.simulate import render

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lvcf.data.ferv39k import EXPRESSIONS
 from lvcf.data.video import Frames
-from lvcf.phantoms.face.factors import EXPRESSIONS, RANGES, Array, FaceFactors
+from lvcf.phantoms.face.factors import RANGES, Array, FaceFactors
 from lvcf.phantoms.face.set import through_codec
 from lvcf.phantoms.face.simulate import render
 

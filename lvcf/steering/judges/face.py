@@ -9,13 +9,13 @@ import numpy as np
 import torch
 
 from lvcf.data.clip import to_frames
+from lvcf.data.face_attributes import ATTRIBUTES
 from lvcf.data.video import clip_indices
-from lvcf.errors import UserError
+from lvcf.errors import UserError, hint
 from lvcf.models.targets.face_attributes import AttributeResNet3D, attribute_resnet_3d
-from lvcf.phantoms.face.attributes import ATTRIBUTES, measure_attributes
+from lvcf.phantoms.face.attributes import measure_attributes
 from lvcf.phantoms.face.set import frame_times, read_factors
 from lvcf.steering.answers import Answer, Question, Reply, Verdict, judged
-from lvcf.steering.graph import hint
 from lvcf.steering.judges.base import Judge, Shown, check_shown
 
 
