@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,8 +10,12 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lvcf.errors import UserError, line, told
+
 ANSWERED = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additionalProperties": False})
 """Of what models write: what is asked for has no other fields, and those that come nevertheless are left out."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a full disk."""
 Role = Literal["intervened", "descendant", "preserved"]
 """What a question tests: effectiveness on what was set and on what follows from it, minimality on all else."""
 
@@ -21,6 +26,17 @@ class NoAnswerError(Exception):
 
 class CaseError(Exception):
     """One case cannot be finished: its editor, judge or rewriter broke down; the message says who and why."""
+
+
+def reason(error: Exception) -> str:
+    """An exception as the reason why one case failed: what lvcf raises says it all, others are named.
+
+    Raises:
+        OSError: the disk is full, so that every case would fail.
+    """
+    if isinstance(error, OSError) and error.errno in FULL:
+        raise error
+    return line(str(error)) if isinstance(error, UserError | NoAnswerError | CaseError) else told(error)
 
 
 class Question(BaseModel):

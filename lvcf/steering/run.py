@@ -18,16 +18,14 @@ from lvcf.noise import sample_generator
 from lvcf.runs.folder import finished_result
 from lvcf.runs.shards import Shard, part_of
 from lvcf.runs.writer import clip_folder, opened
-from lvcf.steering.answers import CaseError, NoAnswerError, Verdict
+from lvcf.steering.answers import CaseError, NoAnswerError, Verdict, reason
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
 from lvcf.steering.graph import read_graph, said, text
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
 from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
-from lvcf.steering.reasons import reason
-from lvcf.steering.result import head, measured, write_result
-from lvcf.steering.shared import Shared
+from lvcf.steering.result import Shared, head, measured, write_result
 from lvcf.steering.transcript import RecordError, Transcript
 
 Known = tuple[dict[str, str], dict[str, float]]

@@ -19,9 +19,8 @@ from lvcf.data.video import read_video, write_lossless
 from lvcf.errors import UserError
 from lvcf.errors import line as one_line
 from lvcf.runs.cost import forget_peak, now, peak_memory
-from lvcf.steering.answers import CaseError, NoAnswerError, Reply
+from lvcf.steering.answers import CaseError, NoAnswerError, Reply, reason
 from lvcf.steering.judges.base import frames_hash
-from lvcf.steering.reasons import reason
 
 T = TypeVar("T", bound=BaseModel)
 Called = TypeVar("Called")

@@ -20,8 +20,7 @@ from lvcf.steering.judges.graph_rewriter import GraphRewriter
 from lvcf.steering.loop import Budget, Outcome, Steering
 from lvcf.steering.methods import DEFAULT
 from lvcf.steering.replay import Absent
-from lvcf.steering.result import history
-from lvcf.steering.shared import Shared
+from lvcf.steering.result import Shared, history
 from lvcf.steering.transcript import Transcript
 from tests.steering.painted import (
     FPS,

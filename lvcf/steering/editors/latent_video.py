@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from lvcf.checks import check_number
+from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import round_to_8_bits
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
@@ -66,15 +66,10 @@ class LatentVideoEditor(Editor):
     ) -> None:
         if not (isinstance(steps, int) and steps >= 1):
             raise UserError(f"editor.steps {steps}: at least one step is needed")
+        check_number("editor.strength", strength, 0.0, 1.0, above=True)
         check_number("editor.guidance_scale", guidance_scale, 0.0)
-        for name, value, known in (
-            ("inversion", inversion, ("sdedit", "fresh")),
-            ("decode", decode, get_args(Decode)),
-        ):
-            if value not in known:
-                raise UserError(f"editor.{name} {value}: choose {' or '.join(known)}")
-        if not 0.0 < strength <= 1.0:
-            raise UserError(f"editor.strength {strength}: choose a number above 0 and up to 1")
+        check_choice("editor.inversion", inversion, ("sdedit", "fresh"))
+        check_choice("editor.decode", decode, get_args(Decode))
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.backbone = backbone.to(self.device)
         settings = Settings("target", "neutral", guidance_scale, steps, strength, inversion, decode=decode)
