@@ -1,7 +1,8 @@
-"""How much memory a process, or its GPU, used at most."""
+"""How much memory a process, or its GPU, used at most; and giving back what it no longer uses."""
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 from pathlib import Path
@@ -33,3 +34,13 @@ def forget_peak(device: torch.device) -> bool:
     except OSError:
         return False
     return True
+
+
+def give_back() -> None:
+    """Hand freed memory back to the system, where the C library can (glibc).
+
+    By itself it keeps what lies between blocks in use, and a long run grows by such holes.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
