@@ -68,12 +68,13 @@ def check_devices(devices: Any, accelerator: Any) -> None:
 
     Args:
         devices: of the Trainer; whatever is no number is left to it.
-        accelerator: of the Trainer.
+        accelerator: of the Trainer; others than CPUs and CUDA's are left to it.
 
     Raises:
         UserError: there are not as many.
     """
     gpus = torch.cuda.device_count() if accelerator in ("auto", "cuda", "gpu") else 0
     there, kind = (gpus, "GPUs") if gpus else (os.cpu_count() or 1, "cores")
-    if str(devices).isdecimal() and int(devices) > there:
+    known = gpus or accelerator in ("auto", "cpu")
+    if known and str(devices).isdecimal() and int(devices) > there:
         raise UserError(f"--trainer.devices {devices}: this machine has {there} {kind}; choose at most {there}")

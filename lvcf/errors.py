@@ -32,8 +32,6 @@ LONGEST = 400
 """Characters of what an exception says."""
 FROM_A_WORKER = re.compile(r"\w+: \[Errno (\d+)\] [^:]*: '(.*)'")
 """The last line of an OSError that a loader process handed over: it carries a traceback instead of a file's name."""
-
-
 PARSER = "jsonargparse"
 """Makes the objects that a configuration names."""
 

@@ -27,6 +27,7 @@ class PredictionsDataset(SampledDataset):
         self.ids = [p.id for p in self.predictions]
         self.simulated = SIMULATED in read_manifest(root)["notice"]
         frames, size = next(filter(None, map(_shape, self.predictions)), (FRAMES[0], SIZES[0]))
+        # the rate is each clip's own
         super().__init__(root, frames, FASTEST, size, random_start=False, record_errors=record_errors)
 
     @property
