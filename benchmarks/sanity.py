@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from lvcf.data.echonet import EchoNetDataset
-from lvcf.evaluation.clip import clips_of
+from lvcf.measure.clip import clips_of
 from lvcf.metrics.change import change_correlation
 from lvcf.metrics.statistics import Values, mean_interval
 from lvcf.models.backbones.base import Backbone

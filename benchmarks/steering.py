@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lvcf.evaluation.steering_rows import facts, summarise
-from lvcf.report.steering import SteeringFolder, read_steering
+from lvcf.steering.figures import facts, summarise
 from lvcf.steering.methods import COLUMNS, METHODS
+from lvcf.steering.report import SteeringFolder, read_steering
 
 OURS = "the phantom's"
 RUNS = {OURS: "face_steer", "no edge": "face_steer_none", "edges turned round": "face_steer_inverse"}

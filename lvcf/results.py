@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lvcf.runs.folder import read_manifest, read_predictions, read_table
+from lvcf.runs.folder import is_steering_run, read_manifest, read_predictions, read_table
 
 FACTS = ("id", "status", "hint", "method", "prediction_before", "prediction_after", "class_before", "class_after")
 
@@ -27,19 +27,23 @@ def load_run(run: str | Path) -> pd.DataFrame:
 def evaluate(run: str | Path, *options: str) -> pd.DataFrame:
     """Measure a run as ``lvcf evaluate`` does; the tidy table: clip, target, method, key, value.
 
+    Keys are those of ``metrics.json``, of adherence those of :func:`lvcf.measure.table.adherence`; of a steering run
+    the target is the intervention.
+
     Args:
-        run: a folder that ``lvcf predict`` or ``Explanation.save`` wrote.
+        run: a folder that ``lvcf predict``, ``lvcf steer`` or ``Explanation.save`` wrote.
         options: of ``lvcf evaluate``, such as ``"--with-model"``.
 
     Raises:
         UserError: the folder is no run, or an option is none.
     """
     from lvcf.cli.evaluate import main  # torchmetrics takes seconds to load
+    from lvcf.measure.table import tidy
+    from lvcf.steering import figures
 
-    main([str(run), *options])
-    table = pd.DataFrame(read_table(Path(run) / "predictions.csv"))
-    known = load_run(run).set_index("id")
-    numbers = list(table.select_dtypes("number").columns)
-    tidy = table.melt(id_vars="id", value_vars=numbers, var_name="key", value_name="value").dropna(subset="value")
-    told = known.loc[tidy["id"], ["target", "method"]].reset_index(drop=True)
-    return pd.DataFrame({"clip": tidy["id"].array, **told, "key": tidy["key"].array, "value": tidy["value"].array})
+    folder = Path(run)
+    main([str(folder), *options])
+    if is_steering_run(folder):
+        return figures.tidy(figures.lines_of(folder))
+    table = tidy(read_table(folder / "predictions.csv"), read_manifest(folder)["method"])
+    return table.dropna(subset="value").reset_index(drop=True)

@@ -16,15 +16,16 @@ from PIL import Image
 from scipy import stats
 
 from lvcf.ablation.cells import slug
-from lvcf.ablation.columns import JUDGES, figure_of, headings_of, judge, shown
-from lvcf.ablation.derived import best_of, mean_metrics
-from lvcf.ablation.latex import latex, latex_table
-from lvcf.ablation.pareto import Point, front, plot_pareto
 from lvcf.ablation.results import gather
-from lvcf.ablation.significance import can_show
 from lvcf.cli.ablate import write_results
-from lvcf.evaluation.rows import summarise
 from lvcf.files import write_json, write_rows
+from lvcf.measure.columns import COLUMNS, compared, figure_of, headings_of, shown
+from lvcf.measure.noises import best_of, mean_of, summarise_means
+from lvcf.measure.pareto import Point, front, plot_pareto
+from lvcf.measure.significance import can_show
+from lvcf.measure.summary import summarise
+from lvcf.measure.table import SQUARED_ERROR, by_key, tidy
+from lvcf.measure.tables import latex, latex_table
 
 TARGETS = [20.0, 35.0, 50.0, 65.0, 30.0, 45.0, 60.0, 25.0, 40.0, 55.0, 28.0, 33.0]
 
@@ -66,6 +67,10 @@ def cells(markdown: str, row: str) -> dict[str, str]:
     return dict(zip(lines[0], found, strict=True))
 
 
+def averaged(noises: list[list[dict]]) -> dict[str, Any]:
+    return summarise_means(mean_of(noises))
+
+
 # --- R23 and R23* ------------------------------------------------------------------------------------------------
 
 # errors of two clips (targets 20 and 35) under three noises, and their SSIM
@@ -77,7 +82,7 @@ NOISES = [
 
 
 def test_the_mean_over_noises_is_what_a_hand_computes() -> None:
-    metrics = mean_metrics(NOISES)
+    metrics = averaged(NOISES)
     assert metrics["n"] == 2
     assert metrics["adherence/mae"] == pytest.approx((1 + 4 + 3 + 2 + 2 + 6) / 6)  # of errors, not of mean readings
     squares = 1 + 16 + 9 + 4 + 4 + 36
@@ -96,7 +101,7 @@ def test_the_mean_over_noises_is_what_a_hand_computes() -> None:
 
 def test_the_mean_of_one_noise_thrice_is_that_run() -> None:
     rows = table([0.2, -3.0, 1.0, 4.0, -0.1])
-    once, thrice = summarise(rows), mean_metrics([rows, rows, rows])
+    once, thrice = summarise(rows), averaged([rows, rows, rows])
     for key in ("adherence/mae", "adherence/rmse", "adherence/r2", "adherence/within_tolerance", "fidelity/ssim"):
         assert thrice[key] == pytest.approx(once[key])
     assert thrice["adherence/mae.se"] == pytest.approx(once["adherence/mae.se"])
@@ -118,7 +123,7 @@ def test_of_a_classifier_the_best_noise_is_the_most_confident() -> None:
 
     noises = [[said(0.4, "Sad")], [said(0.9, "Happy")], [said(0.6, "Happy")]]
     assert best_of(noises)[0]["prediction_after"] == 0.9
-    metrics = mean_metrics(noises)
+    metrics = averaged(noises)
     assert metrics["adherence/flip_rate"] == pytest.approx(2 / 3)
     assert metrics["adherence/flip_rate_from_right"] == pytest.approx(2 / 3)
     assert metrics["adherence/confidence"] == pytest.approx(1.9 / 3)
@@ -128,7 +133,7 @@ def test_of_a_classifier_the_best_noise_is_the_most_confident() -> None:
 def test_only_clips_that_every_noise_finished_count() -> None:
     failed = {"id": "clip1", "status": "failed"}
     noises = [NOISES[0], [NOISES[1][0], failed], NOISES[2]]
-    assert mean_metrics(noises)["n"] == 1
+    assert averaged(noises)["n"] == 1
     assert [row["id"] for row in best_of(noises)] == ["clip0"]
 
 
@@ -259,8 +264,24 @@ def test_too_few_clips_are_said_to_be_too_few(tmp_path) -> None:
     assert [can_show(n, 4) for n in (7, 8)] == [False, True]
 
 
+def test_each_share_of_flips_is_tested_on_its_own_clips(tmp_path) -> None:
+    """Both are compared by whether a clip flipped; one counts the clips that M had right alone."""
+
+    def said(i: int, after: str) -> dict:
+        facts = {"id": f"c{i}", "status": "reached", "task": "classification", "prediction_after": 0.9}
+        labels = {"class_before": "sad", "class_after": after, "label": "sad" if i < 4 else "angry"}
+        return facts | labels | {"target": "happy", "target_low": 1.0, "target_high": 1.0}
+
+    put(tmp_path, "near", [said(i, "sad" if i < 4 else "happy") for i in range(12)])
+    put(tmp_path, "full", [said(i, "happy") for i in range(12)])
+    write_results(plan("near", "full"), tmp_path)
+    tests = {row["column"]: row for row in read(tmp_path / "differences.csv")}
+    assert (tests["flip rate"]["n"], float(tests["flip rate"]["difference"])) == ("12", pytest.approx(-1 / 3))
+    assert (tests["flip, was right"]["n"], float(tests["flip, was right"]["difference"])) == ("4", -1.0)
+
+
 def test_clips_that_were_asked_for_something_else_are_not_paired(tmp_path) -> None:
-    put(tmp_path, "back", [row | {"target_low": 1.0, "target_high": 1.0} for row in table(GOOD)])
+    put(tmp_path, "back", [row | {"target": "1", "target_low": 1.0, "target_high": 1.0} for row in table(GOOD)])
     put(tmp_path, "full", table(GOOD))
     write_results(plan("back", "full"), tmp_path)
     assert not (tmp_path / "differences.csv").exists()
@@ -282,7 +303,7 @@ def test_a_mean_over_noises_is_tested_by_its_clips(tmp_path) -> None:
 
 
 def test_every_judge_reads_what_its_column_is_the_mean_of() -> None:
-    """A judge's mean over clips is the column's figure, for every column that is a mean."""
+    """The mean over clips of what is compared is the column's figure, for every column that is a mean."""
     figures = {
         "truth/share_recovered_smooth": 0.2,
         "truth/share_recovered_raw": 0.1,
@@ -301,16 +322,17 @@ def test_every_judge_reads_what_its_column_is_the_mean_of() -> None:
     metrics = summarise(rows)
     columns = headings_of([metrics])
     tested = 0
-    for heading, how in JUDGES.items():
-        value = metrics.get(columns[heading])
-        if isinstance(value, float) and heading not in ("R2", "RMSE"):
-            assert np.mean([how.value(row) for row in rows]) == pytest.approx(value), heading
+    values = by_key(tidy(rows))
+    for heading in COLUMNS:
+        value, how = metrics.get(columns[heading]), compared(heading, truth_known=False)
+        if isinstance(value, float) and how and heading not in ("R2", "RMSE"):
+            assert values[how.key].mean() == pytest.approx(value), heading
             tested += 1
     assert tested == len(figures) + 3  # and MAE, within, SSIM
-    squares = np.mean([JUDGES["RMSE"].value(row) for row in rows])
+    squares = values[SQUARED_ERROR].mean()
     assert math.sqrt(squares) == pytest.approx(metrics["adherence/rmse"])
     assert 1 - squares / np.var(TARGETS) == pytest.approx(metrics["adherence/r2"])
-    assert judge("pixel EF r", True) is judge("s/clip", True) is judge("FID", False) is None
+    assert compared("ruler off", True) is compared("s/clip", True) is compared("FID [I3D]", False) is None
 
 
 # --- figures of sets, intervals, the paper's rows ----------------------------------------------------------------

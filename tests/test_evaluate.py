@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lvcf.evaluation.parallel import measure_each
-from lvcf.evaluation.rows import adherence, summarise
+from lvcf.measure.parallel import measure_each
+from lvcf.measure.summary import summarise
 from lvcf.metrics.statistics import standard_error
 from lvcf.runs.folder import Prediction
 
@@ -24,6 +24,7 @@ def rows(
             "task": "regression",
             "status": "reached" if r else "not_reached",
             "prediction_after": a,
+            "target": f"{lo:g}",
             "target_low": lo,
             "target_high": hi,
         }
@@ -35,7 +36,7 @@ def test_mae_rmse_and_r2_are_the_plain_formulas() -> None:
     rng = np.random.default_rng(0)
     target = rng.uniform(15, 80, 40)
     after = target + rng.normal(0.5, 2, 40)
-    result = adherence(rows(after.tolist(), target.tolist()))
+    result = summarise(rows(after.tolist(), target.tolist()))
     error = after - target
     assert result["adherence/mae"] == pytest.approx(np.abs(error).mean())
     assert result["adherence/rmse"] == pytest.approx(math.sqrt((error**2).mean()))
@@ -46,24 +47,24 @@ def test_mae_rmse_and_r2_are_the_plain_formulas() -> None:
 def test_r2_is_of_the_target_not_of_the_prediction() -> None:
     """R2 is not symmetric: predictions that shrink to the mean are worth little."""
     target = [10.0, 20.0, 30.0]
-    result = adherence(rows([19.0, 20.0, 21.0], target))
+    result = summarise(rows([19.0, 20.0, 21.0], target))
     assert result["adherence/r2"] == pytest.approx(1 - (81 + 81) / 200)
 
 
 @pytest.mark.parametrize(("after", "error"), [(25.0, 0.0), (18.0, 2.0), (33.5, 3.5)])
 def test_a_range_is_missed_by_the_distance_to_its_nearest_edge(after, error) -> None:
-    assert adherence(rows([after], [20.0], [30.0]))["adherence/mae"] == pytest.approx(error)
+    assert summarise(rows([after], [20.0], [30.0]))["adherence/mae"] == pytest.approx(error)
 
 
 @pytest.mark.parametrize("targets", [[30.0], [30.0, 30.0]])
 def test_r2_is_unavailable_with_its_reason_where_it_does_not_exist(targets) -> None:
-    result = adherence(rows([31.0] * len(targets), targets))
+    result = summarise(rows([31.0] * len(targets), targets))
     assert result["adherence/r2"].startswith("unavailable: ")
 
 
 def test_the_share_within_tolerance_counts_statuses() -> None:
     reached = [True, False, True, True]
-    assert adherence(rows([1.0, 2, 3, 4], [1.0, 2, 3, 4], reached=reached))["adherence/within_tolerance"] == 0.75
+    assert summarise(rows([1.0, 2, 3, 4], [1.0, 2, 3, 4], reached=reached))["adherence/within_tolerance"] == 0.75
 
 
 def test_of_a_classifier_only_the_flip_rate_is_told() -> None:
@@ -74,7 +75,7 @@ def test_of_a_classifier_only_the_flip_rate_is_told() -> None:
         {**row, "task": "classification", "class_before": before, "class_after": after, "target": target}
         for row, (before, after), target in zip(known, said, asked, strict=True)
     ]
-    result = adherence(done)
+    result = summarise(done)
     assert result["adherence/flip_rate"] == pytest.approx(2 / 3)
     assert result["adherence/flip_rate.se"] == pytest.approx(np.std([1, 1, 0], ddof=1) / np.sqrt(3))
     assert result["adherence/within_tolerance"] == 0.5

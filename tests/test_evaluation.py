@@ -14,11 +14,11 @@ from PIL import Image
 from torchmetrics.functional import concordance_corrcoef
 
 from lvcf.cli import main
-from lvcf.evaluation.against import correlations, paired_tests
-from lvcf.evaluation.clip import clips_of, composition
-from lvcf.evaluation.model import load_target_model
-from lvcf.evaluation.rows import summarise
-from lvcf.evaluation.sets import realism, split
+from lvcf.measure.against import correlations, paired_tests
+from lvcf.measure.clip import clips_of, composition
+from lvcf.measure.model import load_target_model
+from lvcf.measure.sets import realism, split
+from lvcf.measure.summary import summarise
 from lvcf.metrics.realism import frechet_distance
 from lvcf.metrics.statistics import mean_interval, share_interval
 from lvcf.metrics.transition import area
@@ -178,6 +178,7 @@ def regressed(before: float, target: float, **more: object) -> dict:
     }
     return {
         **row,
+        "target": f"{target:g}",
         "target_low": target,
         "target_high": target,
         "proximity/l1_levels": 2.0,

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lvcf.errors import UserError
-from lvcf.evaluation import parallel
-from lvcf.evaluation.parallel import measure_each
+from lvcf.measure import parallel
+from lvcf.measure.parallel import measure_each
 from lvcf.runs.folder import Prediction
 
 CLIPS = [Prediction(Path("."), {"id": str(i), "status": "reached"}) for i in range(12)]

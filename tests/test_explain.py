@@ -24,8 +24,8 @@ from lvcf.configuration import read_section
 from lvcf.data.clip import round_to_8_bits, to_frames
 from lvcf.data.video import read_video, write_lossless
 from lvcf.errors import UserError
-from lvcf.evaluation.model import load_target_model
 from lvcf.guidance.weight import ConstantWeight
+from lvcf.measure.model import load_target_model
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.runs.folder import read_configuration
 from lvcf.sampler import Settings
@@ -196,6 +196,7 @@ def test_what_is_saved_is_a_run_that_verbs_read(tmp_path, capsys) -> None:
     assert list(tidy.columns) == ["clip", "target", "method", "key", "value"]
     assert {"a", "b"} == set(tidy["clip"])
     assert set(tidy["method"]) == {"last correction"}
+    assert {"cost/steps", "adherence/confidence", "adherence/within_tolerance"} <= set(tidy["key"])
     ssim = tidy[(tidy["key"] == "fidelity/ssim") & (tidy["clip"] == "a")]["value"]
     assert 0 < ssim.item() <= 1
     assert main(["report", str(tmp_path / "run")]) == 0

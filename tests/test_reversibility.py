@@ -14,7 +14,7 @@ from lvcf.data.clip import to_clip, to_frames
 from lvcf.data.video import read_video, write_lossless
 from lvcf.datamodules.predictions import PredictionsDataModule
 from lvcf.errors import UserError
-from lvcf.evaluation.clip import way_back
+from lvcf.measure.clip import way_back
 from lvcf.runs.counterfactuals import PredictionsDataset
 from lvcf.runs.folder import Prediction, read_predictions
 from tests.helpers import predict_arguments, results, subset

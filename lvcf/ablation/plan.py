@@ -7,9 +7,9 @@ from types import NoneType
 from typing import Any
 
 from lvcf.ablation.cells import Plan, cases_of, derived_of, grid_of, refuse_unknown, row_names, sources, variants
-from lvcf.ablation.columns import COLUMNS
 from lvcf.configuration import read_section
 from lvcf.errors import UserError
+from lvcf.measure.columns import COLUMNS
 
 ENTRIES = (
     "base",

@@ -8,8 +8,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from lvcf.data.clip import safe_name
-from lvcf.evaluation.clip import facts
-from lvcf.evaluation.rows import summarise
+from lvcf.measure.clip import facts
+from lvcf.measure.summary import summarise
 from lvcf.runs.folder import read_predictions
 from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tracking import RunLogger

@@ -30,8 +30,8 @@ VERBS = {
     "simulate": ("lvcf.cli.simulate", "write a simulated data set with a known causal model"),
     "data": ("lvcf.cli.data", "check a data set on disk: counts, unreadable files, labels, frame rates, sizes"),
     "steer": ("lvcf.cli.steer", "steer a video editor by a causal graph, a judge and rewritten prompts"),
-    "report": ("lvcf.report.page", "write the report.html of a run (also of steer), an ablation or a study"),
-    "study": ("lvcf.study.command", "let people compare two runs blind, and analyse their answers"),
+    "report": ("lvcf.cli.report", "write the report.html of a run (also of steer), an ablation or a study"),
+    "study": ("lvcf.cli.study", "let people compare two runs blind, and analyse their answers"),
 }
 
 

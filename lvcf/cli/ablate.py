@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lvcf.ablation.cells import WRITER, Cell, Plan, expand, reference, refuse_unknown, shard, slug
-from lvcf.ablation.columns import COLUMNS, shown
 from lvcf.ablation.plan import read_plan
 from lvcf.ablation.run import commands, run_cell
 from lvcf.errors import UserError
 from lvcf.files import named_folder
+from lvcf.measure.columns import COLUMNS, shown
 from lvcf.runs.lock import waited_for
 from lvcf.wandb_runs.verbs import evaluate_options, log_comparison, with_logger
 
@@ -77,7 +77,7 @@ def choose(cells: list[Cell], options: argparse.Namespace) -> list[Cell]:
 def write_results(plan: Plan, output: Path) -> list[dict[str, Any]]:
     """The tables and plots of what is done so far, whoever made it; returns the rows of ``table.csv``."""
     from lvcf.ablation.results import gather  # scipy and matplotlib take seconds to load
-    from lvcf.ablation.tables import write_tables
+    from lvcf.measure.tables import write_tables
 
     output.mkdir(parents=True, exist_ok=True)
     with waited_for(output / ".lock"):  # another shard may be writing them

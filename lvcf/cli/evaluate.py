@@ -11,17 +11,18 @@ from typing import Any
 
 from lvcf.data.clip import SIMULATED
 from lvcf.errors import UserError
-from lvcf.evaluation.against import correlations, paired_tests
-from lvcf.evaluation.clip import composition, facts, in_region, lpips_key, measure_clip, read_region, way_back
-from lvcf.evaluation.parallel import measure_each
-from lvcf.evaluation.rows import TRANSITION, VALIDITY, Row, summarise
-from lvcf.evaluation.truths import find_oracle, find_truths
 from lvcf.files import write_json, write_rows
+from lvcf.measure.against import correlations, paired_tests
+from lvcf.measure.clip import composition, facts, in_region, lpips_key, measure_clip, read_region, way_back
+from lvcf.measure.parallel import measure_each
+from lvcf.measure.summary import TRANSITION, VALIDITY, summarise
+from lvcf.measure.table import Line
+from lvcf.measure.truths import find_oracle, find_truths
 from lvcf.metrics.fidelity import LPIPS_FILES, lpips_unavailable
 from lvcf.metrics.statistics import LEVEL
 from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
-from lvcf.report.run import unit_of
+from lvcf.report.metrics import unit_of
 from lvcf.report.terminal import Evaluated, print_runs
 from lvcf.runs.folder import Prediction, is_steering_run, read_manifest, read_predictions, read_table, unfinished
 from lvcf.wandb_runs.verbs import log_evaluation
@@ -99,8 +100,8 @@ def _add_steering_options(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate_steering(run: Path, options: argparse.Namespace) -> list[str]:
     """The same of a steering run, which has a table of its own; returns its results' statuses."""
-    from lvcf.evaluation.steering import evaluate_steering  # transformers takes seconds to load
-    from lvcf.report.steering_terminal import print_details, print_methods
+    from lvcf.steering.evaluate import evaluate_steering  # transformers takes seconds to load
+    from lvcf.steering.terminal import print_details, print_methods
 
     metrics, rows = evaluate_steering(run, options)
     print_methods(run, metrics, rows)
@@ -108,7 +109,7 @@ def _evaluate_steering(run: Path, options: argparse.Namespace) -> list[str]:
     return [row["status"] for row in rows]
 
 
-def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[Row]]:
+def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[Line]]:
     """Write ``predictions.csv`` and ``metrics.json``; returns the metrics and the rows, one per clip."""
     manifest, predictions = read_manifest(run), read_predictions(run)
     if not predictions:
@@ -120,7 +121,7 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
     others, alike = _other_run(done, options.against)
     sets, by_clip = _sets(done, options.features, judge)
 
-    def measured(prediction: Prediction) -> Row:
+    def measured(prediction: Prediction) -> Line:
         row = facts(prediction)
         if prediction.failed:
             return row
@@ -147,9 +148,9 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
     return metrics, rows
 
 
-def _asker(run: Path, tolerance: float) -> Callable[[Prediction], Row]:
+def _asker(run: Path, tolerance: float) -> Callable[[Prediction], Line]:
     """What asks the run's own model again about a clip."""
-    from lvcf.evaluation.model import ask_again, load_target_model  # Lightning takes seconds to load
+    from lvcf.measure.model import ask_again, load_target_model  # Lightning takes seconds to load
 
     model = load_target_model(run)
     return lambda prediction: ask_again(prediction, model, tolerance)
@@ -157,13 +158,13 @@ def _asker(run: Path, tolerance: float) -> Callable[[Prediction], Row]:
 
 def _sets(
     predictions: list[Prediction], extractors: list[str], judge: TargetModel | None
-) -> tuple[dict[str, Any], dict[str, Row]]:
+) -> tuple[dict[str, Any], dict[str, Line]]:
     """Distances between sets, for every extractor; and, by clip, from the clip to sets."""
     if not extractors:
         return dict.fromkeys(NEEDS_FEATURES, unavailable("name a network, --features")), {}
-    from lvcf.evaluation.sets import realism  # transformers takes seconds to load
+    from lvcf.measure.sets import realism  # transformers takes seconds to load
 
-    figures, by_clip = dict[str, Any](), defaultdict[str, Row](dict)
+    figures, by_clip = dict[str, Any](), defaultdict[str, Line](dict)
     for text in extractors:
         found, rows = realism(predictions, text, judge)
         figures |= found
@@ -184,7 +185,7 @@ def _correlation_key(other: Path) -> str:
     return f"explanation/change_correlation[{other.resolve().name}]"
 
 
-def _other_run(predictions: list[Prediction], other: Path | None) -> tuple[list[Row], dict[str, float]]:
+def _other_run(predictions: list[Prediction], other: Path | None) -> tuple[list[Line], dict[str, float]]:
     """The other run's rows, and how alike the two explanations of every shared clip are; nothing without a run.
 
     Raises:
@@ -200,7 +201,7 @@ def _other_run(predictions: list[Prediction], other: Path | None) -> tuple[list[
     return rows, alike
 
 
-def _write_tests(run: Path, rows: list[Row], others: list[Row], other: Path) -> None:
+def _write_tests(run: Path, rows: list[Line], others: list[Line], other: Path) -> None:
     """``against_<other>.csv``, and what differs on the terminal."""
     tests = paired_tests(rows, others)
     if not tests:

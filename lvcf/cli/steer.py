@@ -14,15 +14,15 @@ from lvcf.addresses import shown_address
 from lvcf.checks import check_threads
 from lvcf.configuration import with_sections
 from lvcf.errors import UserError, cause_of
-from lvcf.evaluation.steering import tabulate
-from lvcf.evaluation.steering_rows import facts
 from lvcf.parsing import one_line, refuse_empty
-from lvcf.report.steering_terminal import print_methods
 from lvcf.runs.folder import read_predictions
 from lvcf.runs.shards import parse_shard
 from lvcf.runs.writer import alone
+from lvcf.steering.evaluate import tabulate
+from lvcf.steering.figures import facts
 from lvcf.steering.replay import replay
 from lvcf.steering.run import SteeringRun
+from lvcf.steering.terminal import print_methods
 
 
 def main(args: list[str]) -> int:

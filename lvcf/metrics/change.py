@@ -6,8 +6,6 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from lvcf.metrics.clip_metric import ClipMetric
-
 CHANGED_OVER = 8.0
 """A voxel counts as changed if a colour moved by more than this many of 255 levels."""
 
@@ -53,33 +51,3 @@ def change_correlation(one: Tensor, other: Tensor, sigma: float = 2.0) -> float:
     if any(float(values.std()) == 0.0 for values in smooth):
         return float("nan")
     return float(torch.corrcoef(torch.stack(smooth))[0, 1])
-
-
-class L1(ClipMetric):
-    """:func:`l1`, of final and factual clips ``(B, 3, T, H, W)``."""
-
-    of_clip = staticmethod(l1)
-
-
-class ChangedShare(ClipMetric):
-    """:func:`changed_share`, of final and factual clips ``(B, 3, T, H, W)``."""
-
-    of_clip = staticmethod(changed_share)
-
-
-class Flicker(ClipMetric):
-    """:func:`flicker`, of final and factual clips ``(B, 3, T, H, W)``."""
-
-    of_clip = staticmethod(flicker)
-
-
-class ChangeOutside(ClipMetric):
-    """:func:`change_outside`, of final and factual clips ``(B, 3, T, H, W)`` and regions ``(B, T, H, W)``."""
-
-    of_clip = staticmethod(change_outside)
-
-
-class ChangeCorrelation(ClipMetric):
-    """:func:`change_correlation`, of two runs' signed differences ``(B, 3, T, H, W)``."""
-
-    of_clip = staticmethod(change_correlation)

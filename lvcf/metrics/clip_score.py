@@ -13,7 +13,6 @@ from torch.nn import functional
 from transformers import AutoTokenizer, CLIPModel
 
 from lvcf.errors import UserError
-from lvcf.metrics.clip_metric import ClipMetric
 from lvcf.models.targets.video_classifier import preprocessing_of
 
 
@@ -60,15 +59,3 @@ def temporal_consistency(frames: Tensor) -> float:
 def text_alignment(frames: Tensor, text: Tensor) -> float:
     """Mean cosine of frames' unit embeddings ``(T, D)`` with a text's ``(D,)``."""
     return float((frames @ text).mean())
-
-
-class TemporalConsistency(ClipMetric):
-    """:func:`temporal_consistency`, of embeddings ``(B, T, D)``."""
-
-    of_clip = staticmethod(temporal_consistency)
-
-
-class TextAlignment(ClipMetric):
-    """:func:`text_alignment`, of embeddings ``(B, T, D)`` and of texts ``(B, D)``."""
-
-    of_clip = staticmethod(text_alignment)

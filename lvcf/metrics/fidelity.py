@@ -12,7 +12,6 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from lvcf.errors import UserError
-from lvcf.metrics.clip_metric import ClipMetric
 from lvcf.models.targets.checkpoint import read_weights
 
 LpipsNet = Literal["alex", "vgg"]
@@ -35,6 +34,22 @@ def _ssim_of_frame(one: Tensor, other: Tensor) -> Tensor:
     _, places = structural_similarity_index_measure(one, other, data_range=2.0, return_full_image=True)
     assert isinstance(places, Tensor)
     return places
+
+
+def restored(final: Tensor, factual: Tensor, region: Tensor) -> Tensor:
+    """The edit with the factual clip's pixels inside the region: what is left of it is outside."""
+    return torch.where(region, factual, final)
+
+
+def ssim_outside(final: Tensor, factual: Tensor, region: Tensor) -> float:
+    """Mean SSIM (Wang et al. 2004) over the pixels outside; NaN if the region covers the clip.
+
+    The region is restored first, so that no window outside sees the change inside.
+    """
+    if bool(region.all()):
+        return float("nan")
+    places = ssim_map(restored(final, factual, region), factual)
+    return float(places.mean(dim=1)[~region].mean())
 
 
 def psnr(one: Tensor, other: Tensor) -> float:
@@ -86,36 +101,3 @@ def lpips_distance(one: Tensor, other: Tensor, network: torch.nn.Module) -> floa
 
 def _weights(net: LpipsNet, folder: Path | None) -> Path:
     return (folder or Path(torch.hub.get_dir()) / "checkpoints") / LPIPS_FILES[net]
-
-
-class Ssim(ClipMetric):
-    """:func:`ssim`, of two batches of clips ``(B, 3, T, H, W)``."""
-
-    of_clip = staticmethod(ssim)
-
-
-class Psnr(ClipMetric):
-    """:func:`psnr`, of two batches of clips ``(B, 3, T, H, W)``."""
-
-    of_clip = staticmethod(psnr)
-
-
-class Lpips(ClipMetric):
-    """:func:`lpips_distance`, of two batches of clips ``(B, 3, T, H, W)``.
-
-    Args:
-        net: the network that reads the frames.
-        folder: where its weights lie; None for torch's cache.
-        options: torchmetrics' own.
-
-    Raises:
-        UserError: the weights are missing or not this network's.
-    """
-
-    def __init__(self, net: LpipsNet = "alex", folder: Path | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self.network = lpips_network(net, folder)
-
-    def of_clip(self, one: Tensor, other: Tensor) -> float:
-        """Of one pair of clips."""
-        return lpips_distance(one, other, self.network)

@@ -11,8 +11,6 @@ import math
 
 from torch import Tensor
 
-from lvcf.metrics.clip_metric import ClipMetric
-
 WEIGHTS = (0.8, 0.2)
 """Of the two shares, as the code of Melistas et al. sets them; they add up to 1, so that CLD is in [0, 1]."""
 
@@ -57,9 +55,3 @@ def latent_divergence(distance: float, own: Tensor, target: Tensor) -> float:
         return math.nan
     nearer, farther = (float(share.double().mean()) for share in (target <= distance, own >= distance))
     return math.log(WEIGHTS[0] * math.exp(nearer) + WEIGHTS[1] * math.exp(farther))
-
-
-class CounterfactualLatentDivergence(ClipMetric):
-    """:func:`latent_divergence`, of distances ``(B,)`` and, for each, its two sets of distances."""
-
-    of_clip = staticmethod(latent_divergence)

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates, uniform_filter, zoom
 from torch import Tensor
 
-from lvcf.metrics.clip_metric import ClipMetric
-
 Array = NDArray[np.float64]
 
 WINDOW = 9
@@ -84,9 +82,3 @@ def _warp(frames: Array, flow: Array) -> tuple[Array, NDArray[np.bool_]]:
         [map_coordinates(f, at, order=1, mode="nearest") for f, at in zip(frames, wanted.swapaxes(0, 1), strict=True)]
     )
     return warped, inside
-
-
-class WarpingError(ClipMetric):
-    """:func:`warping_error`, of clips ``(B, 3, T, H, W)``."""
-
-    of_clip = staticmethod(warping_error)

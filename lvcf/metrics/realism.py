@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from lvcf.errors import UserError
 
@@ -23,7 +19,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     Raises:
         UserError: a set has fewer than two members.
     """
-    check_sizes(real, fake)
+    _check_sizes(real, fake)
     means, roots = [], []
     for features in (real.double(), fake.double()):
         means.append(features.mean(dim=0))
@@ -42,13 +38,13 @@ def kernel_distance(real: Tensor, fake: Tensor) -> float:
     Raises:
         UserError: a set has fewer than two members.
     """
-    check_sizes(real, fake)
+    _check_sizes(real, fake)
     x, y = real.double(), fake.double()
     within = sum(float(_off_diagonal_mean(_kernel(v, v))) for v in (x, y))
     return within - 2.0 * float(_kernel(x, y).mean())
 
 
-def check_sizes(real: Tensor, fake: Tensor) -> None:
+def _check_sizes(real: Tensor, fake: Tensor) -> None:
     """Refuse sets without spread.
 
     Raises:
@@ -75,47 +71,3 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 def _off_diagonal_mean(square: Tensor) -> Tensor:
     n = len(square)
     return (square.sum() - square.diagonal().sum()) / (n * (n - 1))
-
-
-class _SetDistance(Metric):
-    """Keeps the features of both sets; ``distance`` is the functional twin."""
-
-    distance: Callable[[Tensor, Tensor], float]
-    full_state_update = False
-    is_differentiable = False
-    higher_is_better = False
-    real: list[Tensor]
-    fake: list[Tensor]
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.add_state("real", [], dist_reduce_fx="cat")
-        self.add_state("fake", [], dist_reduce_fx="cat")
-
-    def update(self, features: Tensor, real: bool) -> None:
-        """Add features ``(n, D)`` of real clips, or of counterfactuals."""
-        (self.real if real else self.fake).append(features)
-
-    def compute(self) -> Tensor:
-        """The distance.
-
-        Raises:
-            UserError: a set has fewer than two members.
-        """
-        empty = torch.empty(0, 1, device=self.device)
-        real, fake = (dim_zero_cat(part) if len(part) else empty for part in (self.real, self.fake))
-        check_sizes(real, fake)
-        warn_if_few(min(len(real), len(fake)), real.shape[1], type(self).__name__)
-        return torch.tensor(self.distance(real, fake), dtype=torch.float64, device=self.device)
-
-
-class FrechetDistance(_SetDistance):
-    """:func:`frechet_distance`: FID on features of frames, FVD on features of clips."""
-
-    distance = staticmethod(frechet_distance)
-
-
-class KernelDistance(_SetDistance):
-    """:func:`kernel_distance`: KID."""
-
-    distance = staticmethod(kernel_distance)

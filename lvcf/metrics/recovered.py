@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lvcf.metrics.statistics import FEWEST, Values, interval, ratio_error
+from lvcf.metrics.statistics import FEWEST, Values, interval, ratio_error, spread
 from lvcf.metrics.unavailable import unavailable
 
 FLOOR = 0.5
@@ -51,10 +51,8 @@ def pooled_share(key: str, missed: Values, asked: Values, groups: Sequence[str] 
         _, place = np.unique(groups, return_inverse=True)
         missed, asked = (np.bincount(place, part).astype(np.float64) for part in (missed, asked))
     told = {key: float(_pooled(missed, asked, axis=-1))}
-    if len(missed) >= FEWEST:
-        told[f"{key}.se"] = ratio_error(missed, asked, float(missed.sum() / asked.sum()))
-    ends = interval(_pooled, missed, asked)
-    return told | ({} if ends is None else {f"{key}.ci_low": ends.low, f"{key}.ci_high": ends.high})
+    error = ratio_error(missed, asked, float(missed.sum() / asked.sum())) if len(missed) >= FEWEST else None
+    return told | spread(key, error, interval(_pooled, missed, asked))
 
 
 def _pooled(missed: Values, asked: Values, axis: int) -> Any:

@@ -53,6 +53,12 @@ def standard_error(values: Values) -> float | None:
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) >= FEWEST else None
 
 
+def spread(key: str, error: float | None, ends: Interval | None) -> dict[str, float]:
+    """Standard error and interval of the figure ``key`` as ``metrics.json`` has them, where they are known."""
+    told = {} if error is None else {f"{key}.se": error}
+    return told | ({} if ends is None else {f"{key}.ci_low": ends.low, f"{key}.ci_high": ends.high})
+
+
 def interval(statistic: Callable[..., Any], *samples: Values) -> Interval | None:
     """Bootstrap interval of a statistic over clips, resampled together: BCa (Efron 1987), else percentiles.
 

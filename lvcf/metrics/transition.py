@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lvcf.metrics.clip_metric import ClipMetric
-
 STEPS = 16
 """Equal parts in which the voxels move; Khorram & Fuxin take 50 of an image."""
 BATCH = 4
@@ -74,15 +72,3 @@ def area(curve: Tensor) -> float:
 def cout(target: Tensor, original: Tensor) -> float:
     """AUPC of the target minus AUPC of what M said before, in [-1, 1]: 1 if the first voxels turn M round entirely."""
     return area(target) - area(original)
-
-
-class Cout(ClipMetric):
-    """:func:`cout`, of curves ``(B, steps + 1)``."""
-
-    of_clip = staticmethod(cout)
-
-
-class CurveArea(ClipMetric):
-    """:func:`area`, of insertion or deletion curves ``(B, steps + 1)``."""
-
-    of_clip = staticmethod(area)

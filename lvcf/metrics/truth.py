@@ -5,14 +5,9 @@ Clips are uint8 frames, gray ``(T, H, W)`` or in colour ``(T, H, W, 3)``; result
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from torch import Tensor
-from torchmetrics import Metric
 
 from lvcf.metrics.recovered import KINDS, PARTS, share_of
 from lvcf.metrics.region import region_iou
@@ -66,32 +61,3 @@ def l1_levels(one: Gray, other: Gray) -> float:
 
 def _smoothed(clip: Gray, sigma: float) -> NDArray[np.float64]:
     return gaussian_filter(clip.astype(np.float64), sigma, axes=(1, 2)) if sigma else clip.astype(np.float64)
-
-
-class ShareRecovered(Metric):
-    """1 - sum of missed / sum of asked over clips, of final, factual and true clips ``(B, T, H, W[, 3])``.
-
-    Args:
-        sigma: of the smoothing, in pixels.
-        options: torchmetrics' own.
-    """
-
-    full_state_update = False
-    is_differentiable = False
-    sums: Tensor
-
-    def __init__(self, sigma: float = 2.0, **options: Any) -> None:
-        super().__init__(**options)
-        self.sigma = sigma
-        self.add_state("sums", torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
-
-    def update(self, final: Any, factual: Any, truth: Any) -> None:
-        """Add clips."""
-        for clips in zip(final, factual, truth, strict=True):
-            missed, asked = missed_and_asked(*clips, sigma=self.sigma)
-            self.sums += torch.tensor([missed, asked, clips[2].size], dtype=torch.float64, device=self.sums.device)
-
-    def compute(self) -> Tensor:
-        """The share; NaN where the mean change asked for is below :data:`lvcf.metrics.recovered.FLOOR` levels."""
-        missed, asked, voxels = self.sums.tolist()
-        return torch.tensor(share_of(missed, asked, int(voxels) or 1), dtype=torch.float64)

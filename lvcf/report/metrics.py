@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from lvcf.report.names import Figure, figure_of
-from lvcf.runs.folder import SUFFIXES
+from lvcf.files import Json
+from lvcf.measure.names import Figure, figure_of
+from lvcf.runs.folder import SUFFIXES, Prediction, off_target, read_table
 
 ABOUT = {
     "adherence": "Does the model now say what was asked?",
@@ -35,7 +38,7 @@ UNAVAILABLE = "unavailable: "
 
 
 @dataclass(frozen=True)
-class Row:
+class Entry:
     """One metric: what it is, its ``key`` in metrics.json, and as text value, 95 % interval and standard error.
 
     ``clips`` is how many are behind it where these are not all; ``number`` and ``ends`` are what is plotted and sorted.
@@ -62,7 +65,7 @@ class Group:
 
     name: str
     about: str
-    rows: list[Row]
+    rows: list[Entry]
 
 
 def metric_groups(metrics: Mapping[str, Any], unit: str = "") -> list[Group]:
@@ -72,7 +75,7 @@ def metric_groups(metrics: Mapping[str, Any], unit: str = "") -> list[Group]:
         metrics: of ``metrics.json``; what :data:`lvcf.runs.folder.SUFFIXES` tells joins its metric's row.
         unit: of the explained model's reading.
     """
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[Entry]] = {}
     for key in metrics:
         if not (key.endswith(SUFFIXES) and key.rpartition(".")[0] in metrics):
             group = key.partition("/")[0] if "/" in key else GENERAL
@@ -95,12 +98,12 @@ def not_measured(groups: Sequence[Group]) -> dict[str, list[str]]:
     return reasons
 
 
-def metric_row(metrics: Mapping[str, Any], key: str, unit: str = "") -> Row:
+def metric_row(metrics: Mapping[str, Any], key: str, unit: str = "") -> Entry:
     """One metric with all that ``metrics.json`` tells of it."""
     figure, value = figure_of(key, unit), metrics[key]
     clips = str(metrics.get(f"{key}.n", ""))
     if not isinstance(value, float):
-        return Row(figure, key, readable(value), "", "", clips, None, None)
+        return Entry(figure, key, readable(value), "", "", clips, None, None)
     low, high, error = (
         end / figure.per if isinstance(end := metrics.get(f"{key}{suffix}"), float) else None
         for suffix in (".ci_low", ".ci_high", ".se")
@@ -110,7 +113,7 @@ def metric_row(metrics: Mapping[str, Any], key: str, unit: str = "") -> Row:
     digits = _digits(number, ends, error)
     between = "" if ends is None or low == high else " to ".join(_text(end, number, digits) for end in ends)
     spread = "" if error is None else _text(error, number, digits)
-    return Row(figure, key, _text(number, number, digits), between, spread, clips, number, ends)
+    return Entry(figure, key, _text(number, number, digits), between, spread, clips, number, ends)
 
 
 def readable(value: object, like: float | None = None) -> str:
@@ -163,3 +166,27 @@ def as_number(text: str) -> float | None:
 def plain(value: float) -> float:
     """Four significant digits: what a table of many clips shows and sorts by."""
     return float(f"{value:.4g}")
+
+
+def unit_of(clips: list[Prediction]) -> str:
+    """The unit of the explained model's reading."""
+    return next((str(clip.result["unit"]) for clip in clips if not clip.failed), "")
+
+
+def figures_of(folder: Path, clips: list[Prediction]) -> dict[str, dict[str, float]]:
+    """The numbers known of each finished clip: of ``result.json``, and of ``predictions.csv`` if it was evaluated."""
+    lines = folder / "predictions.csv"
+    rows = read_table(lines) if lines.is_file() else []
+    measured = {row["id"]: {k: v for k, v in row.items() if "/" in k and math.isfinite(v)} for row in rows}
+    return {clip.id: _known_of(clip.result) | measured.get(clip.id, {}) for clip in clips if not clip.failed}
+
+
+def _known_of(result: Json) -> dict[str, float]:
+    """What ``result.json`` tells of a finished clip before it is evaluated."""
+    after, target = float(result["prediction_after"]), result["target"]
+    if result["task"] == "classification":
+        reading = {"adherence/confidence": after}
+    else:
+        reading = {"adherence/error": off_target(after, target["low"], target["high"])}
+    costs = ("mask_share", "steps", "gradient_evaluations", "queries", "seconds")
+    return reading | {f"cost/{name}": float(result[name]) for name in costs if name in result}

@@ -1,24 +1,34 @@
-"""The page about one run, as ``run.html.j2`` wants it."""
+"""A run's folder, and the page about it as ``run.html.j2`` wants it."""
 
 from __future__ import annotations
 
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 
-from lvcf.files import Json
+from lvcf.files import Json, read_cells
+from lvcf.measure.names import STATUSES, figure_of
 from lvcf.metrics.statistics import share_interval
-from lvcf.report.media import show_panel
-from lvcf.report.metrics import decimals, measured, metric_groups, not_measured, plain, readable, short
-from lvcf.report.names import figure_of
+from lvcf.report.metrics import (
+    decimals,
+    figures_of,
+    measured,
+    metric_groups,
+    not_measured,
+    plain,
+    readable,
+    short,
+    unit_of,
+)
 from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
-from lvcf.report.run import STATUSES, read_run, unit_of
-from lvcf.runs.folder import Prediction
+from lvcf.runs.folder import Prediction, read_manifest, read_metrics, read_predictions
+from lvcf.runs.panel import show_panel
 
 PROMPTS = {
     "neutral": "neutral: the words do not name the target, so the change comes from the model explained",
@@ -30,6 +40,38 @@ LARGE = 0.25
 """Share of the whole change of M's reading above which what the reconstruction alone moved is a warning."""
 _PROBABLE = (0.5, 1.0)
 """The target band of a classifier: the class is reached at p >= 0.5."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder; ``metrics`` is None before ``lvcf evaluate``, ``table`` is empty without a ``table.csv``.
+
+    ``figures`` are the numbers known of each clip, by id and key: of ``predictions.csv``, and of ``result.json``.
+    """
+
+    folder: Path
+    manifest: Json
+    clips: list[Prediction]
+    metrics: Json | None
+    table: list[list[str]]
+    figures: dict[str, dict[str, float]]
+
+
+def read_run(folder: Path) -> Run:
+    """Read everything but the videos; clips come sorted by id.
+
+    Raises:
+        UserError: the folder is missing, ``lvcf predict`` did not write it, or one of its JSON files is damaged.
+    """
+    manifest, clips = read_manifest(folder), sorted(read_predictions(folder), key=lambda clip: clip.id)
+    return Run(
+        folder=folder,
+        manifest=manifest,
+        clips=clips,
+        metrics=read_metrics(folder),
+        table=read_cells(folder / "table.csv"),
+        figures=figures_of(folder, clips),
+    )
 
 
 def run_context(folder: Path) -> Json:

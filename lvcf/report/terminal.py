@@ -13,9 +13,8 @@ from rich.markup import escape  # to rich, the brackets of a key are a style
 from rich.table import Table
 
 from lvcf.files import Json
-from lvcf.report.metrics import Row, measured, metric_groups, not_measured
-from lvcf.report.names import Figure
-from lvcf.report.run import STATUSES
+from lvcf.measure.names import STATUSES, Figure
+from lvcf.report.metrics import Entry, measured, metric_groups, not_measured
 
 NARROWEST = 80
 """Columns below which a table is not squeezed."""
@@ -85,7 +84,7 @@ def _headings(runs: Sequence[Evaluated], wide: bool) -> list[str]:
     return names if len({*names}) == len(names) else [str(run.folder) for run in runs]
 
 
-def _rows(run: Evaluated) -> dict[str, Row]:
+def _rows(run: Evaluated) -> dict[str, Entry]:
     """What was measured, by key."""
     return {row.key: row for group in measured(metric_groups(run.metrics, run.unit)) for row in group.rows}
 
@@ -96,18 +95,18 @@ def _in_order(figures: dict[str, Figure]) -> list[str]:
     return [row.key for group in groups for row in group.rows]
 
 
-def _name(figure: Figure, found: Sequence[Row | None]) -> str:
+def _name(figure: Figure, found: Sequence[Entry | None]) -> str:
     """The better direction, the figure in words with its unit, and its clips where these are not all."""
     clips = dict.fromkeys(row.clips for row in found if row and row.clips)
     behind = f" ({' and '.join(clips)} clips)" if clips else ""
     return f"{ARROWS[figure.better]}{figure.label}{behind}"
 
 
-def _cells(row: Row | None, wide: bool) -> list[str]:
+def _cells(row: Entry | None, wide: bool) -> list[str]:
     return [row.value, row.interval, *([row.error] if wide else [])] if row else []
 
 
-def _beside(row: Row | None) -> str:
+def _beside(row: Entry | None) -> str:
     if row is None:
         return "–"
     return f"{row.value} ({row.interval.replace(' to ', '..')})" if row.interval else row.value

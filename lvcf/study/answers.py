@@ -1,4 +1,4 @@
-"""Reading a study's key and the raters' files, and who of them paid attention."""
+"""What raters are asked; reading a study's key and their files, and who of them paid attention."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ from lvcf.errors import UserError, nearest
 from lvcf.files import Json, damaged, read_json, read_record, read_shape
 from lvcf.runs.folder import is_plain
 from lvcf.runs.shapes import StudyKey
-from lvcf.study.questions import CHECKED, CHOICES, FORMAT, QUESTIONS, VERSION
 from lvcf.study.trials import FEWEST_CHECKS
 
+QUESTIONS = {
+    "realism": "Which one looks more like a real recording?",
+    "faithfulness": "Which one shows better what was asked for?",
+    "localisation": "Which one leaves everything else more as it was in the original?",
+}
+CHECKED = ("realism", "localisation")
+"""Questions with a known answer where one side is the original itself; it does not show what was asked for."""
+NONE = "none"
+CHOICES = {"A": "A", "B": "B", NONE: "No preference"}
+FORMAT = "lvcf study answers"
+VERSION = 1
 PASS = 0.8
 RULE = f"a rater counts with at least {FEWEST_CHECKS} attention checks answered, {PASS:.0%} of their answers right"
 

@@ -17,7 +17,7 @@ from lvcf.files import Json, write_json
 from lvcf.report.templates import load_template
 from lvcf.runs.folder import read_manifest
 from lvcf.runs.panel import TILE, upscale
-from lvcf.study.questions import CHOICES, FORMAT, NONE, QUESTIONS, VERSION
+from lvcf.study.answers import CHOICES, FORMAT, NONE, QUESTIONS, VERSION
 from lvcf.study.trials import Trial, draw_trials
 
 KEY_VERSION = 1

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from lvcf.evaluation.against import paired_tests
-from lvcf.evaluation.rows import summarise
+from lvcf.measure.against import paired_tests
+from lvcf.measure.summary import summarise
 from lvcf.metrics.recovered import PARTS, share_of
 
 ASKED = [0.5, 0.6, 0.5, 0.55, 0.6, 0.52, 5.0, 6.0]
 
 
 def rows(missed: list[float], asked: list[float]) -> list[dict[str, Any]]:
-    said = {"status": "reached", "task": "regression", "prediction_after": 50.0, "target_low": 50.0}
+    said = {"status": "reached", "task": "regression", "prediction_after": 50.0, "target": "50", "target_low": 50.0}
     return [
         {"id": f"c{i}", **said, "target_high": 50.0}
         | {share: share_of(m, a) for share in PARTS}

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from lvcf.errors import UserError
-from lvcf.evaluation.model import load_target_model
+from lvcf.measure.model import load_target_model
 from tests.helpers import fails, predict_arguments, subset
 
 CODE = """\

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lvcf.ablation.columns import headings_of
-from lvcf.ablation.derived import best_metrics, best_of, mean_metrics
 from lvcf.cli import main
-from lvcf.evaluation.against import paired_tests
-from lvcf.evaluation.rows import summarise
-from lvcf.evaluation.steering_rows import summarise as summarise_steering
-from lvcf.metrics.truth import ShareRecovered, share_recovered
+from lvcf.measure.against import paired_tests
+from lvcf.measure.columns import headings_of
+from lvcf.measure.noises import best_of, mean_of, summarise_means
+from lvcf.measure.summary import summarise
+from lvcf.metrics.truth import share_recovered
 from lvcf.phantoms.echo.set import read_factors
+from lvcf.steering.figures import summarise as summarise_steering
 from tests.faults.runs import everything, nothing, put_run
 
 SHARE = "truth/share_recovered_smooth"
@@ -77,8 +77,8 @@ def test_the_tables_share_is_of_all_that_was_missed_and_asked() -> None:
 
 
 def test_derived_rows_and_steerings_pool_alike() -> None:
-    assert mean_metrics([ROWS, ROWS])[SHARE] == pytest.approx(POOLED)
-    assert best_metrics(best_of([ROWS, ROWS]))[SHARE] == pytest.approx(POOLED)
+    assert summarise_means(mean_of([ROWS, ROWS]))[SHARE] == pytest.approx(POOLED)
+    assert summarise(best_of([ROWS, ROWS]))[SHARE] == pytest.approx(POOLED)
     steering = summarise_steering(steered(ROWS))
     assert steering[f"steered/{SHARE}"] == pytest.approx(POOLED)
     twice = summarise_steering(steered([*ROWS, *ROWS]))  # of one clip, interventions are not independent
@@ -98,14 +98,6 @@ def test_paired_tests_of_a_share_count_every_clip_as_the_pooled_figure_does() ->
     (test,) = [test for test in paired_tests(ours, ROWS) if test["metric"] == SHARE]
     assert test["n"] == 4
     assert not [t for t in paired_tests(ours, ROWS) if "missed" in t["metric"] or "asked" in t["metric"]]
-
-
-def test_the_torchmetric_pools_too() -> None:
-    factual = np.full((2, 2, 8, 8), 100, np.uint8)
-    truth = factual + np.array([8, 0], np.uint8).reshape(2, 1, 1, 1)
-    metric = ShareRecovered(sigma=0.0)
-    metric.update(factual + np.uint8(4), factual, truth)
-    assert float(metric.compute()) == pytest.approx(1 - (4 + 4) / 8)
 
 
 def test_a_target_that_the_clip_shows_already_is_evaluated(echo_root: Path, tmp_path: Path) -> None:
@@ -232,7 +224,7 @@ def corrected(before: float, after: float, **more: Any) -> dict[str, Any]:
 
 def test_the_reading_before_the_last_correction_stands_beside_the_one_after() -> None:
     rows = [corrected(34.0, 30.5), corrected(28.0, 30.5, id="b")]
-    for metrics in (summarise(rows), mean_metrics([rows, rows])):
+    for metrics in (summarise(rows), summarise_means(mean_of([rows, rows]))):
         assert metrics["adherence/mae_before_correction"] == pytest.approx(3.0)
         assert metrics["adherence/mae"] == pytest.approx(0.5)
         assert metrics["adherence/mae_before_correction.ci_low"] <= 3.0
@@ -243,7 +235,7 @@ def test_the_reading_before_the_last_correction_stands_beside_the_one_after() ->
 def test_of_a_classifier_the_share_and_the_probability_before() -> None:
     sure = {"task": "classification", "class_before": "sad", "class_after": "happy", "target": "happy", "label": "sad"}
     rows = [corrected(before, 0.9, **sure, id=str(before)) for before in (0.2, 0.4, 0.6)]
-    for metrics in (summarise(rows), mean_metrics([rows, rows])):
+    for metrics in (summarise(rows), summarise_means(mean_of([rows, rows]))):
         assert metrics["adherence/within_tolerance_before_correction"] == pytest.approx(1 / 3)
         assert metrics["adherence/confidence_before_correction"] == pytest.approx(0.4)
 

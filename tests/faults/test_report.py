@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 import pytest
 
+from lvcf.cli.report import write_report
 from lvcf.report import run_page
-from lvcf.report.page import write_report
 from tests.browser import browse
 from tests.report.conftest import rendered_run
 
@@ -78,7 +78,7 @@ def test_a_page_that_fails_leaves_the_old_one_and_no_part(rendered_run: Path, tm
 def test_three_hundred_clips_take_little_room(rendered_run: Path, tmp_path: Path) -> None:
     run = many(rendered_run, tmp_path / "run", 300)
     code = (  # not ru_maxrss, which a process inherits from the one that starts it
-        "import sys, lvcf.report.page; lvcf.report.page.main(sys.argv[1:]); "
+        "import sys, lvcf.cli.report; lvcf.cli.report.main(sys.argv[1:]); "
         "print(next(row.split()[1] for row in open('/proc/self/status') if row.startswith('VmHWM')))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(run)], check=True, capture_output=True, text=True)

@@ -12,8 +12,8 @@ import pytest
 from lvcf.ablation.cells import slug
 from lvcf.cli import main
 from lvcf.cli.ablate import write_results
-from lvcf.evaluation.rows import summarise
 from lvcf.files import write_json, write_rows
+from lvcf.measure.summary import summarise
 from lvcf.runs.folder import read_table
 from tests.study.conftest import answer, made_runs, made_study, study
 

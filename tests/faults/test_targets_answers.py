@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from lvcf.cli import main
 from lvcf.errors import UserError
-from lvcf.evaluation.model import ask_again, load_target_model
-from lvcf.evaluation.rows import TRANSITION
 from lvcf.guidance.goal import Goal, make_goal
+from lvcf.measure.model import ask_again, load_target_model
+from lvcf.measure.summary import TRANSITION
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.exported import ExportedTarget, ModuleTarget
 from lvcf.models.targets.wrapping import Answer

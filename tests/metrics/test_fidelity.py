@@ -12,7 +12,7 @@ import torchvision
 from scipy.ndimage import gaussian_filter
 
 from lvcf.errors import UserError
-from lvcf.metrics.fidelity import LPIPS_FILES, Lpips, lpips_unavailable, psnr, ssim
+from lvcf.metrics.fidelity import LPIPS_FILES, lpips_distance, lpips_network, lpips_unavailable, psnr, ssim
 
 
 def clips() -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,9 +69,8 @@ def test_lpips_reads_torchvisions_weights_from_a_folder(net, tmp_path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torchvision.models, f"{trunk_name(net)}", lambda **_: trunk)
         theirs = lpips.LPIPS(net=net, verbose=False)(*(v.permute(1, 0, 2, 3) for v in (one, other))).mean()
-    metric = Lpips(net, tmp_path)
-    metric.update(one[None], other[None])
-    assert float(metric.compute()) == pytest.approx(float(theirs), rel=1e-5)
+    ours = lpips_distance(one, other, lpips_network(net, tmp_path))
+    assert ours == pytest.approx(float(theirs), rel=1e-5)
     assert lpips_unavailable(net, tmp_path) == ""
 
 
@@ -85,4 +84,4 @@ def trunk_name(net: str) -> str:
 def test_lpips_refuses_other_weights(weights, says, tmp_path) -> None:
     torch.save(weights, tmp_path / LPIPS_FILES["alex"])
     with pytest.raises(UserError, match=says):
-        Lpips("alex", tmp_path)
+        lpips_network("alex", tmp_path)

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from lvcf.metrics.fidelity import ssim
-from lvcf.metrics.outside import restored, ssim_outside
+from lvcf.metrics.fidelity import restored, ssim, ssim_outside
 
 
 def clips() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lvcf.metrics.robustness import NOISE_LEVELS, perturbed, reencoded
+from lvcf.measure.model import NOISE_LEVELS, perturbed, reencoded
 from lvcf.metrics.transition import area, change_order, cout, follow, progress
 
 FACTUAL = torch.zeros(3, 2, 4, 8)  # 64 voxels

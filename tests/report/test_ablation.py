@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from lvcf.cli.report import write_report
 from lvcf.errors import UserError
-from lvcf.report.ablation import read_cells
-from lvcf.report.ablation_page import ablation_context
-from lvcf.report.page import write_report
+from lvcf.report.ablation_page import ablation_context, read_cells
 
 
 def _data(page: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lvcf.cli.report import write_report
 from lvcf.data.video import read_video
-from lvcf.report.page import write_report
 from lvcf.study.analyse import analyse
 from tests.browser import Page, browse
 from tests.report.conftest import FRAMES, level

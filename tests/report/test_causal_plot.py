@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from lvcf.report.causal_plot import BESIDE, WIDTH, causal_plot
+from lvcf.steering.causal_plot import BESIDE, WIDTH, causal_plot
 from lvcf.steering.graph import CausalGraph
 from tests.steering.painted import GRAPH
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import lvcf
+from lvcf.measure.names import FIGURES, HIGHER, LOWER, figure_of
 from lvcf.report.metrics import ABOUT
-from lvcf.report.names import FIGURES, HIGHER, LOWER, figure_of
 
 PACKAGE = Path(lvcf.__file__).parent
 GROUPS = "|".join(ABOUT)
@@ -20,7 +20,8 @@ WRITTEN = re.compile(rf'"((?:{GROUPS})/[a-z0-9_]+)"')
 def test_every_key_in_the_code_that_measures_is_described() -> None:
     places = [
         PACKAGE / "cli" / "evaluate.py",
-        *(PACKAGE / "evaluation").glob("*.py"),
+        *(PACKAGE / "measure").glob("*.py"),
+        PACKAGE / "steering" / "measures.py",
         *PACKAGE.glob("phantoms/**/*.py"),
     ]
     keys = {key for path in places for key in WRITTEN.findall(path.read_text(encoding="utf-8"))}

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from lvcf.cli.report import main, write_report
 from lvcf.errors import UserError
-from lvcf.report.page import main, write_report
-from lvcf.report.words import ANCHORS
+from lvcf.report.templates import ANCHORS
 
 NASTY = "<script>alert('id')<"
 
@@ -221,5 +221,5 @@ def test_means_stand_with_their_intervals(run_folder: Path) -> None:
 
 
 def test_the_report_needs_no_torch() -> None:
-    check = "import sys, lvcf.report.page; sys.exit('torch' in sys.modules)"
+    check = "import sys, lvcf.cli.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

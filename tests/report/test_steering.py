@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lvcf.cli.report import write_report
 from lvcf.errors import UserError
-from lvcf.report.page import write_report
-from lvcf.report.steering_page import STOPPED, steering_context
 from lvcf.runs.folder import read_predictions
 from lvcf.steering.graph import read_graph
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
+from lvcf.steering.report import STOPPED, steering_context
 from tests.report.conftest import steer
 
 NASTY = "</script><script>alert('p')</script>"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from lvcf.cli.report import write_report
 from lvcf.errors import UserError
-from lvcf.report.page import write_report
-from lvcf.report.study_page import study_context
 from lvcf.study.analyse import analyse
+from lvcf.study.report import study_context
 from tests.study.conftest import CLIPS, answer, key_of, made_runs, made_study, study
 
 __all__ = ["made_runs", "made_study", "study"]  # fixtures

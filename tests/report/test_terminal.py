@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lvcf.evaluation.steering_rows import facts
-from lvcf.report.steering_terminal import print_details, print_methods
 from lvcf.report.terminal import Evaluated, print_runs
 from lvcf.runs.folder import read_predictions
+from lvcf.steering.figures import facts
+from lvcf.steering.terminal import print_details, print_methods
 
 METRICS: dict[str, Any] = {
     "n": 3,

@@ -13,13 +13,14 @@ import pytest
 import yaml
 from PIL import Image
 
+import lvcf
 from lvcf.cli import main
 from lvcf.data.clip import to_clip
-from lvcf.evaluation.sets import split
-from lvcf.evaluation.steering_rows import comparisons, facts, summarise
+from lvcf.measure.sets import split
 from lvcf.metrics.fidelity import ssim
 from lvcf.metrics.statistics import clustered, share_interval
 from lvcf.runs.folder import SUFFIXES, read_predictions
+from lvcf.steering.figures import comparisons, facts, summarise
 from tests.helpers import fails
 from tests.metrics.test_captions import save_bert
 from tests.metrics.test_clip_score import save_clip
@@ -221,8 +222,8 @@ def test_captions_are_of_both_clips_and_the_factual_is_described_once(tmp_path, 
 
     import torch
 
-    from lvcf.evaluation import steering_networks
     from lvcf.metrics.captions import SentenceEmbedder, caption_similarity
+    from lvcf.steering import measures
 
     asked: list[tuple[str, int]] = []
 
@@ -234,10 +235,10 @@ def test_captions_are_of_both_clips_and_the_factual_is_described_once(tmp_path, 
             asked.append((instruction, len(frames)))
             return ("a young man", 0) if frames[0].mean() < 100 else ("a woman in front of a wall", 0)
 
-    monkeypatch.setattr(steering_networks, "LocalModel", Captioner)
+    monkeypatch.setattr(measures, "LocalModel", Captioner)
     folder = save_bert(tmp_path)
     options = argparse.Namespace(clip=None, dover=None, captioner="captioner", embedder=folder)
-    networks = steering_networks.Networks(options, ["age", "beard"])
+    networks = measures.Networks(options, ["age", "beard"])
     dark, bright = torch.full((3, 5, 8, 8), -0.9), torch.full((3, 5, 8, 8), 0.9)
     same = networks("one", dark, dark, "words")["captions/similarity"]
     other = networks("one", bright, dark, "words")["captions/similarity"]
@@ -249,6 +250,17 @@ def test_captions_are_of_both_clips_and_the_factual_is_described_once(tmp_path, 
         "Describe who is shown, the clothes and the background in one sentence. Say nothing about age, beard.",
         4,
     )
+
+
+def test_from_python_the_figures_are_one_tidy_table(run, tmp_path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    tidy = lvcf.evaluate(copy)
+    metrics, _ = read(copy)
+    assert list(tidy.columns) == ["clip", "target", "method", "key", "value"]
+    assert len(set(zip(tidy["clip"], tidy["target"], tidy["method"], strict=True))) == metrics["n"]
+    for (method, key), values in tidy.groupby(["method", "key"])["value"]:
+        assert metrics[f"{method}/{key}"] == pytest.approx(values.mean())
 
 
 def test_suffixes_are_those_that_readers_know(run) -> None:

@@ -13,7 +13,7 @@ import yaml
 from lvcf.cli import main
 from lvcf.configuration import config_folder
 from lvcf.data.video import read_video
-from lvcf.report.ablation import read_lines
+from lvcf.files import read_lines
 from lvcf.runs.folder import read_predictions
 from tests.helpers import fails
 from tests.steering import bands

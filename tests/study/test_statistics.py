@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lvcf.study.statistics import clustered_interval, nominal_alpha
+from lvcf.study.analyse import clustered_interval, nominal_alpha
 
 
 def table(*raters: str) -> np.ndarray:

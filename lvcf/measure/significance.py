@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from lvcf.ablation.columns import Judge, judge
-from lvcf.ablation.results import Clip, Result
+from lvcf.measure.columns import Compared, Result, compared
+from lvcf.measure.table import of_key, paired
 from lvcf.metrics.statistics import FEWEST, LEVEL, Comparison, compare, holm
-
-Values = dict[Clip, float]
 
 
 @dataclass
@@ -44,7 +42,7 @@ class Tested:
     comparisons: dict[str, Comparison]
     adjusted: dict[str, float]
 
-    def better(self, method: str, how: Judge) -> bool:
+    def better(self, method: str, how: Compared) -> bool:
         """Whether a row's mean is the better one, significantly or not."""
         return how.sign * self.comparisons[method].difference > 0.0
 
@@ -64,17 +62,19 @@ def verdicts(results: list[Result], headings: list[str], reference: str) -> Verd
         headings: its columns.
         reference: name of the row to test against; without figures there are no such tests.
     """
-    measured = [result for result in results if result.tables]
-    truth = any("truth/ssim_of_truth" in row for result in measured for table in result.tables for row in table)
+    tables = {result.method: result.table for result in results if result.table is not None}
+    truth = any((table["key"] == "truth/ssim_of_truth").any() for table in tables.values())
+    controls = {result.method for result in results if result.control}
     found, cache = Verdicts(reference), Comparisons()
     for heading in headings:
-        how = judge(heading, truth)
+        how = compared(heading, truth)
         if how is None:
             continue
-        values = {result.method: known for result in measured if (known := result.values(how))}
+        known = {method: of_key(table, how.key) for method, table in tables.items()}
+        values = {method: series for method, series in known.items() if len(series)}
         if reference in values:
             found.differences += _differences(heading, how, cache.test(how, values, reference), reference)
-        rivals = {r.method: values[r.method] for r in measured if not r.control and r.method in values}
+        rivals = {method: series for method, series in values.items() if method not in controls}
         if rivals:
             best = _best(how, rivals)
             tested = cache.test(how, rivals, best)
@@ -85,14 +85,14 @@ def verdicts(results: list[Result], headings: list[str], reference: str) -> Verd
     return found
 
 
-def _best(how: Judge, rivals: dict[str, Values]) -> str:
+def _best(how: Compared, rivals: dict[str, pd.Series]) -> str:
     """The row with the best mean of those with the most clips."""
     most = max(map(len, rivals.values()))
-    means = {name: how.sign * fmean(known.values()) for name, known in rivals.items() if len(known) == most}
+    means = {name: how.sign * fmean(known) for name, known in rivals.items() if len(known) == most}
     return max(means, key=lambda name: means[name])
 
 
-def _differences(heading: str, how: Judge, tested: Tested, reference: str) -> list[dict[str, Any]]:
+def _differences(heading: str, how: Compared, tested: Tested, reference: str) -> list[dict[str, Any]]:
     lines = []
     for method, test in tested.comparisons.items():
         verdict = "too few clips"
@@ -114,19 +114,18 @@ class Comparisons:
     def __init__(self) -> None:
         self._made: dict[tuple[str, str, str], Comparison] = {}
 
-    def test(self, how: Judge, values: dict[str, Values], reference: str) -> Tested:
+    def test(self, how: Compared, values: dict[str, pd.Series], reference: str) -> Tested:
         """Every other row minus the reference, on the clips that both have; not where these are fewer than two.
 
         Holm's correction is over the rows that have clips enough for a difference to show among so many tests.
         """
-        theirs, found = values[reference], {}
-        for method, ours in values.items():
-            shared = [clip for clip in ours if clip in theirs]
+        found = {}
+        for method, series in values.items():
+            shared, ours, theirs = paired(series, values[reference])
             if method != reference and len(shared) >= FEWEST:
-                key = (how.what, method, reference)
+                key = (how.key, method, reference)
                 if key not in self._made:
-                    pair = (np.array([side[clip] for clip in shared], dtype=np.float64) for side in (ours, theirs))
-                    self._made[key] = compare(*pair)
+                    self._made[key] = compare(ours, theirs)
                 found[method] = self._made[key]
         enough = [method for method, test in found.items() if can_show(test.n, len(found))]
         adjusted = holm([found[method].permutation for method in enough])

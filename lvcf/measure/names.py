@@ -38,6 +38,8 @@ class Figure:
         return f"{self.title}, {self.setting}" if self.setting else self.title
 
 
+STATUSES = {"reached": "reached", "not_reached": "not reached", "not_drawable": "not drawable", "failed": "failed"}
+"""What ``result.json`` says of a clip, in words."""
 FIGURES = {
     "adherence/mae": Figure("mean absolute error", "How far M's reading is from the target.", LOWER, MODEL),
     "adherence/mae_before_correction": Figure(
@@ -64,6 +66,12 @@ FIGURES = {
         "confidence before the last correction", "M's mean probability of the target's class by then.", HIGHER
     ),
     "adherence/error": Figure("distance to the target", "Of M's reading of the saved counterfactual.", LOWER, MODEL),
+    "adherence/squared_error": Figure("squared error", "Of M's reading of the saved counterfactual.", LOWER),
+    "adherence/error_before_correction": Figure(
+        "distance to the target before the last correction", "Of M's reading by then.", LOWER, MODEL
+    ),
+    "adherence/reading": Figure("reading", "M's, of the saved counterfactual.", "", MODEL),
+    "adherence/target": Figure("target", "What was asked; of a range the edge nearest to M's reading.", "", MODEL),
     "adherence/valid_reencoded": Figure(
         "valid when re-encoded", "Share of reached clips that stay within tolerance after lossy H.264.", HIGHER
     ),
@@ -167,6 +175,7 @@ FIGURES = {
         "graph agrees with the truth", "Share of clips whose expected values are the truth's."
     ),
     "truth/ssim_of_truth": Figure("SSIM of the truth", "Of the true clip to the factual: what SSIM should be."),
+    "truth/ssim_off_truth": Figure("SSIM off the truth's", "Above it, too little has changed.", LOWER),
     "truth/pixel_ef": Figure("EF in the pixels", "Measured without a network.", "", "%"),
     "truth/pixel_ef_of_truth": Figure("EF in the true clip's pixels", "The same measurement on the truth.", "", "%"),
     "truth/pixel_ef_error": Figure(

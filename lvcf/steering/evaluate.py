@@ -10,10 +10,12 @@ from typing import Any
 
 from lvcf.data.clip import SIMULATED
 from lvcf.errors import UserError
-from lvcf.evaluation.parallel import measure_each
-from lvcf.evaluation.rows import Row
-from lvcf.evaluation.steering_clip import SteeringMeasures
-from lvcf.evaluation.steering_rows import (
+from lvcf.files import write_json, write_rows
+from lvcf.measure.parallel import measure_each
+from lvcf.measure.table import Line
+from lvcf.metrics.unavailable import unavailable
+from lvcf.runs.folder import Prediction, read_manifest, read_predictions, unfinished
+from lvcf.steering.figures import (
     COSTS,
     comparisons,
     facts,
@@ -21,15 +23,13 @@ from lvcf.evaluation.steering_rows import (
     methods_of,
     summarise,
 )
-from lvcf.files import write_json, write_rows
-from lvcf.metrics.unavailable import unavailable
-from lvcf.runs.folder import Prediction, read_manifest, read_predictions, unfinished
+from lvcf.steering.measures import SteeringMeasures
 from lvcf.steering.methods import COLUMNS
 
 SETS = ("realism/fid", "realism/kid", "realism/fvd")
 
 
-def evaluate_steering(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[Row]]:
+def evaluate_steering(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[Line]]:
     """Measure the videos, write all tables; returns ``metrics.json``'s content and the rows.
 
     Raises:
@@ -48,7 +48,7 @@ def evaluate_steering(run: Path, options: argparse.Namespace) -> tuple[dict[str,
     return tabulate(run, rows, more), rows
 
 
-def _measured(measures: SteeringMeasures, predictions: list[Prediction]) -> dict[str, Row]:
+def _measured(measures: SteeringMeasures, predictions: list[Prediction]) -> dict[str, Line]:
     """What the videos show, by the prediction's id; methods that ended with the same video share it."""
     contents = {prediction.id: _content(prediction) for prediction in predictions}
     different = {contents[prediction.id]: prediction for prediction in predictions}
@@ -63,7 +63,7 @@ def _content(prediction: Prediction) -> tuple[str, str, str]:
     return prediction.result["clip"], asked, hashlib.sha256(video).hexdigest()
 
 
-def tabulate(run: Path, rows: list[Row], more: dict[str, Any]) -> dict[str, Any]:
+def tabulate(run: Path, rows: list[Line], more: dict[str, Any]) -> dict[str, Any]:
     """Write ``predictions.csv``, ``table.csv``, ``comparisons.csv`` and ``metrics.json``; returns the last.
 
     Args:
@@ -93,7 +93,7 @@ def tabulate(run: Path, rows: list[Row], more: dict[str, Any]) -> dict[str, Any]
     return metrics
 
 
-def _line(method: str, metrics: dict[str, Any]) -> Row:
+def _line(method: str, metrics: dict[str, Any]) -> Line:
     """A method's row of ``table.csv``."""
     names = [f"{name}{end}" for name in (*COLUMNS, *COSTS) for end in ("", ".ci_low", ".ci_high")]
     kept = {name: metrics[f"{method}/{name}"] for name in ("n", "failed", *names) if f"{method}/{name}" in metrics}
@@ -104,7 +104,7 @@ def _sets(predictions: list[Prediction], extractors: list[str]) -> dict[str, Any
     """Distances between sets, of every method's counterfactuals apart."""
     if not extractors:
         return dict.fromkeys(SETS, unavailable("name a network, --features"))
-    from lvcf.evaluation.sets import realism  # transformers takes seconds to load
+    from lvcf.measure.sets import realism  # transformers takes seconds to load
 
     methods = dict.fromkeys(prediction.result["method"] for prediction in predictions)
     return {

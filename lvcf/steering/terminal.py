@@ -11,13 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from lvcf.errors import line
-from lvcf.evaluation.steering_rows import COSTS, OURS, Row, comparisons, methods_of
+from lvcf.measure.names import figure_of
+from lvcf.measure.table import Line
 from lvcf.metrics.statistics import LEVEL
-from lvcf.report.metrics import Row as MetricRow
-from lvcf.report.metrics import metric_row
-from lvcf.report.names import figure_of
+from lvcf.report.metrics import Entry, metric_row
 from lvcf.report.terminal import ARROWS, console, print_missing
 from lvcf.runs.folder import SUFFIXES
+from lvcf.steering.figures import COSTS, OURS, comparisons, methods_of
 from lvcf.steering.methods import COLUMNS
 
 HINT = 2000
@@ -26,7 +26,7 @@ FIRST = (*COLUMNS, "edits", "calls", "seconds", "peak_memory_bytes")
 """What is told of every method first."""
 
 
-def print_methods(run: Path, metrics: dict[str, Any], rows: list[Row]) -> None:
+def print_methods(run: Path, metrics: dict[str, Any], rows: list[Line]) -> None:
     """What the evaluating judge says of every method and what it cost, and which clips failed."""
     clips, methods = len({row["clip"] for row in rows}), methods_of(rows)
     simulated = "simulated " if metrics["simulated"] else ""
@@ -44,7 +44,7 @@ def print_methods(run: Path, metrics: dict[str, Any], rows: list[Row]) -> None:
             print(f"  {row['id']}: failed: {line(row['hint'], most=HINT)}")
 
 
-def print_details(metrics: dict[str, Any], rows: list[Row]) -> None:
+def print_details(metrics: dict[str, Any], rows: list[Line]) -> None:
     """Every other figure, methods side by side; the comparisons; by the reason, what was not measured."""
     methods = methods_of(rows)
     shown = {*COLUMNS, *COSTS, "n", "failed"}
@@ -76,12 +76,12 @@ def _add_figures(table: Table, metrics: dict[str, Any], methods: list[str], name
         table.add_row(escape(_label(name)), *(_cell(row, digits) for row in found))
 
 
-def _measured(metrics: dict[str, Any], method: str, name: str) -> MetricRow | None:
+def _measured(metrics: dict[str, Any], method: str, name: str) -> Entry | None:
     own = {key.removeprefix(f"{method}/"): value for key, value in metrics.items() if key.startswith(f"{method}/")}
     return metric_row(own, name) if name in own else None
 
 
-def _cell(row: MetricRow | None, digits: int) -> str:
+def _cell(row: Entry | None, digits: int) -> str:
     """A figure with its interval on a line of its own: five methods fit a narrow terminal."""
     if row is None or row.number is None:
         return "–"
@@ -96,7 +96,7 @@ def _label(name: str) -> str:
     return f"{ARROWS[figure.better]}{', '.join([figure.title, *settings])}"
 
 
-def _print_comparisons(tests: list[Row]) -> None:
+def _print_comparisons(tests: list[Line]) -> None:
     if not tests:
         return
     print(f"\n{OURS} minus a baseline on the same clips and interventions")

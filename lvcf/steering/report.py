@@ -1,23 +1,121 @@
-"""The page about a steering run, as ``steering.html.j2`` wants it."""
+"""A steering run's folder, and the page about it as ``steering.html.j2`` wants it."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lvcf.files import Json
-from lvcf.report.ablation import Line
-from lvcf.report.causal_plot import ROLES, causal_plot, roles_of
-from lvcf.report.media import LAYOUT
-from lvcf.report.metrics import Row, as_number, metric_row, plain, readable
-from lvcf.report.names import figure_of
-from lvcf.report.run import STATUSES
+from lvcf.files import Json, read_lines
+from lvcf.measure.names import STATUSES, figure_of
+from lvcf.report.metrics import Entry, as_number, metric_row, plain, readable
 from lvcf.report.run_page import measured_on
-from lvcf.report.steering import SteeringCase, SteeringFolder, read_steering
-from lvcf.runs.folder import SUFFIXES, Prediction
+from lvcf.runs.folder import SUFFIXES, Prediction, read_manifest, read_metrics, read_predictions
+from lvcf.runs.panel import LAYOUT
+from lvcf.steering.causal_plot import ROLES, causal_plot, roles_of
+from lvcf.steering.figures import comparisons, known_of, lines_of, summarise
+from lvcf.steering.graph import CausalGraph, said, stored_graph
 from lvcf.steering.methods import COLUMNS, METHODS
+
+Line = dict[str, str]
+"""A line of ``comparisons.csv``."""
+
+
+@dataclass(frozen=True)
+class SteeringCase:
+    """One clip under one intervention: ``asked`` as the configuration says it, ``results`` by method as far as made."""
+
+    clip: str
+    asked: dict[str, str]
+    results: dict[str, Prediction]
+
+    @property
+    def name(self) -> str:
+        """The clip and the intervention."""
+        return f"{self.clip}, do({said(self.asked)})"
+
+    @property
+    def do(self) -> str:
+        """The intervention as ``metrics.json`` calls it: by its variables alone."""
+        return f"do({', '.join(self.asked)})"
+
+    @property
+    def finished(self) -> list[Prediction]:
+        """The results that did not fail."""
+        return [result for result in self.results.values() if not result.failed]
+
+
+@dataclass(frozen=True)
+class SteeringFolder:
+    """A run of ``lvcf steer``.
+
+    ``metrics`` are those of ``metrics.json``, or what the results say where a run ended before it wrote them; ``tests``
+    in the same way.  ``figures`` are the numbers known of each result, by id and column.  ``evaluated`` tells whether
+    the videos were measured too.
+    """
+
+    folder: Path
+    manifest: Json
+    graph: CausalGraph
+    truth: CausalGraph
+    cases: list[SteeringCase]
+    metrics: Json
+    tests: list[Line]
+    figures: dict[str, dict[str, float]]
+    evaluated: bool
+
+    @property
+    def methods(self) -> list[str]:
+        """Those that have results, baselines first."""
+        return [method for method in METHODS if f"{method}/n" in self.metrics]
+
+    @property
+    def interventions(self) -> dict[str, dict[str, str]]:
+        """By what ``metrics.json`` calls them, which names variables alone."""
+        return {f"do({', '.join(do)})": do for do in self.manifest["interventions"]}
+
+
+def read_steering(folder: Path) -> SteeringFolder:
+    """Read everything but the videos.
+
+    Raises:
+        UserError: one of the JSON files is damaged.
+    """
+    manifest, predictions = read_manifest(folder), read_predictions(folder)
+    lines, written = lines_of(folder), read_metrics(folder)
+    metrics = summarise(lines) if written is None else written
+    return SteeringFolder(
+        folder=folder,
+        manifest=manifest,
+        graph=stored_graph(manifest, "graph"),
+        truth=stored_graph(manifest, "evaluation_graph"),
+        cases=_cases(manifest, predictions),
+        metrics=metrics,
+        tests=_tests(lines) if written is None else read_lines(folder / "comparisons.csv"),
+        figures={line["id"]: known_of(line) for line in lines if line["status"] != "failed"},
+        evaluated=any("fidelity/" in key for key in metrics),
+    )
+
+
+def _tests(lines: list[Json]) -> list[Line]:
+    """The paired comparisons as ``comparisons.csv`` would have them."""
+    return [{key: str(value) for key, value in test.items()} for test in comparisons(lines)]
+
+
+def _cases(manifest: Json, predictions: list[Prediction]) -> list[SteeringCase]:
+    """The results in the order of the run's plan: by clip, then intervention, then method."""
+    done, methods, asked = {p.id: p for p in predictions}, manifest["methods"], manifest["interventions"]
+    cases = []
+    for start in range(0, len(manifest["ids"]), len(methods)):
+        names = zip(methods, manifest["ids"][start : start + len(methods)], strict=True)
+        results = {method: done[name] for method, name in names if name in done}
+        if results:
+            clip = next(iter(results.values())).result["clip"]
+            cases.append(SteeringCase(clip, asked[start // len(methods) % len(asked)], results))
+    return cases
+
 
 STOPPED = {
     "realised": "the steering judge found everything right",
@@ -108,7 +206,7 @@ def _pictures(run: SteeringFolder) -> list[tuple[str, Any]]:
     ]
 
 
-def _measured(run: SteeringFolder, method: str, do: str = "") -> dict[str, Row]:
+def _measured(run: SteeringFolder, method: str, do: str = "") -> dict[str, Entry]:
     """A method's figures by column, over all interventions or under one."""
     head, tail = f"{method}/", f"[{do}]" if do else ""
     own = {}

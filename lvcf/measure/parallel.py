@@ -12,15 +12,15 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from lvcf.errors import UserError
-from lvcf.evaluation.rows import Row
+from lvcf.measure.table import Line
 from lvcf.runs.folder import Prediction
 
-Measure = Callable[[Prediction], Row]
+Measure = Callable[[Prediction], Line]
 CLIPS_PER_PROCESS = 4
 """Fewer are not worth a process."""
 
 
-class _Rows(Dataset[Row | UserError | OSError]):
+class _Rows(Dataset[Line | UserError | OSError]):
     """What the command line tells in a sentence is handed over whole: a worker would wrap it into a traceback."""
 
     def __init__(self, measure: Measure, predictions: list[Prediction]) -> None:
@@ -29,14 +29,14 @@ class _Rows(Dataset[Row | UserError | OSError]):
     def __len__(self) -> int:
         return len(self.predictions)
 
-    def __getitem__(self, index: int) -> Row | UserError | OSError:
+    def __getitem__(self, index: int) -> Line | UserError | OSError:
         try:
             return self.measure(self.predictions[index])
         except (UserError, OSError) as problem:
             return problem
 
 
-def measure_each(measure: Measure, predictions: list[Prediction]) -> Iterator[Row]:
+def measure_each(measure: Measure, predictions: list[Prediction]) -> Iterator[Line]:
     """The row of every prediction, in order.
 
     Raises:

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from lvcf.data.video import read_video
 from lvcf.files import Json, read_lines, read_shape
+from lvcf.measure.names import Figure
 from lvcf.report.metrics import readable
-from lvcf.report.names import Figure
 from lvcf.report.plots import share_plot
 from lvcf.runs.shapes import Analysis
-from lvcf.study.answers import read_key
-from lvcf.study.questions import NONE, QUESTIONS
+from lvcf.study.answers import NONE, QUESTIONS, read_key
 
 SHARES = ("first", NONE, "second")
 """In the order of the plot: who has no preference stands between the two."""

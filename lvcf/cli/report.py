@@ -11,14 +11,13 @@ import numpy as np
 
 from lvcf.errors import UserError
 from lvcf.files import Json
-from lvcf.report.ablation import is_ablation
-from lvcf.report.ablation_page import ablation_context
+from lvcf.report.ablation_page import ablation_context, is_ablation
 from lvcf.report.run_page import run_context
-from lvcf.report.steering_page import steering_context
-from lvcf.report.study_page import study_context
-from lvcf.report.templates import load_template
+from lvcf.report.templates import PAGES, load_template
 from lvcf.runs.folder import is_steering, read_manifest
 from lvcf.runs.panel import difference_colours
+from lvcf.steering.report import steering_context
+from lvcf.study.report import study_context
 
 Context = Callable[[Path], Json]
 
@@ -57,7 +56,7 @@ def write_report(folder: Path) -> Path:
     """
     template, context = _kind(folder)
     shown = {"name": folder.resolve().name, "gradient": _gradient(), **context(folder)}
-    page = load_template(Path(__file__).parent / "templates" / template)
+    page = load_template(PAGES / template)
     path, partial = folder / "report.html", folder / ".report.html.partial"
     try:
         # hints and ids may hold bytes that are no text: file names may

@@ -13,8 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from lvcf.ablation.columns import COLUMNS, figure_of
-from lvcf.ablation.results import Result
+from lvcf.measure.columns import COLUMNS, Result, figure_of
 
 ADHERENCE = {"MAE": "lower is better", "flip rate": "higher is better", "within": "higher is better"}
 """What the plot shows of adherence: the first that the rows have."""

@@ -1,8 +1,9 @@
-"""What the written files of one counterfactual of a steering run show, beside what the judge says."""
+"""What the files of one counterfactual of a steering run show: pixels, and what a user's networks say of them."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -11,14 +12,15 @@ from torch import Tensor
 from lvcf.data.clip import SIMULATED, to_clip
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
-from lvcf.evaluation.clip import read_region
-from lvcf.evaluation.rows import Row
-from lvcf.evaluation.steering_networks import Networks
-from lvcf.evaluation.truths import read_set
 from lvcf.files import Json, Record
+from lvcf.measure.clip import read_region
+from lvcf.measure.table import Line
+from lvcf.measure.truths import read_set
 from lvcf.metrics import change
-from lvcf.metrics.fidelity import lpips_distance, lpips_network, lpips_unavailable, ssim
-from lvcf.metrics.outside import restored, ssim_outside
+from lvcf.metrics.captions import SentenceEmbedder, caption_similarity
+from lvcf.metrics.clip_score import ClipEmbedder, temporal_consistency, text_alignment
+from lvcf.metrics.dover import Dover
+from lvcf.metrics.fidelity import lpips_distance, lpips_network, lpips_unavailable, restored, ssim, ssim_outside
 from lvcf.metrics.region import Region
 from lvcf.metrics.unavailable import unavailable
 from lvcf.phantoms.face.attribute_truth import AttributeTruth, is_known, read_factors
@@ -26,6 +28,8 @@ from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.runs.folder import Prediction
 from lvcf.steering.case import Case
 from lvcf.steering.graph import stored_graph
+from lvcf.steering.judges.base import Shown
+from lvcf.steering.judges.local import LocalModel
 
 OUTSIDE = ("outside/ssim", "outside/l1_levels", "outside/lpips")
 TRUTH = ("truth/ssim", "truth/share_recovered_smooth", "truth/l1_levels")
@@ -56,12 +60,12 @@ class SteeringMeasures:
         self.region: Path | None = options.region
         self.networks = Networks(options, self.graph.variables)
 
-    def __call__(self, prediction: Prediction) -> Row:
+    def __call__(self, prediction: Prediction) -> Line:
         """Everything but the judge's answers, of a prediction that did not fail."""
         edited, source = prediction.counterfactual(), prediction.factual()
         final, factual = (to_clip(frames, frames.shape[1]) for frames in (edited, source))
         case, truth = self._case(prediction.result), self._truth(prediction.result, source.shape[1])
-        row: Row = {"fidelity/ssim": ssim(final, factual), "proximity/l1_levels": change.l1(final, factual)}
+        row: Line = {"fidelity/ssim": ssim(final, factual), "proximity/l1_levels": change.l1(final, factual)}
         row |= self._lpips("fidelity/lpips", final, factual)
         if truth is not None:
             row |= truth.compare(source, edited, prediction.mask()) | _nearness(truth, final, factual, case.target)
@@ -100,21 +104,93 @@ class SteeringMeasures:
             raise UserError(f"--region: of {clip} has shape {marked.shape}, the clip {shape}; mark its pixels")
         return marked
 
-    def _outside(self, final: Tensor, factual: Tensor, region: Tensor) -> Row:
-        row: Row = {
+    def _outside(self, final: Tensor, factual: Tensor, region: Tensor) -> Line:
+        row: Line = {
             "outside/ssim": ssim_outside(final, factual, region),
             "outside/l1_levels": change.change_outside(final, factual, region),
         }
         return row | self._lpips("outside/lpips", restored(final, factual, region), factual)
 
-    def _lpips(self, key: str, one: Tensor, other: Tensor) -> Row:
+    def _lpips(self, key: str, one: Tensor, other: Tensor) -> Line:
         if lpips_unavailable("alex", self.lpips):
             return {}
         return {key: lpips_distance(one, other, lpips_network("alex", self.lpips))}
 
 
-def _nearness(truth: AttributeTruth, final: Tensor, factual: Tensor, expected: dict[str, str]) -> Row:
+def _nearness(truth: AttributeTruth, final: Tensor, factual: Tensor, expected: dict[str, str]) -> Line:
     """Likeness to the true counterfactual, and whether the graph expects what is true."""
     true = to_clip(truth.video, truth.video.shape[1])
-    row: Row = {"truth/ssim": ssim(final, true), "truth/ssim_of_truth": ssim(true, factual)}
+    row: Line = {"truth/ssim": ssim(final, true), "truth/ssim_of_truth": ssim(true, factual)}
     return row | {"truth/target_is_true": float(all(truth.values[n] == value for n, value in expected.items()))}
+
+
+DESCRIBE = "Describe who is shown, the clothes and the background in one sentence. Say nothing about {}."
+"""After CSVC's minimality: descriptions that leave the graph's variables out should stay the same."""
+CAPTIONED = 4
+"""Frames that a captioner is shown."""
+
+
+class Networks:
+    """The networks that the command line names, asked about a factual clip once in a process.
+
+    Args:
+        options: clip, captioner, embedder, dover.
+        attributes: the graph's variables, which captions leave out.
+
+    Raises:
+        UserError: one does not load, or a captioner comes without an embedder.
+    """
+
+    def __init__(self, options: argparse.Namespace, attributes: Iterable[str]) -> None:
+        if bool(options.captioner) != bool(options.embedder):
+            raise UserError("--captioner, --embedder: caption similarity needs both; give the other one too")
+        self.clip = ClipEmbedder(options.clip) if options.clip else None
+        self.dover = Dover(options.dover) if options.dover else None
+        self.captioner = LocalModel(options.captioner) if options.captioner else None
+        self.embedder = SentenceEmbedder(options.embedder) if options.embedder else None
+        self.instruction = DESCRIBE.format(", ".join(attributes))
+        self._known: dict[tuple[str, str], tuple[Line, str]] = {}
+
+    def __call__(self, name: str, final: Tensor, factual: Tensor, words: str) -> Line:
+        """Figures of a counterfactual beside its factual clip's, both ``(3, T, H, W)``.
+
+        Args:
+            name: the factual clip's.
+            final: the counterfactual.
+            factual: the factual clip.
+            words: what the counterfactual should show; of a clip and intervention the same for every method.
+        """
+        if (name, words) not in self._known:
+            self._known[name, words] = self._figures(factual, words), self._describe(factual)
+        of_factual, caption = self._known[name, words]
+        row = self._figures(final, words) | {f"{key}_of_factual": value for key, value in of_factual.items()}
+        if self.embedder is not None:
+            row["captions/similarity"] = caption_similarity(self.embedder, self._describe(final), caption)
+        return row
+
+    def missing(self) -> dict[str, str]:
+        """Why figures are not there."""
+        reasons: dict[str, str] = {}
+        if self.clip is None:
+            reasons |= dict.fromkeys(("clip/consistency", "clip/text_alignment"), unavailable("name a CLIP, --clip"))
+        if self.embedder is None:
+            reasons["captions/similarity"] = unavailable("name two networks, --captioner and --embedder")
+        if self.dover is None:
+            reasons["quality/dover"] = unavailable("give DOVER's ONNX file, --dover")
+        return reasons
+
+    def _figures(self, video: Tensor, words: str) -> Line:
+        row: Line = {}
+        if self.clip is not None:
+            frames = self.clip.frames(video)
+            row["clip/consistency"] = temporal_consistency(frames)
+            row["clip/text_alignment"] = text_alignment(frames, self.clip.text(words))
+        if self.dover is not None:
+            row |= {f"quality/dover_{name}": score for name, score in self.dover(video).items()}
+        return row
+
+    def _describe(self, video: Tensor) -> str:
+        if self.captioner is None:
+            return ""
+        frames: list[Frames] = list(Shown("", video, video, 1.0).frames(CAPTIONED)[1])
+        return self.captioner.write(self.instruction, frames)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
-from lvcf.data.clip import to_clip
+from lvcf.data.clip import round_to_8_bits, to_clip
+from lvcf.data.video import Frames, read_video, write_preview
 from lvcf.errors import UserError, cause_of
-from lvcf.evaluation.clip import clips_of
-from lvcf.evaluation.rows import TRANSITION, VALIDITY, Row
 from lvcf.files import Json, damaged, write_json
 from lvcf.guidance.goal import Goal, make_goal
-from lvcf.metrics.robustness import perturbed, reencoded
+from lvcf.measure.clip import clips_of
+from lvcf.measure.summary import TRANSITION, VALIDITY
+from lvcf.measure.table import Line
 from lvcf.metrics.transition import Read, area, cout, follow, progress
 from lvcf.models.targets.base import TargetModel
 from lvcf.noise import sample_generator
@@ -53,7 +55,7 @@ def load_target_model(run: Path) -> TargetModel:
 
 
 @torch.no_grad()
-def ask_again(prediction: Prediction, model: TargetModel, tolerance: float) -> Row:
+def ask_again(prediction: Prediction, model: TargetModel, tolerance: float) -> Line:
     """COUT, insertion and deletion of one clip, and whether it stays valid; writes ``transition.json``.
 
     NaN of a clip that M read as its target from the start (nothing to turn), or that missed it (nothing to keep).
@@ -63,7 +65,7 @@ def ask_again(prediction: Prediction, model: TargetModel, tolerance: float) -> R
     return _transition(prediction, model, goal) | _validity(prediction, model, goal)
 
 
-def _transition(prediction: Prediction, model: TargetModel, goal: Goal) -> Row:
+def _transition(prediction: Prediction, model: TargetModel, goal: Goal) -> Line:
     result, (final, factual) = prediction.result, clips_of(prediction)
     before = goal.reading(model(factual[None]))
     if _there_already(result, before, goal):
@@ -104,7 +106,7 @@ def reader(model: TargetModel, goal: Goal, result: Json, before: float) -> Read:
     return of_class if goal.classification else of_value
 
 
-def _validity(prediction: Prediction, model: TargetModel, goal: Goal) -> Row:
+def _validity(prediction: Prediction, model: TargetModel, goal: Goal) -> Line:
     if prediction.status != "reached":
         return dict.fromkeys(VALIDITY, math.nan)
     frames = prediction.counterfactual()
@@ -115,3 +117,22 @@ def _validity(prediction: Prediction, model: TargetModel, goal: Goal) -> Row:
         perturbed(to_clip(frames, size), noise),
     )
     return {name: float(goal.reached(model(video[None]))[0]) for name, video in zip(VALIDITY, changed, strict=True)}
+
+
+NOISE_LEVELS = 2.0
+"""Standard deviation of the perturbation, in levels of 255: below what is seen."""
+
+
+def reencoded(frames: Frames, fps: float) -> Frames:
+    """Frames ``(T, H, W, 3)`` through H.264 in 4:2:0 at constant quality 16: good, and not lossless."""
+    height, width = frames.shape[1:3]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.mp4"
+        write_preview(path, frames, fps)
+        return read_video(path).frames[:, :height, :width]
+
+
+def perturbed(video: Tensor, generator: torch.Generator) -> Tensor:
+    """A clip in [-1, 1] with Gaussian noise of :data:`NOISE_LEVELS`, on 8-bit levels again."""
+    noise = torch.randn(video.shape, generator=generator, dtype=video.dtype)
+    return round_to_8_bits(video + noise * (NOISE_LEVELS / 127.5))

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
-from lvcf.evaluation.rows import Row
 from lvcf.files import damaged, write_json
+from lvcf.measure.table import Line
 from lvcf.metrics import change
-from lvcf.metrics.adherence import within_tolerance
 from lvcf.metrics.fidelity import LPIPS_FILES, lpips_distance, lpips_network, lpips_unavailable, psnr, ssim
 from lvcf.metrics.motion import warping_error
 from lvcf.metrics.region import Region, region_iou, region_precision
@@ -48,7 +47,7 @@ FACTS = (
 MASK_SUFFIXES = (".png", ".npz")
 
 
-def facts(prediction: Prediction) -> Row:
+def facts(prediction: Prediction) -> Line:
     """The scalar entries of ``result.json``."""
     result = prediction.result
     row = {name: result[name] for name in FACTS if name in result}
@@ -66,13 +65,13 @@ def clips_of(prediction: Prediction) -> tuple[Tensor, Tensor]:
 
 def measure_clip(
     prediction: Prediction, truth: Truth | None, oracle: TargetModel | None, lpips: Path | None = None
-) -> Row:
+) -> Line:
     """Fidelity, proximity and steadiness of one clip and, where its true counterfactual is known, truth."""
     factual, final, mask = prediction.factual(), prediction.counterfactual(), prediction.mask()
     if not factual.shape == final.shape == (*mask.shape, 3):
         raise damaged(prediction.folder, "factual, counterfactual and mask have different sizes")
     x, x_final = (to_clip(frames, frames.shape[1]) for frames in (factual, final))
-    row: Row = {"fidelity/ssim": ssim(x_final, x), "fidelity/psnr": psnr(x_final, x)}
+    row: Line = {"fidelity/ssim": ssim(x_final, x), "fidelity/psnr": psnr(x_final, x)}
     for net in LPIPS_FILES:
         if not lpips_unavailable(net, lpips):
             row[lpips_key(net)] = lpips_distance(x_final, x, lpips_network(net, lpips))
@@ -98,7 +97,7 @@ def lpips_key(net: str) -> str:
     return "fidelity/lpips" if net == "alex" else f"fidelity/lpips_{net}"
 
 
-def composition(row: Row, tolerance: float) -> Row:
+def composition(row: Line, tolerance: float) -> Line:
     """What asking for nothing changes (Monteiro et al. 2023); NaN of a clip that was asked for something.
 
     Args:
@@ -109,12 +108,12 @@ def composition(row: Row, tolerance: float) -> Row:
         asked = row["class_before"] != row["target"]
     else:
         low, high = row["target_low"], row["target_high"]
-        asked = not within_tolerance(row["prediction_before"], low, high, tolerance)
+        asked = off_target(row["prediction_before"], low, high) > tolerance
     names = {"composition/l1_levels": "proximity/l1_levels", "composition/ssim": "fidelity/ssim"}
     return {name: math.nan if asked else row[source] for name, source in names.items()}
 
 
-def way_back(prediction: Prediction, origin: Path) -> Row:
+def way_back(prediction: Prediction, origin: Path) -> Line:
     """Reversibility: for a run over another run's counterfactuals, the distance to the clip that one began with."""
     folder = origin / "predictions" / prediction.file_name
     if not (folder / "factual.mkv").exists():
@@ -126,7 +125,7 @@ def way_back(prediction: Prediction, origin: Path) -> Row:
     return {"reversibility/ssim": ssim(x_final, x), "reversibility/l1_levels": levels, "reversibility/l1_there": there}
 
 
-def in_region(prediction: Prediction, region: Region) -> Row:
+def in_region(prediction: Prediction, region: Region) -> Line:
     """The clip's mask, and what changed outside, against a region that the user marked."""
     mask, (x_final, x) = prediction.mask(), clips_of(prediction)
     if region.shape != mask.shape:
@@ -167,7 +166,7 @@ def read_region(place: Path, prediction: Prediction) -> Region:
 
 
 @torch.no_grad()
-def _oracle(oracle: TargetModel, video: Tensor, result: dict[str, Any]) -> Row:
+def _oracle(oracle: TargetModel, video: Tensor, result: dict[str, Any]) -> Line:
     """What the oracle sees: the target's class, or how far its reading is from the target; and whether M agrees."""
     output, target = oracle(video[None])[0], result["target"]
     if oracle.task == "classification":
