@@ -111,6 +111,8 @@ def _evaluate_steering(run: Path, options: argparse.Namespace) -> list[str]:
 
 def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], list[Line]]:
     """Write ``predictions.csv`` and ``metrics.json``; returns the metrics and the rows, one per clip."""
+    from lvcf.measure.sets import told_apart  # scikit-learn takes seconds to load
+
     manifest, predictions = read_manifest(run), read_predictions(run)
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf predict first")
@@ -140,7 +142,7 @@ def evaluate(run: Path, options: argparse.Namespace) -> tuple[dict[str, Any], li
         "prompt": manifest["prompt"],
         "simulated": SIMULATED in manifest["notice"],
     }
-    metrics |= sets | truths.missing | no_judge | _not_measured(metrics, options)
+    metrics |= sets | told_apart(done) | truths.missing | no_judge | _not_measured(metrics, options)
     write_rows(run / "predictions.csv", rows)
     write_json(run / "metrics.json", metrics)
     if others:

@@ -19,6 +19,9 @@ from lvcf.measure.table import Line
 from lvcf.metrics.features import FeatureExtractor, load_extractor
 from lvcf.metrics.latent_divergence import feature_distance, latent_divergence
 from lvcf.metrics.realism import frechet_distance, kernel_distance, warn_if_few
+from lvcf.metrics.statistics import spread
+from lvcf.metrics.two_sample import FEWEST as TOLD_APART
+from lvcf.metrics.two_sample import two_sample
 from lvcf.metrics.unavailable import UnavailableError, unavailable
 from lvcf.models.targets.base import TargetModel
 from lvcf.runs.folder import Prediction
@@ -74,6 +77,18 @@ def realism(
     everyone = [prediction for half in parts for prediction in half]
     values = divergences(everyone, *(torch.cat(features) for features in zip(*halves, strict=True)))
     return found, {prediction.id: {key: value} for prediction, value in zip(everyone, values, strict=True)}
+
+
+def told_apart(predictions: list[Prediction]) -> dict[str, Any]:
+    """Whether a classifier tells the counterfactuals from the clips that they were made of, by what it sees."""
+    if len(predictions) < TOLD_APART:
+        return {"plausible/two_sample": unavailable(f"needs {TOLD_APART} clips; there are {len(predictions)}")}
+    made, real = zip(*((p.counterfactual(), p.factual()) for p in predictions), strict=True)
+    told: dict[str, Any] = {}
+    for seen, found in two_sample(made, real).items():
+        key = f"plausible/two_sample[{seen},n={len(predictions)}]"
+        told |= {key: found.auc} | spread(key, None, found.interval)
+    return told
 
 
 def split(predictions: list[Prediction]) -> tuple[list[Prediction], list[Prediction]]:

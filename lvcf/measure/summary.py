@@ -43,6 +43,8 @@ TOLD_FIRST = (WITHIN, *OF_CLASSES, *OF_A_CLIP)
 PARTIAL = {
     "truth/share_": "no clip has anything to recover: each is all but the truth already",
     "truth/mask_precision": "every mask is empty",
+    "plausible/sharpness": "every mask is empty",
+    "plausible/": "nothing changes truly, and nothing was changed",
     "composition/": "no clip was asked for what the model says already",
     FLIPPED_FROM_RIGHT: "M had no clip right that was asked for another class",
     FLIPPED: "M said every target before",
@@ -68,6 +70,8 @@ SHARES = (
     "truth/pixel_class",
     "truth/oracle_class",
     "explanation/oracle_agrees",
+    "plausible/on_manifold",
+    "plausible/strict_class",
     "adherence/valid_",
 )
 """Beginnings of the keys of zeros and ones."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import laplace
+from scipy.stats import rankdata
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -24,7 +24,7 @@ from lvcf.metrics.statistics import Interval, Values, interval
 
 FOLDS = 5
 FEWEST = 10
-"""Clips of each kind below which no classifier is trained."""
+"""Clips below which no classifier is trained."""
 COMPONENTS = 12
 THUMBNAIL = 14
 """Height and width in pixels of the pictures that the first classifier sees: what is where."""
@@ -46,43 +46,38 @@ class TwoSample:
 
 
 def two_sample(made: Sequence[Frames], real: Sequence[Frames]) -> dict[str, TwoSample]:
-    """Train and test classifiers on held-out folds, by what they see.
+    """Train and test classifiers on held-out folds, by what they see; a clip and its counterfactual share a fold.
 
     Args:
-        made: counterfactuals.
-        real: clips of the set, of the classes that the counterfactuals should show.
+        made: counterfactuals, at least :data:`FEWEST`.
+        real: the clip that each was made of.
 
     Returns:
         ``pictures``: small thumbnails; ``drawing``: edges and colours at several sizes, and how they change in time.
-        Empty with fewer than :data:`FEWEST` clips of a kind.
     """
-    if min(len(made), len(real)) < FEWEST:
-        return {}
-    is_made = np.repeat([1, 0], [len(made), len(real)])
     return {
-        name: _told_apart(np.stack([describe(clip) for clip in (*made, *real)]), is_made)
+        name: _told_apart(*(np.stack([describe(clip) for clip in clips]) for clips in (made, real)))
         for name, describe in (("pictures", thumbnails), ("drawing", drawing))
     }
 
 
-def _told_apart(features: NDArray[np.float64], is_made: NDArray[np.int64]) -> TwoSample:
-    parts = min(COMPONENTS, len(is_made) // 3)
-    classifier = make_pipeline(StandardScaler(), PCA(parts, random_state=0), StandardScaler(), LogisticRegression())
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    scores = cross_val_predict(classifier, features, is_made, cv=folds, method="decision_function")
-    return TwoSample(float(roc_auc_score(is_made, scores)), interval(_auc, scores, is_made.astype(np.float64)))
+def _told_apart(made: NDArray[np.float64], real: NDArray[np.float64]) -> TwoSample:
+    n = len(made)
+    is_made, clip = np.repeat([1, 0], n), np.tile(np.arange(n), 2)
+    whitened = PCA(min(COMPONENTS, n // 2), whiten=True, random_state=0)
+    classifier = make_pipeline(StandardScaler(), whitened, LogisticRegression())
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+    features = np.concatenate([made, real])
+    scores = cross_val_predict(classifier, features, is_made, groups=clip, cv=folds, method="decision_function")
+    return TwoSample(float(auc(scores[:n], scores[n:], axis=-1)), interval(auc, scores[:n], scores[n:]))
 
 
-def _auc(scores: Values, is_made: Values, axis: int) -> Values:
-    """The same as the Mann-Whitney statistic, for every resample along ``axis``."""
-    higher = np.moveaxis(np.asarray(scores), axis, -1)
-    made = np.moveaxis(np.asarray(is_made), axis, -1)
-    order = np.argsort(higher, axis=-1)
-    ranks = np.empty_like(higher)
-    np.put_along_axis(ranks, order, np.arange(1.0, higher.shape[-1] + 1.0), axis=-1)
-    ones = made.sum(-1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(((ranks * made).sum(-1) - ones * (ones + 1.0) / 2.0) / (ones * (made.shape[-1] - ones)))
+def auc(made: Values, real: Values, axis: int) -> Values:
+    """How often, along ``axis``, a score of ``made`` is above one of ``real`` (the Mann-Whitney statistic)."""
+    one, other = (np.moveaxis(np.asarray(scores), axis, -1) for scores in (made, real))
+    ranks = rankdata(np.concatenate([one, other], axis=-1), axis=-1)[..., : one.shape[-1]]
+    n = one.shape[-1]
+    return np.asarray((ranks.sum(-1) - n * (n + 1.0) / 2.0) / (n * other.shape[-1]))
 
 
 def thumbnails(clip: Frames) -> NDArray[np.float64]:
