@@ -16,7 +16,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-face-motion bench-black-box carphone bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-face-motion bench-black-box carphone bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -103,6 +103,15 @@ bench-printed: $(VENV)/.installed  ## the paper's forms as printed on 8 simulate
 	$(LVCF) ablate --config ablations/printed.yaml --n 8
 	cp runs/ablation_printed/table.md benchmarks/results/printed.md
 	cp runs/ablation_printed/table.csv benchmarks/results/printed.csv
+	$(PY) benchmarks/tables.py
+
+bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips of the set, 16 of each phantom (an hour)
+	for part in echo face motion; do \
+	  $(LVCF) simulate $$part --out runs/data/$${part}_unseen --n 16 --seed 900 || exit 1; \
+	  $(LVCF) ablate --config ablations/plausible_$$part.yaml || exit 1; \
+	  cp runs/plausible_$$part/table.md benchmarks/results/plausible_$$part.md; \
+	  cp runs/plausible_$$part/table.csv benchmarks/results/plausible_$$part.csv; \
+	done
 	$(PY) benchmarks/tables.py
 
 bench-face-motion: $(VENV)/.installed  ## the same on 70 simulated faces and 70 simulated motions (hours)
