@@ -35,9 +35,9 @@ def paired_tests(ours: list[Line], theirs: list[Line]) -> list[Line]:
         One line per metric: n, mean, mean_other, difference, ci_low, ci_high, p_permutation, p_wilcoxon, p_holm (of
         the permutation test, over all metrics here).
     """
-    lines = [[line | {"target": ""} for line in run if line["status"] != "failed"] for run in (ours, theirs)]
-    both = {line["id"] for line in lines[0]} & {line["id"] for line in lines[1]}
-    one, two = (_with_shares(tidy([line for line in run if line["id"] in both])) for run in lines)
+    tables = [tidy(lines).assign(target="") for lines in (ours, theirs)]  # whatever was asked of the clips
+    both = {*tables[0]["clip"]} & {*tables[1]["clip"]}
+    one, two = (_with_shares(table[table["clip"].isin(both)].copy()) for table in tables)
     keys = [key for key in dict.fromkeys(one["key"]) if not key.startswith(LEFT_OUT)]
     rows = [row for key in keys if (row := _test(key, *paired(of_key(one, key), of_key(two, key))[1:]))]
     for row, p in zip(rows, holm([row["p_permutation"] for row in rows]), strict=True):

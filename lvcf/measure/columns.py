@@ -63,8 +63,6 @@ COLUMNS = {
     "s/clip": "cost/seconds",
 }
 """Table headings and the metrics behind them; a metric may go on in brackets, as ``realism/fid[...]`` does."""
-
-
 COMPARED = {
     "R2": (SQUARED_ERROR, "squared error"),
     "MAE": (ERROR, "error"),

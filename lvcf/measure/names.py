@@ -38,6 +38,27 @@ class Figure:
         return f"{self.title}, {self.setting}" if self.setting else self.title
 
 
+ABOUT = {
+    "adherence": "Does the model now say what was asked?",
+    "fidelity": "Does the clip still look like the factual?",
+    "proximity": "How little was changed?",
+    "outside": "Did anything change outside the region that should?",
+    "captions": "Is all else described as before?",
+    "temporal": "Is the change steady from frame to frame?",
+    "realism": "Do the counterfactuals look like real clips, as a set?",
+    "clip": "Is it steady, and does it show what the words say, by CLIP?",
+    "quality": "Does it look good, by DOVER?",
+    "minimality": "Is it nearer to its clip than real clips of the target are?",
+    "explanation": "Is the change what turns the model?",
+    "region": "Is the change where the user said it belongs?",
+    "composition": "Does asking for nothing change nothing?",
+    "reversibility": "Does the way back lead to the factual?",
+    "truth": "How close is it to the simulator's true counterfactual?",
+    "plausible": "Does it look like a clip of the set?",
+    "leakage": "Did anything change that should not have?",
+    "cost": "What did it take?",
+}
+"""The question a group of metrics answers, by the part of its keys before the slash; in the order they are told."""
 STATUSES = {"reached": "reached", "not_reached": "not reached", "not_drawable": "not drawable", "failed": "failed"}
 """What ``result.json`` says of a clip, in words."""
 FIGURES = {

@@ -9,30 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lvcf.files import Json
-from lvcf.measure.names import Figure, figure_of
+from lvcf.measure.names import ABOUT, Figure, figure_of
 from lvcf.runs.folder import SUFFIXES, Prediction, off_target, read_table
 
-ABOUT = {
-    "adherence": "Does the model now say what was asked?",
-    "fidelity": "Does the clip still look like the factual?",
-    "proximity": "How little was changed?",
-    "outside": "Did anything change outside the region that should?",
-    "captions": "Is all else described as before?",
-    "temporal": "Is the change steady from frame to frame?",
-    "realism": "Do the counterfactuals look like real clips, as a set?",
-    "clip": "Is it steady, and does it show what the words say, by CLIP?",
-    "quality": "Does it look good, by DOVER?",
-    "minimality": "Is it nearer to its clip than real clips of the target are?",
-    "explanation": "Is the change what turns the model?",
-    "region": "Is the change where the user said it belongs?",
-    "composition": "Does asking for nothing change nothing?",
-    "reversibility": "Does the way back lead to the factual?",
-    "truth": "How close is it to the simulator's true counterfactual?",
-    "plausible": "Does it look like a clip of the set?",
-    "leakage": "Did anything change that should not have?",
-    "cost": "What did it take?",
-}
-"""The question a group of metrics answers, by the part of its keys before the slash; in the order they are told."""
 GENERAL = "measured on"
 UNAVAILABLE = "unavailable: "
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import lvcf
-from lvcf.measure.names import FIGURES, HIGHER, LOWER, figure_of
-from lvcf.report.metrics import ABOUT
+from lvcf.measure.names import ABOUT, FIGURES, HIGHER, LOWER, figure_of
 
 PACKAGE = Path(lvcf.__file__).parent
 GROUPS = "|".join(ABOUT)
