@@ -20,11 +20,12 @@ from lvcf.ablation.results import gather
 from lvcf.cli.ablate import write_results
 from lvcf.files import write_json, write_rows
 from lvcf.measure.columns import COLUMNS, compared, figure_of, headings_of, shown
+from lvcf.measure.names import SQUARED_ERROR
 from lvcf.measure.noises import best_of, mean_of, summarise_means
 from lvcf.measure.pareto import Point, front, plot_pareto
 from lvcf.measure.significance import can_show
 from lvcf.measure.summary import summarise
-from lvcf.measure.table import SQUARED_ERROR, by_key, tidy
+from lvcf.measure.table import by_key, tidy
 from lvcf.measure.tables import latex, latex_table
 
 TARGETS = [20.0, 35.0, 50.0, 65.0, 30.0, 45.0, 60.0, 25.0, 40.0, 55.0, 28.0, 33.0]

@@ -7,8 +7,9 @@ import pandas as pd
 
 from lvcf.errors import UserError
 from lvcf.measure.clip import clips_of
+from lvcf.measure.names import ERROR, WITHIN
 from lvcf.measure.summary import TOLD_FIRST
-from lvcf.measure.table import ERROR, WITHIN, Line, of_key, paired, tidy
+from lvcf.measure.table import Line, of_key, paired, tidy
 from lvcf.metrics.change import change_correlation
 from lvcf.metrics.recovered import PARTS, share_of
 from lvcf.metrics.statistics import FEWEST, Values, compare, holm

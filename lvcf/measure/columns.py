@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from lvcf.measure.names import FIGURES, HIGHER, LOWER
-from lvcf.measure.table import (
+from lvcf.measure.names import (
     CONFIDENCE_BEFORE,
     ERROR,
     ERROR_BEFORE,
+    FIGURES,
     FLIPPED,
     FLIPPED_FROM_RIGHT,
+    HIGHER,
+    LOWER,
     SQUARED_ERROR,
     SSIM_OFF,
     WITHIN,
     WITHIN_BEFORE,
 )
+
+if TYPE_CHECKING:  # it takes a second to load
+    import pandas as pd
 
 COLUMNS = {
     "R2": "adherence/r2",

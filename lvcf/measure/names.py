@@ -38,6 +38,16 @@ class Figure:
         return f"{self.title}, {self.setting}" if self.setting else self.title
 
 
+CORRECTION = "before_correction"
+READING, TARGET, ERROR, SQUARED_ERROR = (f"adherence/{n}" for n in ("reading", "target", "error", "squared_error"))
+ERROR_BEFORE = f"{ERROR}_{CORRECTION}"
+WITHIN, CONFIDENCE = "adherence/within_tolerance", "adherence/confidence"
+WITHIN_BEFORE, CONFIDENCE_BEFORE = (f"{key}_{CORRECTION}" for key in (WITHIN, CONFIDENCE))
+FLIPPED, FLIPPED_FROM_RIGHT = "adherence/flip_rate", "adherence/flip_rate_from_right"
+SSIM_OFF = "truth/ssim_off_truth"
+"""Distance to the true counterfactual's SSIM: above it, too little has changed."""
+OF_A_CLIP = (READING, TARGET, ERROR, SQUARED_ERROR, ERROR_BEFORE, SSIM_OFF)
+"""Keys whose mean is no figure of ``metrics.json``, or under another name."""
 ABOUT = {
     "adherence": "Does the model now say what was asked?",
     "fidelity": "Does the clip still look like the factual?",

@@ -12,19 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lvcf.measure.names import CONFIDENCE, ERROR, ERROR_BEFORE, OF_A_CLIP, SQUARED_ERROR, TARGET
 from lvcf.measure.summary import MAE, MAE_BEFORE, OF_CLASSES, of_squares
-from lvcf.measure.table import (
-    CONFIDENCE,
-    ERROR,
-    ERROR_BEFORE,
-    OF_A_CLIP,
-    SQUARED_ERROR,
-    TARGET,
-    Line,
-    adherence,
-    by_key,
-    tidy,
-)
+from lvcf.measure.table import Line, adherence, by_key, tidy
 from lvcf.metrics.recovered import PARTS, pooled_share
 from lvcf.metrics.statistics import Values, mean_interval, spread, standard_error
 from lvcf.metrics.unavailable import unavailable

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
 
-from lvcf.measure.table import (
+from lvcf.measure.names import (
     CONFIDENCE,
     CONFIDENCE_BEFORE,
     CORRECTION,
@@ -24,10 +24,8 @@ from lvcf.measure.table import (
     TARGET,
     WITHIN,
     WITHIN_BEFORE,
-    Line,
-    by_key,
-    tidy,
 )
+from lvcf.measure.table import Line, by_key, tidy
 from lvcf.metrics.recovered import PARTS, pooled_share
 from lvcf.metrics.statistics import Interval, Values, interval, mean_interval, share_interval, spread, standard_error
 from lvcf.metrics.unavailable import unavailable

@@ -12,6 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lvcf.measure.names import (
+    CONFIDENCE,
+    CONFIDENCE_BEFORE,
+    CORRECTION,
+    ERROR,
+    ERROR_BEFORE,
+    FLIPPED,
+    FLIPPED_FROM_RIGHT,
+    READING,
+    SQUARED_ERROR,
+    SSIM_OFF,
+    TARGET,
+    WITHIN,
+    WITHIN_BEFORE,
+)
 from lvcf.metrics.statistics import Values
 from lvcf.runs.folder import off_target
 
@@ -22,18 +37,8 @@ NOT_FIGURES = ("id", "status", "task", "prediction_", "class_", "said_", "target
 """Beginnings of the columns of ``predictions.csv`` that are facts about a clip; what else has no slash is a cost."""
 SURE = 0.5
 """Least probability of a class that is reached; :data:`lvcf.guidance.goal.MIN_CONFIDENCE`, which loads torch."""
-CORRECTION = "before_correction"
 BEFORE = f"prediction_{CORRECTION}"
 """What M read before the last correction, of the clip not yet rounded to 8 bits; runs without one lack it."""
-READING, TARGET, ERROR, SQUARED_ERROR = (f"adherence/{n}" for n in ("reading", "target", "error", "squared_error"))
-ERROR_BEFORE = f"{ERROR}_{CORRECTION}"
-WITHIN, CONFIDENCE = "adherence/within_tolerance", "adherence/confidence"
-WITHIN_BEFORE, CONFIDENCE_BEFORE = (f"{key}_{CORRECTION}" for key in (WITHIN, CONFIDENCE))
-FLIPPED, FLIPPED_FROM_RIGHT = "adherence/flip_rate", "adherence/flip_rate_from_right"
-SSIM_OFF = "truth/ssim_off_truth"
-"""Distance to the true counterfactual's SSIM: above it, too little has changed."""
-OF_A_CLIP = (READING, TARGET, ERROR, SQUARED_ERROR, ERROR_BEFORE, SSIM_OFF)
-"""Keys whose mean is no figure of ``metrics.json``, or under another name."""
 
 
 def tidy(lines: Sequence[Line], method: str = "") -> pd.DataFrame:
