@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import lvcf
+from lvcf.measure.columns import COLUMNS
 from lvcf.measure.names import ABOUT, FIGURES, HIGHER, LOWER, figure_of
 
 PACKAGE = Path(lvcf.__file__).parent
@@ -27,6 +28,10 @@ def test_every_key_in_the_code_that_measures_is_described() -> None:
     assert len(keys) > 40
     stems = {"truth/pixel_", "truth/share_", "adherence/valid_"}  # beginnings of keys
     assert {key for key in keys - stems if key not in FIGURES} == set()
+
+
+def test_every_column_of_the_tables_is_described() -> None:
+    assert {key for key in COLUMNS.values() if key not in FIGURES} == set()
 
 
 @pytest.mark.parametrize(
