@@ -17,11 +17,11 @@ from lvcf.measure.clip import composition, facts, in_region, lpips_key, measure_
 from lvcf.measure.parallel import measure_each
 from lvcf.measure.summary import TRANSITION, VALIDITY, summarise
 from lvcf.measure.table import Line
-from lvcf.measure.truths import find_oracle, find_truths
 from lvcf.metrics.fidelity import LPIPS_FILES, lpips_unavailable
 from lvcf.metrics.statistics import LEVEL
 from lvcf.metrics.unavailable import unavailable
 from lvcf.models.targets.base import TargetModel
+from lvcf.phantoms.truth import find_oracle, find_truths
 from lvcf.report.metrics import unit_of
 from lvcf.report.terminal import Evaluated, print_runs
 from lvcf.runs.folder import Prediction, is_steering_run, read_manifest, read_predictions, read_table, unfinished

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lvcf.data.clip import to_clip
+from lvcf.data.video import Frames
 from lvcf.errors import UserError
 from lvcf.files import damaged, write_json
 from lvcf.measure.table import Line
@@ -21,7 +23,6 @@ from lvcf.metrics.motion import warping_error
 from lvcf.metrics.region import Region, region_iou, region_precision
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
-from lvcf.phantoms.truth import Truth
 from lvcf.runs.folder import Prediction, off_target
 
 FACTS = (
@@ -45,6 +46,29 @@ FACTS = (
 )
 """The entries of ``result.json`` that a row takes over."""
 MASK_SUFFIXES = (".png", ".npz")
+
+
+class Truth(Protocol):
+    """The true counterfactual of one clip, and comparisons with it.
+
+    Attributes:
+        ruled: the figures of ``compare`` that only clips of the phantom's own size have: rulers measure in its pixels.
+        curves: what ``compare`` measured per frame: ``what``, ``unit``, ``factual``, ``counterfactual``, ``truth``;
+            empty if nothing was.
+    """
+
+    ruled: tuple[str, ...]
+    curves: dict[str, Any]
+
+    @property
+    def video(self) -> Frames:
+        """The clip under the intervention, read back from the set's codec, at its size ``(T, 112, 112, 3)``."""
+
+    def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
+        """Truth metrics of a final clip ``(T, H, W, 3)`` of any size with its mask ``(T, H, W)``; fills ``curves``.
+
+        The true clip is compared at that size, resized as the data sets resize.
+        """
 
 
 def facts(prediction: Prediction) -> Line:

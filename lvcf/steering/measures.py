@@ -15,7 +15,6 @@ from lvcf.errors import UserError
 from lvcf.files import Json, Record
 from lvcf.measure.clip import read_region
 from lvcf.measure.table import Line
-from lvcf.measure.truths import read_set
 from lvcf.metrics import change
 from lvcf.metrics.captions import SentenceEmbedder, caption_similarity
 from lvcf.metrics.clip_score import ClipEmbedder, temporal_consistency, text_alignment
@@ -25,6 +24,7 @@ from lvcf.metrics.region import Region
 from lvcf.metrics.unavailable import unavailable
 from lvcf.phantoms.face.attribute_truth import AttributeTruth, is_known, read_factors
 from lvcf.phantoms.face.factors import FaceFactors
+from lvcf.phantoms.truth import read_set
 from lvcf.runs.folder import Prediction
 from lvcf.steering.case import Case
 from lvcf.steering.graph import stored_graph
