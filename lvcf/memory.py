@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 _PROC = Path("/proc/self")
+TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def peak_memory(device: torch.device) -> int:
@@ -41,6 +42,5 @@ def give_back() -> None:
 
     By itself it keeps what lies between blocks in use, and a long run grows by such holes.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    if TRIM is not None:
+        TRIM(0)

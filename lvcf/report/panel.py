@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -100,8 +102,12 @@ def _overlay(frames: Array, mask: Array) -> Array:
     return tinted
 
 
+@lru_cache(maxsize=len(_LEVELS))
 def _surround(tall: int, wide: int, scale: int) -> Frames:
-    """Captions, legends and dark ground of one panel frame; the tiles are pasted over it."""
+    """Captions, legends and dark ground of one panel frame; the tiles are pasted over it.
+
+    Drawn once for all clips of a run: matplotlib's figures live until the garbage collector comes.
+    """
     width, height = 4 * wide + 3 * GAP, HEADER + tall + FOOTER
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=_GROUND)
     canvas = FigureCanvasAgg(figure)
