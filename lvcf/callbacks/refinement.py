@@ -12,11 +12,10 @@ from torch import Tensor
 from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import round_to_8_bits
 from lvcf.errors import UserError
-from lvcf.guidance.queries import Read
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.refinement.mask import Reference, blend, difference_map, nested_masks
-from lvcf.sampling import SamplingCallback, SamplingState, full_precision
+from lvcf.sampling import Read, SamplingCallback, SamplingState, full_precision
 
 NAME = "MultiScalePerceptualRefinement"
 

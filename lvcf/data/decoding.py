@@ -293,7 +293,7 @@ def _turned(frame: VideoFrame) -> Signs:
     """How a frame is turned and mirrored; mirrored is not told of a frame that has EXIF, which PyAV cannot name."""
     try:
         # not the frame's own, with which it would live until the garbage collector comes
-        items: list[Any] = list(SideDataContainer(frame))  # typed as texts, as a mapping's keys are
+        items: list[Any] = list(SideDataContainer(frame))  # type: ignore[call-arg]  # its stub says nothing
     except ValueError:
         return quarter_turn(frame.rotation)
     matrices = [bytes(item) for item in items if item.type == SideData.DISPLAYMATRIX]
