@@ -1,8 +1,7 @@
-"""How much memory a process, or its GPU, used at most; and giving back what it no longer uses."""
+"""How much memory a process, or its GPU, used at most."""
 
 from __future__ import annotations
 
-import ctypes
 import resource
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import torch
 
 _PROC = Path("/proc/self")
-TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def peak_memory(device: torch.device) -> int:
@@ -35,12 +33,3 @@ def forget_peak(device: torch.device) -> bool:
     except OSError:
         return False
     return True
-
-
-def give_back() -> None:
-    """Hand freed memory back to the system, where the C library can (glibc).
-
-    By itself it keeps what lies between blocks in use, and a long run grows by such holes.
-    """
-    if TRIM is not None:
-        TRIM(0)

@@ -22,7 +22,6 @@ from lvcf.errors import UserError
 from lvcf.explanation import SCHEMA_VERSION, Explanation, explained, failure, versions, write_prediction
 from lvcf.files import write_json
 from lvcf.lock import locked
-from lvcf.memory import give_back
 from lvcf.presets import method_label
 from lvcf.ranks import orphaned
 from lvcf.run_folder import read_record
@@ -140,7 +139,7 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write what is not there yet, and let the process not grow over a long run."""
+        """Write what is not there yet."""
         task = _task(pl_module)
         for name, problem in zip(batch["id"], batch["error"], strict=True):
             if problem and not task.is_done(name):
@@ -154,7 +153,6 @@ class PredictionWriter(Callback):
                 self._write(
                     task, explained(edit, factual, task.target_model, self.method, seed=task.settings.seed, **known)
                 )
-        give_back()
 
     def _write(self, task: CounterfactualTask, explanation: Explanation) -> None:
         write_prediction(task.output / "predictions" / safe_name(explanation.id), explanation)
