@@ -11,7 +11,7 @@ from lvcf.edits import Edit
 from lvcf.phantoms.echo.set import simulate
 from tests.helpers import predict_arguments, results
 
-CLIPS = 8
+CLIPS = 6
 
 
 def alive() -> int:
