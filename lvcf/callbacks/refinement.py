@@ -13,8 +13,9 @@ from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import round_to_8_bits
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
+from lvcf.models.targets.base import TargetModel
 from lvcf.refinement.mask import Reference, blend, difference_map, nested_masks
-from lvcf.sampling import SamplingCallback, SamplingState, full_precision
+from lvcf.sampling import Read, SamplingCallback, SamplingState, full_precision
 
 NAME = "MultiScalePerceptualRefinement"
 
@@ -82,31 +83,32 @@ class MultiScalePerceptualRefinement(SamplingCallback):
             _, plain = decode_with_features(state.backbone, state.z_ref, size[0])
             difference = difference_map(edited, plain, self.block_weights, size)
             state.masks = nested_masks(difference, self.shares, self.radius, self.feather)
-
-        def read(z: Tensor, rows: Tensor) -> Tensor:
-            clip = self._blended(state.backbone.decode(z, size[0]).float(), state.masks[-1], state, rows)
-            with full_precision(z.device):
-                output: Tensor = state.model(clip)
-            return output
-
-        state.read = read
+        state.read = self._reader(state.backbone, state.model, state.masks[-1], state.reconstruction, state.video)
 
     @torch.no_grad()
     def on_decoded(self, state: SamplingState) -> None:
         """Replace ``state.decoded`` and set ``state.mask``."""
-        everyone = torch.arange(len(state.z), device=state.z.device)
         with full_precision(state.z.device):
             edited = state.backbone.decode(state.z, state.video.shape[2])
             state.mask = torch.ones_like(state.masks[-1])
-            undecided = torch.ones_like(everyone, dtype=torch.bool)
+            undecided = torch.ones(len(state.z), dtype=torch.bool, device=state.z.device)
             for mask in state.masks:
-                refined = self._blended(edited, mask, state, everyone)
+                refined = blend(edited, state.reconstruction, state.video, mask, self.reference)
                 kept = undecided & state.goal.reached(state.model(round_to_8_bits(refined)))
                 state.decoded[kept], state.mask[kept] = refined[kept], mask[kept]
                 undecided &= ~kept
 
-    def _blended(self, edited: Tensor, mask: Tensor, state: SamplingState, rows: Tensor) -> Tensor:
-        return blend(edited, state.reconstruction[rows], state.video[rows], mask[rows], self.reference)
+    def _reader(self, backbone: Backbone, model: TargetModel, mask: Tensor, plain: Tensor, video: Tensor) -> Read:
+        """M's reading through a mask; it does not hold the state, which holds it: both would stay in memory."""
+
+        def read(z: Tensor, rows: Tensor) -> Tensor:
+            edited = backbone.decode(z, video.shape[2]).float()
+            clip = blend(edited, plain[rows], video[rows], mask[rows], self.reference)
+            with full_precision(z.device):
+                output: Tensor = model(clip)
+            return output
+
+        return read
 
 
 def decode_with_features(backbone: Backbone, latent: Tensor, frames: int) -> tuple[Tensor, list[Tensor]]:

@@ -20,7 +20,6 @@ from lvcf.edits import Edit
 from lvcf.errors import UserError
 from lvcf.explanation import VERSIONED, explained, failure
 from lvcf.presets import method_label
-from lvcf.runs.cost import give_back
 from lvcf.runs.ranks import orphaned
 from lvcf.runs.shapes import SCHEMA_VERSION
 from lvcf.runs.writer import opened, versions
@@ -131,7 +130,7 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write what is not there yet, and let the process not grow over a long run."""
+        """Write what is not there yet."""
         task = _task(pl_module)
         for name, problem in zip(batch["id"], batch["error"], strict=True):
             if problem and not task.is_done(name):
@@ -144,7 +143,6 @@ class PredictionWriter(Callback):
                 factual = to_frames(batch["video"][row])
                 known["seed"] = task.settings.seed
                 explained(edit, factual, task.target_model, self.method, **known).write(task.output)
-        give_back()
 
 
 def fingerprint(configuration: str) -> str:

@@ -16,6 +16,7 @@ import av
 import numpy as np
 from av.codec.codec import Codec, UnknownCodecError
 from av.container import InputContainer
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -291,7 +292,8 @@ def _shown(frame: VideoFrame, pixel_width: Fraction) -> tuple[Picture, tuple[str
 def _turned(frame: VideoFrame) -> Signs:
     """How a frame is turned and mirrored; mirrored is not told of a frame that has EXIF, which PyAV cannot name."""
     try:
-        items: list[Any] = list(frame.side_data)  # typed as texts, as a mapping's keys are
+        # not the frame's own, with which it would live until the garbage collector comes
+        items: list[Any] = list(SideDataContainer(frame))  # type: ignore[call-arg]  # its stub says nothing
     except ValueError:
         return quarter_turn(frame.rotation)
     matrices = [bytes(item) for item in items if item.type == SideData.DISPLAYMATRIX]

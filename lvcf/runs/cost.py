@@ -1,8 +1,7 @@
-"""What a call costs: seconds, the peak of memory of this process or its GPU; and giving back what is unused."""
+"""What a call costs: seconds, and the peak of memory of this process or its GPU."""
 
 from __future__ import annotations
 
-import ctypes
 import resource
 import sys
 import time
@@ -42,13 +41,3 @@ def forget_peak(device: torch.device) -> bool:
     except OSError:
         return False
     return True
-
-
-def give_back() -> None:
-    """Hand freed memory back to the system, where the C library can (glibc).
-
-    By itself it keeps what lies between blocks in use, and a long run grows by such holes.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -108,8 +109,12 @@ def _overlay(frames: Array, mask: Array) -> Array:
     return tinted
 
 
+@lru_cache(maxsize=len(_LEVELS))
 def _surround(tall: int, wide: int, scale: int) -> Frames:
-    """Captions, legends and dark ground of one panel frame; the tiles are pasted over it."""
+    """Captions, legends and dark ground of one panel frame; the tiles are pasted over it.
+
+    Drawn once for all clips of a run: matplotlib's figures live until the garbage collector comes.
+    """
     width, height = 4 * wide + 3 * GAP, HEADER + tall + FOOTER
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor=_GROUND)
     canvas = FigureCanvasAgg(figure)
