@@ -105,7 +105,7 @@ bench-printed: $(VENV)/.installed  ## the paper's forms as printed on 8 simulate
 	cp runs/ablation_printed/table.csv benchmarks/results/printed.csv
 	$(PY) benchmarks/tables.py
 
-bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips of the set, 16 of each phantom (an hour)
+bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips of the set, 16 of each phantom (half an hour)
 	for part in echo face motion; do \
 	  $(LVCF) simulate $$part --out runs/data/$${part}_unseen --n 16 --seed 900 || exit 1; \
 	  $(LVCF) ablate --config ablations/plausible_$$part.yaml || exit 1; \
