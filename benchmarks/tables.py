@@ -49,10 +49,12 @@ TRUTH = Column("SSIM of truth", 3, error=False, heading="truth's SSIM")
 SHARE = Column("share, smooth", 2, heading="share recovered")
 PIXELS, RULER, ORACLE = Column("pixel EF off", 1), Column("ruler off", 1), Column("oracle EF off", 1)
 SECONDS = Column("s/clip", 1, error=False)
+STRICT = Column("strict class", 2, heading="class, strictly")
 BRIEF = (MAE, SSIM, TRUTH, SHARE, PIXELS, RULER, ORACLE)
 VALUES = (R2, MAE, Column("RMSE", 2, error=False), SSIM, TRUTH, SHARE, PIXELS, ORACLE)
 TURNED = (Column("flip rate", 2), Column("pixel class", 2, heading="class in the pixels"))
 CLASSES = (*TURNED, SSIM, TRUTH, SHARE, Column("mask IoU", 2))
+PLAUSIBLE = (SSIM, Column("off manifold", 1), Column("on manifold", 2), Column("sharpness", 2))
 FIVE = ("do nothing", "ceiling", "prompt only", "full, neutral", "full, target")
 COMMANDS = {
     "phantom": "make bench",
@@ -60,6 +62,9 @@ COMMANDS = {
     "motion": "make bench-face-motion",
     "black_box": "make bench-black-box",
     "printed": "make bench-printed",
+    "plausible_echo": "make bench-plausible",
+    "plausible_face": "make bench-plausible",
+    "plausible_motion": "make bench-plausible",
 }
 """What makes the files that do not say so themselves."""
 
@@ -98,6 +103,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "motion": lambda: digest("motion", CLASSES),
     "black_box": lambda: digest("black_box", (*VALUES, Column("queries", 0, error=False), SECONDS)),
     "printed": lambda: digest("printed", VALUES),
+    "plausible_echo": lambda: digest("plausible_echo", (MAE, PIXELS, ORACLE, *PLAUSIBLE)),
+    "plausible_face": lambda: digest("plausible_face", (*TURNED, STRICT, *PLAUSIBLE)),
+    "plausible_motion": lambda: digest("plausible_motion", (*TURNED, STRICT, *PLAUSIBLE)),
     "phantom_whole": lambda: whole("phantom"),
     "face_whole": lambda: whole("face"),
     "motion_whole": lambda: whole("motion"),
