@@ -112,6 +112,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "black_box_whole": lambda: whole("black_box"),
     "shortcut": lambda: whole("shortcut"),
     "sanity": lambda: whole("sanity"),
+    "manifold_limit": lambda: whole("manifold_limit"),
     "speckle_limit": lambda: whole("speckle_limit"),
     "tiny_decoder": lambda: whole("tiny_decoder"),
     "steering": lambda: whole("steering"),

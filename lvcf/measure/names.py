@@ -250,7 +250,9 @@ FIGURES = {
     "plausible/two_sample": Figure(
         "told from real clips", "AUC of a classifier on held-out clips: 0.5 cannot be told apart, 1 always.", LOWER
     ),
-    "plausible/sharpness": Figure("sharpness in the mask", "Over the true clip's: 1 is right, below is blur.", "", "x"),
+    "plausible/sharpness": Figure(
+        "sharpness of the change", "Over the true clip's: 1 is right, below is blur.", "", "x"
+    ),
     "leakage/edv_percent": Figure("end-diastolic volume moved", "It should not move with EF.", LOWER, "%"),
     "leakage/beat_correlation_loss": Figure("beat moved", "1 − correlation of the volume's course.", LOWER),
     "leakage/brightness_levels": Figure("brightness moved", "Against the true clip.", LOWER, "levels"),

@@ -41,7 +41,6 @@ TOLD_FIRST = (WITHIN, *OF_CLASSES, *OF_A_CLIP)
 PARTIAL = {
     "truth/share_": "no clip has anything to recover: each is all but the truth already",
     "truth/mask_precision": "every mask is empty",
-    "plausible/sharpness": "every mask is empty",
     "plausible/": "nothing changes truly, and nothing was changed",
     "composition/": "no clip was asked for what the model says already",
     FLIPPED_FROM_RIGHT: "M had no clip right that was asked for another class",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from lvcf.data.video import Frames
+from lvcf.metrics.truth import truly_changed
 
 F = TypeVar("F")
 
@@ -62,7 +63,7 @@ def find_nearest(world: World[F], clip: Frames, region: NDArray[np.bool_]) -> Ne
     Args:
         world: what can be painted.
         clip: the clip.
-        region: the voxels ``(T, H, W)`` that count: what truly changes, joined with what was changed.
+        region: the voxels ``(T, H, W)`` that count, see :func:`changed`.
 
     Returns:
         None where the region is empty, at the frames looked at or altogether.
@@ -79,6 +80,11 @@ def find_nearest(world: World[F], clip: Frames, region: NDArray[np.bool_]) -> Ne
         best = min([best, *world.around(best, reach)], key=distance)
     painted = world.paint(best, slice(None))
     return Nearest(best, _levels(_blurred(painted), _blurred(clip), region), _levels(painted, clip, region))
+
+
+def changed(factual: Frames, final: Frames, true: Frames) -> NDArray[np.bool_]:
+    """The voxels ``(T, H, W)`` that truly change, joined with those that were changed, whatever the mask says."""
+    return truly_changed(factual, true) | truly_changed(factual, final)
 
 
 def plausible(

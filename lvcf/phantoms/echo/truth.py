@@ -17,7 +17,7 @@ from lvcf.phantoms.echo.ruler import Measurement, measure
 from lvcf.phantoms.echo.set import frame_times, through_codec
 from lvcf.phantoms.echo.simulate import EchoFactors, Ventricle, render
 from lvcf.phantoms.echo.world import EchoWorld
-from lvcf.phantoms.manifold import find_nearest, plausible
+from lvcf.phantoms.manifold import changed, find_nearest, plausible
 from lvcf.phantoms.resized import at_size, fits_ruler
 
 Gray = NDArray[np.uint8]
@@ -68,8 +68,8 @@ class EchoTruth:
     def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
         """Truth metrics of a final clip ``(T, H, W, 3)``, by its first channel; fills ``curves`` if the ruler fits."""
         true = at_size(self.video, factual.shape[1])
-        ruled = self._measured(factual, final, true, mask) if fits_ruler(factual) else {}
-        sharp = sharpness(final, true, mask)
+        ruled = self._measured(factual, final, true) if fits_ruler(factual) else {}
+        sharp = sharpness(final, true, changed(factual, final, true))
         factual, final, truth = (clip[..., 0] for clip in (factual, final, true))
         return {
             **recovery(final, factual, truth),
@@ -81,7 +81,7 @@ class EchoTruth:
             "leakage/brightness_levels": abs(float(final.mean()) - float(truth.mean())),
         }
 
-    def _measured(self, factual: Frames, final: Frames, true: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
+    def _measured(self, factual: Frames, final: Frames, true: Frames) -> dict[str, float]:
         """What the ruler says of the three clips, and how near the final one is to a clip of the phantom."""
         of_factual, of_final, of_truth = (measure(clip[..., 0], self.shape) for clip in (factual, final, true))
         self.curves = self._curves(of_factual, of_final, of_truth)
@@ -94,7 +94,7 @@ class EchoTruth:
             1.0 - _correlation(of_final.volume_ratio, of_truth.volume_ratio),
         )
         world = EchoWorld(self.factors, self.times, self.target)
-        nearest = find_nearest(world, final, mask | truly_changed(factual, true))
+        nearest = find_nearest(world, final, changed(factual, final, true))
         off = math.nan if nearest is None else abs(nearest.factors.ef - self.target)
         near = plausible(nearest, LIMIT) | {"plausible/nearest_ef_error": off}
         return dict(zip(self.ruled, (*values, *near.values()), strict=True))

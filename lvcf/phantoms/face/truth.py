@@ -18,7 +18,7 @@ from lvcf.phantoms.face.ruler import Measurement, measure
 from lvcf.phantoms.face.set import frame_times, through_codec
 from lvcf.phantoms.face.simulate import render
 from lvcf.phantoms.face.world import FaceWorld
-from lvcf.phantoms.manifold import find_nearest, plausible
+from lvcf.phantoms.manifold import changed, find_nearest, plausible
 from lvcf.phantoms.resized import at_size, fits_ruler
 from lvcf.phantoms.set_folder import known_class
 
@@ -78,15 +78,15 @@ class FaceTruth:
         return {
             **recovery(gray_final, gray, gray_truth),
             "truth/l1_levels": l1_levels(final, true),
-            **(self._measured(factual, final, true, mask) if fits_ruler(factual) else {}),
-            "plausible/sharpness": sharpness(final, true, mask),
+            **(self._measured(factual, final, true) if fits_ruler(factual) else {}),
+            "plausible/sharpness": sharpness(final, true, changed(factual, final, true)),
             "truth/mask_iou": mask_iou(mask, gray, gray_truth),
             "truth/mask_precision": region_precision(mask, truly_changed(gray, gray_truth)),
             "leakage/unchanged_levels": float(np.abs(gray_final.astype(np.float64) - gray)[still].mean()),
             "leakage/brightness_levels": abs(float(final.mean()) - float(true.mean())),
         }
 
-    def _measured(self, factual: Frames, final: Frames, true: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
+    def _measured(self, factual: Frames, final: Frames, true: Frames) -> dict[str, float]:
         """What the ruler says of the final and the true clip, and how near the final one is to one of the phantom's."""
         of_final, of_truth = self.measure(final), self.measure(true)
         values = (
@@ -94,7 +94,7 @@ class FaceTruth:
             float(of_truth.expression == self.target),
             float(np.abs(of_final.action_units - of_truth.action_units).mean()),
         )
-        nearest = find_nearest(FaceWorld(self.factors, self.times), final, mask | truly_changed(factual, true))
+        nearest = find_nearest(FaceWorld(self.factors, self.times), final, changed(factual, final, true))
         near = plausible(nearest, LIMIT, lambda factors: factors.expression == self.target)
         return dict(zip(self.ruled, (*values, *near.values()), strict=True))
 

@@ -13,7 +13,7 @@ from lvcf.data.video import Frames
 from lvcf.metrics.plausible import sharpness
 from lvcf.metrics.region import region_precision
 from lvcf.metrics.truth import l1_levels, mask_iou, recovery, truly_changed
-from lvcf.phantoms.manifold import find_nearest, plausible
+from lvcf.phantoms.manifold import changed, find_nearest, plausible
 from lvcf.phantoms.motion.draw import SIZE, Array
 from lvcf.phantoms.motion.ruler import Motion, measure
 from lvcf.phantoms.motion.set import LABELS
@@ -72,15 +72,15 @@ class MotionTruth:
         return {
             **recovery(final, factual, truth),
             "truth/l1_levels": l1_levels(final, truth),
-            **(self._measured(factual, final, truth, mask) if fits_ruler(factual) else {}),
-            "plausible/sharpness": sharpness(final, truth, mask),
+            **(self._measured(factual, final, truth) if fits_ruler(factual) else {}),
+            "plausible/sharpness": sharpness(final, truth, changed(factual, final, truth)),
             "truth/mask_iou": mask_iou(mask, factual, truth),
             "truth/mask_precision": region_precision(mask, truly_changed(factual, truth)),
             "leakage/unchanged_levels": l1_levels(final[unchanged], truth[unchanged]),
             "leakage/brightness_levels": abs(float(final.mean()) - float(truth.mean())),
         }
 
-    def _measured(self, factual: Frames, final: Frames, truth: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
+    def _measured(self, factual: Frames, final: Frames, truth: Frames) -> dict[str, float]:
         """What the ruler says of the three clips, and how near the final one is to a clip of the phantom."""
         clips = (factual, final, truth)
         of_factual, of_final, of_truth = (measure(clip, self.factors, self.times) for clip in clips)
@@ -94,7 +94,7 @@ class MotionTruth:
             _apart(of_truth.track, path),
             float(of_final.seen.mean()),
         )
-        nearest = find_nearest(MotionWorld(self.factors, self.times), final, mask | truly_changed(factual, truth))
+        nearest = find_nearest(MotionWorld(self.factors, self.times), final, changed(factual, final, truth))
         near = plausible(nearest, LIMIT, lambda factors: factors.action == self.target)
         return dict(zip(self.ruled, (*values, *near.values()), strict=True))
 
