@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import numpy as np
@@ -10,17 +11,21 @@ from scipy.ndimage import gaussian_filter
 
 from lvcf.metrics.plausible import sharpness
 from lvcf.metrics.truth import truly_changed
+from lvcf.phantoms.echo import truth as echo_truth
 from lvcf.phantoms.echo.simulate import EchoFactors
 from lvcf.phantoms.echo.truth import EchoTruth
 from lvcf.phantoms.echo.world import EchoWorld
+from lvcf.phantoms.face import truth as face_truth
 from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.phantoms.face.truth import FaceTruth
 from lvcf.phantoms.face.world import FaceWorld
 from lvcf.phantoms.manifold import find_nearest, plausible
+from lvcf.phantoms.motion import truth as motion_truth
 from lvcf.phantoms.motion.set import LABELS
 from lvcf.phantoms.motion.simulate import MotionFactors
 from lvcf.phantoms.motion.truth import MotionTruth
 from lvcf.phantoms.motion.world import MotionWorld
+from tests.helpers import ROOT
 
 CLIP = {"frames": 16, "fps": 8.0}
 
@@ -142,3 +147,11 @@ def test_sharpness_falls_with_blur_and_rises_with_noise(name) -> None:
     assert softer < soft < 0.9
     assert sharpness(noisy, truth.video, region) > 1.1
     assert np.isnan(sharpness(truth.video, truth.video, np.zeros_like(region)))
+
+
+def test_the_limit_is_the_measured_one() -> None:
+    table = (ROOT / "benchmarks" / "results" / "manifold_limit.md").read_text()
+    measured = {
+        row[0]: float(row[2]) for row in re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \|$", table, re.MULTILINE)
+    }
+    assert measured == {"echo": echo_truth.LIMIT, "face": face_truth.LIMIT, "motion": motion_truth.LIMIT}
