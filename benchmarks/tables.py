@@ -62,7 +62,6 @@ COMMANDS = {
     "motion": "make bench-face-motion",
     "black_box": "make bench-black-box",
     "printed": "make bench-printed",
-    "plausible_echo": "make bench-plausible",
     "plausible_face": "make bench-plausible",
     "plausible_motion": "make bench-plausible",
 }
@@ -103,7 +102,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "motion": lambda: digest("motion", CLASSES),
     "black_box": lambda: digest("black_box", (*VALUES, Column("queries", 0, error=False), SECONDS)),
     "printed": lambda: digest("printed", VALUES),
-    "plausible_echo": lambda: digest("plausible_echo", (MAE, PIXELS, ORACLE, *PLAUSIBLE)),
     "plausible_face": lambda: digest("plausible_face", (*TURNED, STRICT, *PLAUSIBLE)),
     "plausible_motion": lambda: digest("plausible_motion", (*TURNED, STRICT, *PLAUSIBLE)),
     "phantom_whole": lambda: whole("phantom"),
