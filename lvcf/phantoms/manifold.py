@@ -8,8 +8,8 @@ only fools a network have much.  docs/metrics/plausible.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -70,7 +70,8 @@ def find_nearest(world: World[F], clip: Frames, region: NDArray[np.bool_]) -> Ne
     """
     if not region[LOOK].any():
         return None
-    seen = _blurred(clip[LOOK])
+    blurred = _blurred(clip)
+    seen = blurred[LOOK]
 
     def distance(factors: F) -> float:
         return _levels(_blurred(world.paint(factors, LOOK)), seen, region[LOOK])
@@ -79,7 +80,15 @@ def find_nearest(world: World[F], clip: Frames, region: NDArray[np.bool_]) -> Ne
     for reach in REACHES:
         best = min([best, *world.around(best, reach)], key=distance)
     painted = world.paint(best, slice(None))
-    return Nearest(best, _levels(_blurred(painted), _blurred(clip), region), _levels(painted, clip, region))
+    return Nearest(best, _levels(_blurred(painted), blurred, region), _levels(painted, clip, region))
+
+
+def nudged(factors: Any, ranges: Mapping[str, tuple[float, float]], reach: float) -> Iterator[Any]:
+    """Factors of which one is moved, down and up, by half of its range times ``reach``, and stays within it."""
+    for name, (low, high) in ranges.items():
+        for sign in (-0.5, 0.5):
+            value = getattr(factors, name) + sign * reach * (high - low)
+            yield replace(factors, **{name: float(np.clip(value, low, high))})
 
 
 def changed(factual: Frames, final: Frames, true: Frames) -> NDArray[np.bool_]:

@@ -70,8 +70,9 @@ class EchoTruth:
     def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
         """Truth metrics of a final clip ``(T, H, W, 3)``, by its first channel; fills ``curves`` if the ruler fits."""
         true = at_size(self.video, factual.shape[1])
-        ruled = self._measured(factual, final, true) if fits_ruler(factual) else {}
-        sharp = sharpness(final, true, changed(factual, final, true))
+        region = changed(factual, final, true)
+        ruled = self._measured(factual, final, true, region) if fits_ruler(factual) else {}
+        sharp = sharpness(final, true, region)
         factual, final, truth = (clip[..., 0] for clip in (factual, final, true))
         return {
             **recovery(final, factual, truth),
@@ -83,7 +84,7 @@ class EchoTruth:
             "leakage/brightness_levels": abs(float(final.mean()) - float(truth.mean())),
         }
 
-    def _measured(self, factual: Frames, final: Frames, true: Frames) -> dict[str, float]:
+    def _measured(self, factual: Frames, final: Frames, true: Frames, region: NDArray[np.bool_]) -> dict[str, float]:
         """What the ruler says of the three clips, and how near the final one is to a clip of the phantom."""
         of_factual, of_final, of_truth = (measure(clip[..., 0], self.shape) for clip in (factual, final, true))
         self.curves = self._curves(of_factual, of_final, of_truth)
@@ -96,7 +97,7 @@ class EchoTruth:
             1.0 - _correlation(of_final.volume_ratio, of_truth.volume_ratio),
         )
         world = EchoWorld(self.factors, self.times, self.target)
-        nearest = find_nearest(world, final, changed(factual, final, true))
+        nearest = find_nearest(world, final, region)
         off = math.nan if nearest is None else abs(nearest.factors.ef - self.target)
         near = plausible(nearest, LIMIT) | {"plausible/nearest_ef_error": off}
         return dict(zip(self.ruled, (*values, *near.values()), strict=True))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lvcf.data.ferv39k import EXPRESSIONS, window
 from lvcf.data.video import Frames
-from lvcf.metrics.plausible import sharpness
+from lvcf.metrics.plausible import LUMA, sharpness
 from lvcf.metrics.region import region_precision
 from lvcf.metrics.truth import CHANGED_LEVELS, l1_levels, mask_iou, recovery, truly_changed
 from lvcf.phantoms.face.factors import FaceFactors
@@ -76,19 +76,20 @@ class FaceTruth:
         true = at_size(self.video, factual.shape[1])
         gray, gray_final, gray_truth = (to_gray(clip) for clip in (factual, final, true))
         self.curves = _curves(gray, gray_final, gray_truth)
+        region = changed(factual, final, true)
         still = np.abs(gray_truth.astype(np.float64) - gray) <= CHANGED_LEVELS
         return {
             **recovery(gray_final, gray, gray_truth),
             "truth/l1_levels": l1_levels(final, true),
-            **(self._measured(factual, final, true) if fits_ruler(factual) else {}),
-            "plausible/sharpness": sharpness(final, true, changed(factual, final, true)),
+            **(self._measured(final, true, region) if fits_ruler(factual) else {}),
+            "plausible/sharpness": sharpness(final, true, region),
             "truth/mask_iou": mask_iou(mask, gray, gray_truth),
             "truth/mask_precision": region_precision(mask, truly_changed(gray, gray_truth)),
             "leakage/unchanged_levels": float(np.abs(gray_final.astype(np.float64) - gray)[still].mean()),
             "leakage/brightness_levels": abs(float(final.mean()) - float(true.mean())),
         }
 
-    def _measured(self, factual: Frames, final: Frames, true: Frames) -> dict[str, float]:
+    def _measured(self, final: Frames, true: Frames, region: NDArray[np.bool_]) -> dict[str, float]:
         """What the ruler says of the final and the true clip, and how near the final one is to one of the phantom's."""
         of_final, of_truth = self.measure(final), self.measure(true)
         values = (
@@ -96,14 +97,14 @@ class FaceTruth:
             float(of_truth.expression == self.target),
             float(np.abs(of_final.action_units - of_truth.action_units).mean()),
         )
-        nearest = find_nearest(FaceWorld(self.factors, self.times), final, changed(factual, final, true))
+        nearest = find_nearest(FaceWorld(self.factors, self.times), final, region)
         near = plausible(nearest, LIMIT, lambda factors: factors.expression == self.target)
         return dict(zip(self.ruled, (*values, *near.values()), strict=True))
 
 
 def to_gray(clip: Frames) -> Gray:
     """Brightness ``(T, H, W)`` of an RGB clip, by Rec. 601's weights."""
-    return np.asarray(np.round(clip @ np.array([0.299, 0.587, 0.114]))).astype(np.uint8)
+    return np.asarray(np.round(clip @ LUMA)).astype(np.uint8)
 
 
 def _curves(factual: Gray, final: Gray, truth: Gray) -> dict[str, Any]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from lvcf.data.ferv39k import EXPRESSIONS
 from lvcf.data.video import Frames
 from lvcf.phantoms.face.factors import RANGES, Array, FaceFactors
 from lvcf.phantoms.face.set import through_codec
 from lvcf.phantoms.face.simulate import render
+from lvcf.phantoms.manifold import nudged
 
-OPEN = ("intensity", "onset", "rise")
-"""The factors that an expression's name leaves open."""
+OPEN = {name: RANGES[name] for name in ("intensity", "onset", "rise")}
+"""The factors that an expression's name leaves open, and what they are drawn between; none has descendants."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,7 @@ class FaceWorld:
 
     def around(self, factors: FaceFactors, reach: float) -> Iterator[FaceFactors]:
         """See the protocol."""
-        for name in OPEN:
-            low, high = RANGES[name]
-            for sign in (-0.5, 0.5):
-                value = getattr(factors, name) + sign * reach * (high - low)
-                yield factors.do(**{name: float(np.clip(value, low, high))})
+        return nudged(factors, OPEN, reach)
 
     def paint(self, factors: FaceFactors, look: slice) -> Frames:
         """See the protocol."""

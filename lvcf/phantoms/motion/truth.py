@@ -70,19 +70,20 @@ class MotionTruth:
     def compare(self, factual: Frames, final: Frames, mask: NDArray[np.bool_]) -> dict[str, float]:
         """Truth metrics of a final RGB clip ``(T, H, W, 3)`` with its mask; fills ``curves`` if the ruler fits."""
         truth = at_size(self.video, factual.shape[1])
+        region = changed(factual, final, truth)
         unchanged = (factual == truth).all(axis=-1)
         return {
             **recovery(final, factual, truth),
             "truth/l1_levels": l1_levels(final, truth),
-            **(self._measured(factual, final, truth) if fits_ruler(factual) else {}),
-            "plausible/sharpness": sharpness(final, truth, changed(factual, final, truth)),
+            **(self._measured(factual, final, truth, region) if fits_ruler(factual) else {}),
+            "plausible/sharpness": sharpness(final, truth, region),
             "truth/mask_iou": mask_iou(mask, factual, truth),
             "truth/mask_precision": region_precision(mask, truly_changed(factual, truth)),
             "leakage/unchanged_levels": l1_levels(final[unchanged], truth[unchanged]),
             "leakage/brightness_levels": abs(float(final.mean()) - float(truth.mean())),
         }
 
-    def _measured(self, factual: Frames, final: Frames, truth: Frames) -> dict[str, float]:
+    def _measured(self, factual: Frames, final: Frames, truth: Frames, region: NDArray[np.bool_]) -> dict[str, float]:
         """What the ruler says of the three clips, and how near the final one is to a clip of the phantom."""
         clips = (factual, final, truth)
         of_factual, of_final, of_truth = (measure(clip, self.factors, self.times) for clip in clips)
@@ -96,7 +97,7 @@ class MotionTruth:
             _apart(of_truth.track, path),
             float(of_final.seen.mean()),
         )
-        nearest = find_nearest(MotionWorld(self.factors, self.times), final, changed(factual, final, truth))
+        nearest = find_nearest(MotionWorld(self.factors, self.times), final, region)
         near = plausible(nearest, LIMIT, lambda factors: factors.action == self.target)
         return dict(zip(self.ruled, (*values, *near.values()), strict=True))
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass
 
 from lvcf.data.video import Frames
+from lvcf.phantoms.manifold import nudged
 from lvcf.phantoms.motion.draw import Array
 from lvcf.phantoms.motion.ruler import measure
 from lvcf.phantoms.motion.simulate import ACTIONS, DELAY, DURATION, REACH, MotionFactors, X, render
@@ -36,11 +34,7 @@ class MotionWorld:
 
     def around(self, factors: MotionFactors, reach: float) -> Iterator[MotionFactors]:
         """See the protocol."""
-        for name, (low, high) in OPEN.items():
-            for sign in (-0.5, 0.5):
-                value = getattr(factors, name) + sign * reach * (high - low)
-                changed: dict[str, Any] = {name: float(np.clip(value, low, high))}
-                yield replace(factors, **changed)
+        return nudged(factors, OPEN, reach)
 
     def paint(self, factors: MotionFactors, look: slice) -> Frames:
         """See the protocol; the set's codec is lossless."""
