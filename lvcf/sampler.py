@@ -20,12 +20,13 @@ from lvcf.data.clip import Batch
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
-from lvcf.given_frames import GivenFrames, check_given, given_latents, put_back
+from lvcf.errors import UserError
+from lvcf.given_frames import GivenFrames, check_given, given_latents, numbers_of, put_back
 from lvcf.guidance.goal import make_goal
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.noise import draws, sample_generator
-from lvcf.sampling import Decoder, DiffusionState, Prompts, Read, SamplingCallback, SamplingState, full_precision
+from lvcf.sampling import DecodeRows, DiffusionState, Prompts, Read, SamplingCallback, SamplingState, full_precision
 from lvcf.targets import TargetRequest
 from lvcf.wording import Wording
 
@@ -33,7 +34,7 @@ Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]
 ON_THE_CLIP = ("fresh", "recorded")
 """Inversions that keep sampling on the clip by its own noised path."""
 Solver = Literal["ddim", "dpmpp_2m"]
-Decode = Literal["plain", "residual"]
+Decode = Literal["plain", "residual", "detail"]
 Prompt = Literal["neutral", "target"]
 InversionPrompt = Literal["neutral", "factual"]
 CHOICES = {
@@ -64,13 +65,14 @@ class Settings:
         inversion: ``fresh`` (recorded, its noise drawn anew every step), ``recorded`` (edit-friendly), ``ddim`` or
             ``sdedit``.
         solver: ``ddim`` or ``dpmpp_2m``.
-        decode: ``plain`` d_cf, or ``residual`` x + d_cf - d_ref.
+        decode: ``plain`` d_cf, ``residual`` x + d_cf - d_ref, or ``detail``: d_cf, sharpened by frames of x.
         prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.
         given_frames: the clip's frames that stay as they are while the others are drawn beside them: ``none``,
             ``first``, or their numbers from 0; for backbones that were trained so.
         tolerance: how far from the target counts as reached, in M's unit.
         seed: of the clips' own noise, together with their ids.
         noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
+        starts: how often a clip is sampled at most: again, from other noise, while M is outside tolerance.
 
     Raises:
         UserError: one is out of range.
@@ -89,9 +91,11 @@ class Settings:
     tolerance: float = 1.0
     seed: int = 0
     noise_seed: int | None = None
+    starts: int = 1
 
     def __post_init__(self) -> None:
         check_number("model.steps", self.steps, 1, MOST_STEPS)
+        check_number("model.starts", self.starts, 1)
         check_number("model.strength", self.strength, 0.0, 1.0, above=True)
         check_number("model.guidance_scale", self.guidance_scale)
         check_number("model.tolerance", self.tolerance, 0.0)
@@ -103,6 +107,7 @@ class Settings:
         elsewhere = ["prompt", "tolerance", "seed"]
         elsewhere += ["noise_seed"] if self.noise_seed is None else []
         elsewhere += ["given_frames"] if self.given_frames == "none" else []
+        elsewhere += ["starts"] if self.starts == 1 else []
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in elsewhere}
 
 
@@ -253,19 +258,30 @@ class Sampler(Diffusion):
         settings: see there.
 
     Raises:
-        UserError: the prompt's template is none, or the backbone takes no given frames.
+        UserError: the prompt's template is none, or the backbone takes no given frames or has no detail decoder.
     """
 
     def __init__(self, backbone: Backbone, model: TargetModel, request: TargetRequest, settings: Settings) -> None:
         super().__init__(backbone, settings)
         check_given(settings.given_frames, settings.inversion, backbone)
+        if settings.decode == "detail" and backbone.detail is None:
+            raise UserError(
+                "model.decode detail: this backbone has no detail decoder; train one (docs/method.md, 18), or choose "
+                "plain or residual"
+            )
         self.model, self.request = model.freeze(), request
         self.wording = Wording(settings.prompt_template, model)
         self._told = False  # that a clip cannot be drawn
 
-    def __call__(self, batch: Batch, before: Tensor) -> SamplingState:
-        """Edit clips that M reads as ``before``; the counterfactuals stand in ``state.decoded``."""
-        state, given = self._start(batch, before), self.settings.given_frames
+    def __call__(self, batch: Batch, before: Tensor, start: int = 0) -> SamplingState:
+        """Edit clips that M reads as ``before``; the counterfactuals stand in ``state.decoded``.
+
+        Args:
+            batch: the clips.
+            before: M's output on them.
+            start: every start has noise of its own, 0 is the first.
+        """
+        state, given = self._start(batch, before, start), self.settings.given_frames
         self._notify("on_sampling_start", state)
         self.sample(state)
         self._notify("on_sampling_end", state)
@@ -280,7 +296,7 @@ class Sampler(Diffusion):
         state.keep_told()
         return state
 
-    def _start(self, batch: Batch, before: Tensor) -> SamplingState:
+    def _start(self, batch: Batch, before: Tensor, start: int) -> SamplingState:
         """Set the goals, given what M says of the clips; encode, invert."""
         video, ids, settings = batch["video"], batch["id"], self.settings
         generators = [sample_generator(settings.seed, name) for name in ids]
@@ -291,19 +307,26 @@ class Sampler(Diffusion):
         noise_seed = settings.seed
         if settings.noise_seed is not None:
             noise_seed = settings.noise_seed
+        if start:
+            ids = [f"start {start}: {name}" for name in ids]
+        if start or settings.noise_seed is not None:
             generators = [sample_generator(noise_seed, name) for name in ids]
         with full_precision(video.device):
             z_ref = self.backbone.encode(video)
-            reconstruction = self.backbone.decode(z_ref, video.shape[2])
+            decode = self._decoder(video, z_ref)
+            reconstruction = decode(z_ref, torch.arange(len(video)))
             prompts = self._prompts(batch["neutral_prompt"], edges, before)
         state = SamplingState(
-            ids=ids,
+            ids=batch["id"],
             video=video,
             goal=goal,
             backbone=self.backbone,
             model=self.model,
-            read=self._reader(self.backbone.decode, video, reconstruction),
-            read_through=lambda decode: self._reader(decode, video, decode(z_ref, video.shape[2])),
+            decode=decode,
+            read=self._reader(decode, video, reconstruction),
+            read_through=lambda other: self._reader(
+                lambda z, _rows: other(z, video.shape[2]), video, other(z_ref, video.shape[2])
+            ),
             pull_back=self._pull_back,
             prompts=prompts,
             generators=generators,
@@ -375,9 +398,18 @@ class Sampler(Diffusion):
             (pulled,) = torch.autograd.grad(clean, z, gradient)
         return pulled
 
-    def _reader(self, decode: Decoder, video: Tensor, reconstruction: Tensor) -> Read:
+    def _decoder(self, video: Tensor, z_ref: Tensor) -> DecodeRows:
+        """The backbone's decoder; of ``detail`` decoding sharpened by the clips' given frames, or their first."""
+        frames, detail = video.shape[2], self.backbone.detail
+        if self.settings.decode != "detail" or detail is None:
+            return lambda z, _rows: self.backbone.decode(z, frames)
+        shown = numbers_of(self.settings.given_frames) or [0]
+        sharp, blurred = video[:, :, shown], self.backbone.decode(z_ref, frames)[:, :, shown].float()
+        return lambda z, rows: detail(self.backbone.decode(z, frames).float(), sharp[rows], blurred[rows])
+
+    def _reader(self, decode: DecodeRows, video: Tensor, reconstruction: Tensor) -> Read:
         """M's reading of latents through a decoder, given that decoder's reconstructions of the clips."""
-        return lambda z, rows: ask(self.model, self._clip(decode(z, video.shape[2]), video[rows], reconstruction[rows]))
+        return lambda z, rows: ask(self.model, self._clip(decode(z, rows), video[rows], reconstruction[rows]))
 
     def _clip(self, decoded: Tensor, source: Tensor, reconstruction: Tensor) -> Tensor:
         """Decoded latents as M sees them, differentiably."""
@@ -388,7 +420,7 @@ class Sampler(Diffusion):
 
     def _decoded(self, state: SamplingState) -> Tensor:
         with full_precision(state.z.device):
-            decoded = self.backbone.decode(state.z, state.video.shape[2])
+            decoded = state.decode(state.z, torch.arange(len(state.z)))
             return self._clip(decoded, state.video, state.reconstruction)
 
 

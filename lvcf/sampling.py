@@ -27,6 +27,8 @@ class Read(Protocol):
 
 Decoder = Callable[[Tensor, int], Tensor]
 """Latents and a number of frames to clips, differentiably."""
+DecodeRows = Callable[[Tensor, Tensor], Tensor]
+"""Latents ``(N, ...)`` of the batch's rows ``(N,)`` to clips, differentiably, not clamped."""
 
 
 @dataclass
@@ -153,11 +155,12 @@ class SamplingState(DiffusionState):
         goal: what M should say.
         backbone: the generator's parts.
         model: M.
+        decode: latents to clips, without what residual decoding adds.
         read: latents to M's output, as M sees them.
         read_through: the same through another decoder.
         pull_back: gradients at the clean estimates of some active rows to gradients at their z_t, through the denoiser.
         guidance_generators: of guidance's own draws, one per sample: they leave the path's noise as it is.
-        reconstruction: D(z_ref) ``(B, 3, T, H, W)``, not clamped.
+        reconstruction: z_ref decoded ``(B, 3, T, H, W)``, not clamped.
         prediction: M's last reading (B,).
         reached: whether that was within tolerance (B,).
         trajectory: per sample, one row per guided step.
@@ -174,6 +177,7 @@ class SamplingState(DiffusionState):
     goal: Goal
     backbone: Backbone
     model: TargetModel
+    decode: DecodeRows
     read: Read
     read_through: Callable[[Decoder], Read]
     pull_back: Callable[[SamplingState, Tensor, Tensor], Tensor]

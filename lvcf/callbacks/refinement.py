@@ -15,7 +15,7 @@ from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.refinement.mask import Reference, blend, difference_map, nested_masks
-from lvcf.sampling import Read, SamplingCallback, SamplingState, full_precision
+from lvcf.sampling import DecodeRows, Read, SamplingCallback, SamplingState, full_precision
 
 NAME = "MultiScalePerceptualRefinement"
 
@@ -83,13 +83,13 @@ class MultiScalePerceptualRefinement(SamplingCallback):
             _, plain = decode_with_features(state.backbone, state.z_ref, size[0])
             difference = difference_map(edited, plain, self.block_weights, size)
             state.masks = nested_masks(difference, self.shares, self.radius, self.feather)
-        state.read = self._reader(state.backbone, state.model, state.masks[-1], state.reconstruction, state.video)
+        state.read = self._reader(state.decode, state.model, state.masks[-1], state.reconstruction, state.video)
 
     @torch.no_grad()
     def on_decoded(self, state: SamplingState) -> None:
         """Replace ``state.decoded`` and set ``state.mask``."""
         with full_precision(state.z.device):
-            edited = state.backbone.decode(state.z, state.video.shape[2])
+            edited = state.decode(state.z, torch.arange(len(state.z)))
             state.mask = torch.ones_like(state.masks[-1])
             undecided = torch.ones(len(state.z), dtype=torch.bool, device=state.z.device)
             for mask in state.masks:
@@ -98,11 +98,11 @@ class MultiScalePerceptualRefinement(SamplingCallback):
                 state.decoded[kept], state.mask[kept] = refined[kept], mask[kept]
                 undecided &= ~kept
 
-    def _reader(self, backbone: Backbone, model: TargetModel, mask: Tensor, plain: Tensor, video: Tensor) -> Read:
+    def _reader(self, decode: DecodeRows, model: TargetModel, mask: Tensor, plain: Tensor, video: Tensor) -> Read:
         """M's reading through a mask; it does not hold the state, which holds it: both would stay in memory."""
 
         def read(z: Tensor, rows: Tensor) -> Tensor:
-            edited = backbone.decode(z, video.shape[2]).float()
+            edited = decode(z, rows).float()
             clip = blend(edited, plain[rows], video[rows], mask[rows], self.reference)
             with full_precision(z.device):
                 output: Tensor = model(clip)

@@ -74,7 +74,7 @@ class Goal:
                 together, that a classifier has to give it at least (0 is a probability of one half).
         """
         if self.classification:
-            return self._log_odds(output) >= aim
+            return self.log_odds(output) >= aim
         return self._distance(output) <= aim * self.tolerance
 
     def newton(self, output: Tensor, aim: float) -> Tensor:
@@ -85,7 +85,7 @@ class Goal:
         log(1 + exp(-l)) has g = -(1 - p) l', so (aim - l) l' / |l'|^2 is -(aim - l) (1 - p) g / |g|^2.
         """
         if self.classification:
-            odds = self._log_odds(output)
+            odds = self.log_odds(output)
             return (aim - odds) * torch.sigmoid(-odds)
         return 2.0 * self.loss(output)
 
@@ -102,7 +102,7 @@ class Goal:
     def _asked(self, numbers: Tensor) -> Tensor:
         return numbers.gather(1, self.low.long()[:, None])[:, 0]
 
-    def _log_odds(self, output: Tensor) -> Tensor:
+    def log_odds(self, output: Tensor) -> Tensor:
         """Of the asked class against all others together; of a multi-label model its logit is just that."""
         if self.multi_label:
             return self._asked(output)

@@ -70,7 +70,7 @@ class AutoencoderTask(LightningModule):
         kl = 0.5 * (latent**2 + posterior.var - 1.0 - posterior.logvar).mean()
         restored = self.vae.decode(latent + self.latent_noise * torch.randn_like(latent)).sample
         error = functional.l1_loss(restored, video)
-        edges = _edge_error(restored, video)
+        edges = edge_error(restored, video)
         self.log_dict({"train/l1": error, "train/edges": edges, "train/kl": kl}, prog_bar=True)
         loss: Tensor = error + self.edge_weight * edges + self.kl_weight * kl
         return finite(loss)
@@ -116,7 +116,7 @@ class AutoencoderTask(LightningModule):
         return one_cycle(trained, self.lr, int(self.trainer.estimated_stepping_batches))
 
 
-def _edge_error(restored: Tensor, video: Tensor) -> Tensor:
-    """Mean L1 error of the differences between neighbours along time, height and width."""
+def edge_error(restored: Tensor, video: Tensor, dims: tuple[int, ...] = (2, 3, 4)) -> Tensor:
+    """Mean L1 error of the differences between neighbours, summed over time, height and width, or over some of them."""
     error = restored - video
-    return torch.stack([error.diff(dim=dim).abs().mean() for dim in (2, 3, 4)]).sum()
+    return torch.stack([error.diff(dim=dim).abs().mean() for dim in dims]).sum()

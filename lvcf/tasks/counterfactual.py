@@ -39,12 +39,13 @@ class CounterfactualTask(LightningModule):
         inversion: ``fresh`` (recorded, its noise drawn anew every step), ``recorded`` (edit-friendly), ``ddim`` or
             ``sdedit``.
         solver: ``ddim`` or ``dpmpp_2m``.
-        decode: ``plain`` d_cf, or ``residual`` x + d_cf - d_ref.
+        decode: ``plain`` d_cf, ``residual`` x + d_cf - d_ref, or ``detail``: d_cf, sharpened by frames of x.
         given_frames: the clip's frames that stay as they are while the others are drawn beside them: ``none``,
             ``first``, or their numbers from 0; for backbones that were trained so.
         tolerance: how far from the target counts as reached, in M's unit.
         seed: of the clips' own noise, together with their ids.
         noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
+        starts: how often a clip is sampled at most: again, from other noise, while M is outside tolerance.
 
     Raises:
         UserError: an argument is out of range, or the target is none that M can say.
@@ -69,6 +70,7 @@ class CounterfactualTask(LightningModule):
         tolerance: float = 1.0,
         seed: int = 0,
         noise_seed: int | None = None,
+        starts: int = 1,
     ) -> None:
         super().__init__()
         self.settings = Settings(
@@ -85,6 +87,7 @@ class CounterfactualTask(LightningModule):
             tolerance=tolerance,
             seed=seed,
             noise_seed=noise_seed,
+            starts=starts,
         )
         self.backbone, self.target_model, self.output = backbone, target_model, output
         self.sampler = Sampler(backbone, target_model, parse_target(target, target_model), self.settings)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lvcf.errors import UserError
+from lvcf.models.backbones.detail_decoder import DetailDecoder
 
 
 @dataclass
@@ -47,10 +48,16 @@ class Backbone(nn.Module, ABC):
         notice: what every report made with these weights has to say; empty for none.
         takes_given: whether the denoiser was trained with latent frames that are given, clean, at time 0 among others
             at t: then times may be ``(B, F)``, one per latent frame.
+        detail: sharpens decoded clips by the factual clip's own frames; None where none was trained.
     """
 
     notice: str = ""
     takes_given: bool = False
+    detail: DetailDecoder | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.detail = None
 
     @abstractmethod
     def encode(self, video: Tensor) -> Tensor:

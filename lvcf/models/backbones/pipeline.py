@@ -24,6 +24,7 @@ from lvcf.diffusion.parameterization import ESTIMATES, expand
 from lvcf.errors import UserError, said
 from lvcf.models.backbones import schedule
 from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.backbones.detail_decoder import detail_decoder
 from lvcf.models.backbones.parts import (
     PARTS,
     check_configurations,
@@ -37,6 +38,8 @@ from lvcf.models.backbones.text import embed_prompts
 TEXT_ENCODERS: dict[str, type[PreTrainedModel]] = {
     kind.__name__: kind for kind in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel)
 }
+DETAIL = "detail_decoder"
+"""The folder of a backbone's detail decoder, beside the stock pipeline's parts."""
 TextDtype = Literal["float32", "bfloat16"]
 
 
@@ -103,6 +106,8 @@ class PipelineBackbone(Backbone):
             raise UserError(f"{folder}: {error}") from error
         except Exception as error:  # constructors of two libraries on a file's values: they share no base class
             raise UserError(f"{folder}: a part of the backbone does not load ({said(error)})") from error
+        if (folder / DETAIL).is_dir():
+            backbone.detail = detail_decoder(str(folder / DETAIL)).requires_grad_(False)
         backbone.notice = index.get("_notice", "")
         backbone.takes_given = bool(index.get("_takes_given", False))
         return backbone
@@ -133,6 +138,8 @@ class PipelineBackbone(Backbone):
     def save_pretrained(self, folder: str | Path) -> None:
         """Write every part and ``model_index.json`` as the stock pipeline does."""
         self.pipeline().save_pretrained(folder)
+        if self.detail is not None:
+            self.detail.save_pretrained(Path(folder) / DETAIL)
         path = Path(folder) / "model_index.json"
         own = {"_notice": self.notice} | ({"_takes_given": True} if self.takes_given else {})
         path.write_text(json.dumps({**json.loads(path.read_text()), **own}, indent=2) + "\n")

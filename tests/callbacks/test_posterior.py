@@ -1,0 +1,102 @@
+"""The posterior step against the closed form: a Gaussian prior, a linear reader, the step is conditioning itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lvcf.callbacks.posterior import PosteriorStep
+from lvcf.errors import UserError
+from lvcf.models.latent_reader import LatentReader
+from lvcf.sampling import SamplingCallback
+from lvcf.tasks.counterfactual import CounterfactualTask
+from tests.toys import PRIOR_STD, BrightDark, GaussianBackbone, LinearTarget, make_clips, predict
+
+
+class LinearReader(LatentReader):
+    """Says what :class:`LinearTarget` says, of the latent, which is the clip."""
+
+    def __init__(self) -> None:
+        super().__init__(3)
+
+    def read(self, z_t, t):
+        return LinearTarget()(z_t)
+
+
+class Moves(SamplingCallback):
+    """What a callback listed between two of these did to the clean estimates."""
+
+    def __init__(self) -> None:
+        self.clean: list[torch.Tensor] = []
+        self.t: list[torch.Tensor] = []
+
+    def on_clean_estimate(self, state) -> None:
+        self.clean.append((state.clean + state.offset).clone())
+        self.t.append(state.t.clone())
+
+
+def moved(tmp_path, target="80", model=None, reader=None, **options):
+    before, after = Moves(), Moves()
+    backbone = GaussianBackbone()
+    task = CounterfactualTask(backbone, model or LinearTarget(), target, tmp_path, steps=6, strength=0.9)
+    edits = predict(task, make_clips(2), [before, PosteriorStep(reader or LinearReader(), **options), after])
+    return before, after, edits
+
+
+def test_the_step_is_the_gaussian_posteriors(tmp_path) -> None:
+    """z0 given z_t is N(m, v I), the reading f = a.z0 + b with noise r: the mean moves by v a (y - f) / (v a.a + r^2)."""
+    before, after, _ = moved(tmp_path, deviation=0.5, factor=1.0, largest=1e6)
+    reader = LinearReader()
+    for clean, edited, t in zip(before.clean, after.clean, before.t, strict=True):
+        alpha, sigma = 1.0 - t[0], t[0]
+        variance = sigma**2 * PRIOR_STD**2 / (alpha**2 * PRIOR_STD**2 + sigma**2)
+        point = clean.clone().requires_grad_(True)
+        reading = reader.read(point, t)
+        (a,) = torch.autograd.grad(reading.sum(), point)
+        missing = 80.0 - reading.detach()
+        gain = variance * a.square().flatten(1).sum(1) + 0.5**2
+        wanted = clean + (variance * missing / gain).view(-1, 1, 1, 1, 1) * a
+        torch.testing.assert_close(edited, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_value_within_the_target_is_left_alone(tmp_path) -> None:
+    before, after, edits = moved(tmp_path, target="0..100")
+    assert all(torch.equal(a, b) for a, b in zip(before.clean, after.clean, strict=True))
+    assert [row["weight"] for row in edits[0].facts["trajectory"]] == [2.0] * 6
+
+
+def test_no_step_is_longer_than_allowed(tmp_path) -> None:
+    before, after, _ = moved(tmp_path, deviation=0.5, largest=0.01)
+    moves = [(b - a).flatten(1).square().mean(1).sqrt() for a, b in zip(before.clean, after.clean, strict=True)]
+    assert torch.stack(moves).max() == pytest.approx(0.01, abs=1e-6)
+
+
+class LogitReader(LatentReader):
+    def __init__(self, labels=("bright", "dark")) -> None:
+        super().__init__(3, labels=labels)
+
+    def read(self, z_t, t):
+        return BrightDark()(z_t)
+
+
+def test_log_odds_rise_to_the_margin(tmp_path) -> None:
+    before, after, _ = moved(
+        tmp_path, "bright", BrightDark(), LogitReader(), deviation=0.01, factor=1.0, margin=6.0, largest=1e6
+    )
+    logit = BrightDark()(after.clean[0])
+    assert (logit[:, 0] - logit[:, 1]).tolist() == pytest.approx([6.0, 6.0], abs=0.05)
+    start = BrightDark()(before.clean[0])
+    assert (start[:, 0] - start[:, 1]).max() < 5.0
+
+
+def test_a_reader_of_another_model_is_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"was taught \['left', 'right'\], the target model says \['bright', 'dark'\]"):
+        moved(tmp_path, "bright", BrightDark(), LogitReader(("left", "right")))
+
+
+@pytest.mark.parametrize(
+    "options", [{"factor": 0.0}, {"deviation": 0.0}, {"largest": 0.0}, {"margin": -1}, {"time": 2}]
+)
+def test_what_cannot_be_is_refused(options) -> None:
+    with pytest.raises(UserError, match=f"PosteriorStep.{next(iter(options))}"):
+        PosteriorStep(LinearReader(), **options)

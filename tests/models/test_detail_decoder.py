@@ -1,0 +1,86 @@
+"""The detail decoder: the warp against moved pictures, what an untrained one returns, how it is kept with a backbone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lvcf.errors import UserError
+from lvcf.models.backbones.detail_decoder import DetailDecoder, detail_decoder, warp
+from lvcf.models.backbones.ltx import LTXBackbone
+from lvcf.sampler import Sampler, Settings
+from lvcf.targets import parse_target
+from tests.toys import BrightDark
+
+SMALL = (8, 16)
+
+
+def random(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (1, 0), (0, 2), (-2, 1)])
+def test_a_whole_flow_moves_by_whole_pixels_and_the_border_is_repeated(x, y) -> None:
+    frames, flow = random(2, 3, 6, 8), torch.zeros(2, 2, 6, 8)
+    flow[:, 0], flow[:, 1] = x, y
+    rows = (torch.arange(6) + y).clamp(0, 5)
+    columns = (torch.arange(8) + x).clamp(0, 7)
+    torch.testing.assert_close(warp(frames, flow), frames[:, :, rows][..., columns], atol=1e-5, rtol=0)
+
+
+def test_half_a_pixel_is_the_mean_of_two() -> None:
+    frames, flow = random(1, 1, 4, 8), torch.zeros(1, 2, 4, 8)
+    flow[:, 0] = 0.5
+    wanted = (frames[..., :-1] + frames[..., 1:]) / 2
+    torch.testing.assert_close(warp(frames, flow)[..., :-1], wanted, atol=1e-5, rtol=0)
+
+
+def test_an_untrained_one_mixes_the_drawn_frame_with_those_shown() -> None:
+    """Equal confidences: one share each of the drawn frame and of every own one, whatever the own ones as drawn."""
+    drawn, own = random(2, 3, 5, 16, 24), random(2, 3, 2, 16, 24).flip(-1)
+    made = DetailDecoder(SMALL)(drawn, own, own - 0.3)
+    wanted = (drawn + own[:, :, :1] + own[:, :, 1:]) / 3
+    torch.testing.assert_close(made, wanted, atol=1e-5, rtol=0)
+
+
+def trained(decoder: DetailDecoder) -> DetailDecoder:
+    """Any weights that are not zero."""
+    torch.manual_seed(1)
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return decoder.eval()
+
+
+@torch.no_grad()
+def test_the_order_of_own_frames_does_not_matter_and_clips_and_frames_do_not_mix() -> None:
+    decoder, drawn, own = trained(DetailDecoder(SMALL)), random(2, 3, 3, 16, 16), random(2, 3, 2, 16, 16).flip(-2)
+    blurred = own * 0.5
+    made = decoder(drawn, own, blurred)
+    torch.testing.assert_close(decoder(drawn, own.flip(2), blurred.flip(2)), made, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(decoder(drawn[1:], own[1:], blurred[1:]), made[1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(decoder(drawn[:, :, 2:], own, blurred), made[:, :, 2:], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_it_comes_back_with_its_backbone(backbone_folder, tmp_path) -> None:
+    backbone = LTXBackbone.from_pretrained(backbone_folder)
+    assert backbone.detail is None
+    backbone.detail = trained(DetailDecoder(SMALL))
+    backbone.save_pretrained(tmp_path / "with")
+    again = LTXBackbone.from_pretrained(tmp_path / "with").detail
+    assert again is not None
+    assert not any(parameter.requires_grad for parameter in again.parameters())
+    drawn = random(1, 3, 2, 16, 16)
+    assert torch.equal(again(drawn, drawn, drawn), backbone.detail(drawn, drawn, drawn))
+    alone = detail_decoder(str(tmp_path / "with" / "detail_decoder"))
+    assert torch.equal(alone(drawn, drawn, drawn), again(drawn, drawn, drawn))
+
+
+def test_detail_decoding_without_one_is_refused(backbone_folder) -> None:
+    with pytest.raises(UserError, match="model.decode detail: this backbone has no detail decoder"):
+        Sampler(
+            LTXBackbone.from_pretrained(backbone_folder),
+            BrightDark(),
+            parse_target("bright", BrightDark()),
+            Settings(decode="detail"),
+        )
