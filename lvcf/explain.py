@@ -17,7 +17,6 @@ from torch.utils.data import default_collate
 
 from lvcf.callbacks.progress import StepProgress
 from lvcf.checks import check_choice
-from lvcf.configuration import read_section
 from lvcf.data.clip import Batch, Clip, to_clip, to_frames
 from lvcf.data.video_folder import VideoFolderDataset
 from lvcf.edits import Edit, make_edits
@@ -26,7 +25,7 @@ from lvcf.explanation import Explanation, explained, failure
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.wrapping import Answer, ClipInput
-from lvcf.presets import DOMAINS, callbacks_of, method_label
+from lvcf.presets import DOMAINS, base_of, callbacks_of, method_label
 from lvcf.sampler import Sampler, Settings
 from lvcf.sampling import SamplingCallback
 from lvcf.targets import parse_target
@@ -82,10 +81,12 @@ class Explainer:
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         domain = backbone if isinstance(backbone, str) and backbone in DOMAINS else DOMAINS[0]
-        shipped = read_section(f"{domain}.yaml", "predict")["model"]["init_args"]
+        shipped = base_of(domain)
         self.model = load_model(model, takes, answer).to(self.device)
-        self.backbone = _load_backbone(backbone, shipped).to(self.device)
         self.callbacks, changes = callbacks_of(method, domain)
+        weights = {**shipped, **changes}["backbone"]["init_args"]
+        self.backbone = _load_backbone(backbone, weights).to(self.device)
+        changes = {name: value for name, value in changes.items() if name != "backbone"}
         self.settings = _settings(shipped, {"prompt": "neutral"} | changes | settings)
         self.metadata, self.frames, self.fps, self.size, self.progress = metadata, frames, fps, size, progress
         self.precision = _precision(precision, self.device)
@@ -237,7 +238,7 @@ def _from_file(path: Path, takes: ClipInput, answer: Answer) -> TargetModel:
     return ExportedTarget(path, takes, answer)
 
 
-def _load_backbone(backbone: str | Path | Backbone, shipped: dict[str, Any]) -> Backbone:
+def _load_backbone(backbone: str | Path | Backbone, shipped: dict[str, str]) -> Backbone:
     """A domain's own weights, a folder of the small ones, or any family's."""
     if isinstance(backbone, Backbone):
         return backbone
@@ -245,7 +246,7 @@ def _load_backbone(backbone: str | Path | Backbone, shipped: dict[str, Any]) -> 
     from lvcf.models.backbones.ltx import ltx_backbone
 
     if backbone in DOMAINS:
-        return ltx_backbone(shipped["backbone"]["init_args"]["weights"])
+        return ltx_backbone(**shipped)  # type: ignore[arg-type]  # a table of words is in no shipped configuration
     return load_backbone(str(backbone))
 
 

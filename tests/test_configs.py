@@ -28,8 +28,10 @@ from lvcf.data.ferv39k import EXPRESSIONS
 from lvcf.data.video import read_video, write_lossless
 from lvcf.datamodules.base import ClipDataModule
 from lvcf.errors import UserError
+from lvcf.models.backbones.detail_decoder import DetailDecoder, detail_decoder
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.tiny_decoder import TinyDecoder
+from lvcf.models.latent_reader import latent_reader
 from lvcf.models.targets import s2d
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import ClipResNet3D
@@ -229,6 +231,11 @@ def settings(path: Path, verb: str) -> dict[str, Any]:
     return dict(read_section(str(path), verb)["model"]["init_args"])
 
 
+def callbacks_of(path: Path) -> list[dict[str, Any]]:
+    """Of a predict section's trainer."""
+    return list(read_section(str(path), "predict")["trainer"]["callbacks"])
+
+
 def network_of(model: dict[str, Any]) -> str:
     """The class path of a target model in training, written with or without its arguments."""
     network: str | dict[str, str] = model["network"]
@@ -266,6 +273,11 @@ def made(node: dict[str, Any], **more: Any) -> Any:
     return class_of(node["class_path"])(**{**node["init_args"], **paths, **more})
 
 
+def is_reader(path: Path) -> bool:
+    """Whether it trains a latent reader, which names backbone and target model with its data."""
+    return name_of(read_section(str(path), "fit")["model"]["class_path"]) == "LatentReaderTask"
+
+
 SAVED_BY = {settings(path, "fit")["output"]: path for path in reversed(FITS)}
 """The first configuration that saves to a path."""
 
@@ -289,6 +301,8 @@ def place(tmp_path_factory, request, backbone_folder, target_folder) -> Path:
         weights = settings(path, verb).get("backbone", {"init_args": {}})["init_args"].get("weights")
         if weights and weights not in SAVED_BY:
             link(root / weights, backbone_folder)
+        if denoiser := settings(path, verb).get("backbone", {"init_args": {}})["init_args"].get("denoiser"):
+            with_given_frames(backbone_folder, root / denoiser)
         for clips in sets_of(path, verb):
             if clips["class_path"].endswith("VideoFolderDataModule") and "table" not in clips["init_args"]:
                 write_clips(root / clips["init_args"]["root"])
@@ -301,6 +315,13 @@ def place(tmp_path_factory, request, backbone_folder, target_folder) -> Path:
         torch.manual_seed(4)  # whatever ran before; M does not say the target yet
         PUT_TARGET[name_of(target["class_path"])](root, target["init_args"], target_folder)
     return root
+
+
+def with_given_frames(folder: Path, at: Path) -> None:
+    """What a training with given frames leaves, with a detail decoder."""
+    backbone = LTXBackbone.from_pretrained(folder)
+    backbone.takes_given, backbone.detail = True, DetailDecoder((8, 16))
+    backbone.save_pretrained(at)
 
 
 def link(at: Path, to: Path) -> None:
@@ -379,6 +400,11 @@ def fitted(place) -> Callable[[Path], Path]:
             network = network_of(model)
             options = [f"--model.network={network}", *TINY_NETWORKS[name_of(network)]]
             return [*options, *(f"--data.{option}" for option in few)]
+        if is_reader(path):
+            parts = read_section(str(path), "fit")["data"]["init_args"]
+            fit(SAVED_BY[parts["backbone"]["init_args"]["weights"]])
+            put_classifier(place, parts["target_model"]["init_args"], Path())
+            return ["--data.batch_size=2"]
         small = () if "parts" in clips_of(path, "fit")["init_args"] else ("size=32",)
         if "vae" in model:
             start = model["vae"]["init_args"].get("weights")
@@ -386,7 +412,10 @@ def fitted(place) -> Callable[[Path], Path]:
             return [*vae, *(f"--data.{option}" for option in (*few, *small))]
         latents = ["--data.windows=1", "--data.batch_size=2", *(f"--data.clips.{o}" for o in (*few, *small))]
         backbone = model["backbone"]["init_args"]
-        latents += ["--model.decoder.latent_channels=4", "--model.decoder.channels=[8,8]"] if "decoder" in model else []
+        if "decoder" in model:
+            detail = name_of(model["decoder"]["class_path"]) == "DetailDecoder"
+            latents = ["--data.batch_size=2", "--data.num_workers=0"] if detail else latents
+            latents += ["--model.decoder.channels=[8,8]"] + ([] if detail else ["--model.decoder.latent_channels=4"])
         if "weights" in backbone:
             if backbone["weights"] in SAVED_BY:
                 fit(SAVED_BY[backbone["weights"]])
@@ -414,6 +443,13 @@ def test_what_fit_saves_loads_again(path, fitted, place) -> None:
         assert vae.latents_std.shape == (8,)
         assert not vae.latents_std.allclose(vae.latents_std.new_ones(8))  # measured
         assert (vae.latents_std > 0).all()
+    elif is_reader(path):
+        with contextlib.chdir(place):
+            clips = made(clips_of(path, "fit")).make_dataset("train")
+        assert latent_reader(str(folder)).queries == len(clips)  # each asked once
+    elif "decoder" in model and name_of(model["decoder"]["class_path"]) == "DetailDecoder":
+        clip = torch.randn(1, 3, 2, 16, 16)
+        assert detail_decoder(str(folder))(clip, clip, clip).shape == clip.shape
     elif "decoder" in model:
         decoder, vae = TinyDecoder.from_pretrained(folder), LTXBackbone.from_pretrained(place / "phantom/backbone")
         z = torch.randn(1, 4, 3, 4, 4)
@@ -468,7 +504,8 @@ def test_predict_evaluate_and_report(path, here) -> None:
         assert result["prediction_after"] == pytest.approx(float(output.softmax(-1)[0, index]), abs=1e-4)
     else:
         assert result["prediction_after"] == pytest.approx(float(output[0]), abs=1e-3)
-    assert result["gradient_evaluations"] > 0
+    guided = any("Guidance" in callback["class_path"] for callback in callbacks_of(path))
+    assert (result["gradient_evaluations"] > 0) == guided
     says = f"'{result['target']['text']}' a probability of {result['prediction_after']:.2f}"
     if target_model.task == "classification" and result["status"] == "not_reached":
         assert says in result["hint"]

@@ -1,4 +1,4 @@
-"""``python -m lvcf.models.pack FROM TO``: copy trained parts as 16-bit safetensors, with a model card."""
+"""``python -m lvcf.models.pack FROM TO [PART ...]``: copy trained parts as 16-bit safetensors, with a model card."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ class Weights(NamedTuple):
     made: str
 
 
+ELSEWHERE = ("vae", "text_encoder", "tokenizer", "scheduler")
+"""Parts that a denoiser with given frames shares with its backbone, and that are not copied twice."""
 SHIPPED = {
     "phantom": Weights(
         "weights",
@@ -43,47 +45,76 @@ SHIPPED = {
     ),
     "face_motion": Weights(
         "weights-face-motion",
-        ("backbone", "face_target", "face_oracle", "face_attributes", "motion_target"),
+        (
+            "backbone",
+            "given",
+            "face_target",
+            "face_oracle",
+            "face_attributes",
+            "face_reader",
+            "motion_target",
+            "motion_reader",
+        ),
         (
             "autoencoder",
             "denoiser",
             "denoiser_longer",
             "denoiser_do",
+            "denoiser_given",
+            "detail_decoder",
             "face_target",
             "face_oracle",
             "face_attributes",
+            "face_reader",
             "motion_target",
+            "motion_reader",
         ),
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
         "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_do}.yaml`,\n"
-        "`configs/{face,motion}/target.yaml` and `configs/face/{oracle,attributes}.yaml`.  Of trainings in pieces, as\n"
-        "the configurations tell, the last piece is shown.",
+        "`configs/face_motion/{denoiser_given,detail_decoder}.yaml` for `given`;\n"
+        "`configs/{face,motion}/{target,latent_reader}.yaml` and `configs/face/{oracle,attributes}.yaml`.\n"
+        "Of trainings in pieces, as the configurations tell, the last piece is shown.",
     ),
 }
 """Every folder below ``lvcf/weights``, present or to come."""
 
 
-def pack(source: Path, destination: Path) -> int:
-    """Copy every part of ``source``, a folder named as one of ``SHIPPED``; returns the bytes of the copies."""
+def pack(source: Path, destination: Path, parts: tuple[str, ...] = ()) -> int:
+    """Copy parts of ``source``, a folder named as one of ``SHIPPED``; returns the bytes of the copies.
+
+    Args:
+        source: the trained parts.
+        destination: where the copies go.
+        parts: their names; all of them without.
+    """
     shipped = SHIPPED[source.name]
-    for part in shipped.parts:
+    for part in parts or shipped.parts:
+        left_out = ["README.md", *(ELSEWHERE if part == "given" else ())]
         shutil.rmtree(destination / part, ignore_errors=True)
-        shutil.copytree(source / part, destination / part, ignore=shutil.ignore_patterns("README.md"))
+        shutil.copytree(source / part, destination / part, ignore=shutil.ignore_patterns(*left_out))
         for path in (destination / part).rglob("*.safetensors"):
             halves = {k: v.half() if v.dtype == torch.float32 else v for k, v in load_file(path).items()}
             save_file(halves, path, metadata={"format": "pt"})
         for path in (destination / part).rglob("config.json"):
             without = {k: v for k, v in json.loads(path.read_text()).items() if k != "_name_or_path"}
             path.write_text(json.dumps(without, indent=2) + "\n")  # where it was trained is nobody's business
-    index = destination / "backbone" / "model_index.json"
-    index.write_text(json.dumps({**json.loads(index.read_text()), "_notice": shipped.notice}, indent=2) + "\n")
-    (destination / "README.md").write_text(card(source.name, source / "logs"))
+    for index in destination.glob("*/model_index.json"):
+        index.write_text(json.dumps({**json.loads(index.read_text()), "_notice": shipped.notice}, indent=2) + "\n")
+    card_file = destination / "README.md"
+    known = card_file.read_text() if card_file.is_file() else ""
+    card_file.write_text(card(source.name, source / "logs", known))
     return sum(path.stat().st_size for path in destination.rglob("*.safetensors"))
 
 
-def card(name: str, logs: Path) -> str:
-    """The model card: data, steps, minutes and the last metrics of every training, read from its log."""
+def card(name: str, logs: Path, known: str = "") -> str:
+    """The model card: data, steps, minutes and the last metrics of every training, read from its log.
+
+    Args:
+        name: of the shipped weights.
+        logs: of the trainings.
+        known: the card so far, which tells of trainings whose log is not there.
+    """
     shipped = SHIPPED[name]
     lines = [
         f"---\nlicense: apache-2.0\n---\n# Default weights: {name} (simulated)\n",
@@ -92,7 +123,11 @@ def card(name: str, logs: Path) -> str:
         "16-bit; computed in float32.\n",
         "| training | steps | minutes | last validation, at step |\n|---|---|---|---|",
     ]
+    rows_so_far = {line.split(" | ")[0]: line for line in known.splitlines()}
     for training in shipped.trainings:
+        if not (logs / training).is_dir():
+            lines.append(rows_so_far[f"| {training}"])
+            continue
         newest = max((logs / training).glob("version_*/metrics.csv"), key=lambda path: path.stat().st_mtime)
         rows = list(csv.DictReader(newest.open()))
         measured = next(row for row in reversed(rows) if any(v for k, v in row.items() if k.startswith("val/")))
@@ -109,5 +144,5 @@ def _minutes(metrics: Path) -> str:
 
 
 if __name__ == "__main__":
-    size = pack(Path(sys.argv[1]), Path(sys.argv[2]))
+    size = pack(Path(sys.argv[1]), Path(sys.argv[2]), tuple(sys.argv[3:]))
     print(f"{sys.argv[2]}: {size / 1e6:.2f} MB of weights")

@@ -44,7 +44,7 @@ def moved(tmp_path, target="80", model=None, reader=None, **options):
 
 
 def test_the_step_is_the_gaussian_posteriors(tmp_path) -> None:
-    """z0 given z_t is N(m, v I), the reading f = a.z0 + b with noise r: the mean moves by v a (y - f) / (v a.a + r^2)."""
+    """z0 given z_t is N(m, v I), f = a.z0 + b is read with noise r: the mean moves by v a (y - f) / (v a.a + r^2)."""
     before, after, _ = moved(tmp_path, deviation=0.5, factor=1.0, largest=1e6)
     reader = LinearReader()
     for clean, edited, t in zip(before.clean, after.clean, before.t, strict=True):

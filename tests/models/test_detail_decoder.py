@@ -1,4 +1,4 @@
-"""The detail decoder: the warp against moved pictures, what an untrained one returns, how it is kept with a backbone."""
+"""The detail decoder: its warp against moved pictures, what an untrained one returns, how a backbone keeps it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_it_comes_back_with_its_backbone(backbone_folder, tmp_path) -> None:
 
 
 def test_detail_decoding_without_one_is_refused(backbone_folder) -> None:
-    with pytest.raises(UserError, match="model.decode detail: this backbone has no detail decoder"):
+    with pytest.raises(UserError, match=r"model\.decode detail: this backbone has no detail decoder"):
         Sampler(
             LTXBackbone.from_pretrained(backbone_folder),
             BrightDark(),
