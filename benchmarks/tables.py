@@ -55,6 +55,7 @@ VALUES = (R2, MAE, Column("RMSE", 2, error=False), SSIM, TRUTH, SHARE, PIXELS, O
 TURNED = (Column("flip rate", 2), Column("pixel class", 2, heading="class in the pixels"))
 CLASSES = (*TURNED, SSIM, TRUTH, SHARE, Column("mask IoU", 2))
 PLAUSIBLE = (SSIM, Column("off manifold", 1), Column("on manifold", 2), Column("sharpness", 2))
+GIVEN = (STRICT, *PLAUSIBLE, SHARE, SECONDS)
 FIVE = ("do nothing", "ceiling", "prompt only", "full, neutral", "full, target")
 COMMANDS = {
     "phantom": "make bench",
@@ -64,6 +65,8 @@ COMMANDS = {
     "printed": "make bench-printed",
     "plausible_face": "make bench-plausible",
     "plausible_motion": "make bench-plausible",
+    "given_face": "make bench-given",
+    "given_motion": "make bench-given",
 }
 """What makes the files that do not say so themselves."""
 
@@ -104,6 +107,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "printed": lambda: digest("printed", VALUES),
     "plausible_face": lambda: digest("plausible_face", (*TURNED, STRICT, *PLAUSIBLE)),
     "plausible_motion": lambda: digest("plausible_motion", (*TURNED, STRICT, *PLAUSIBLE)),
+    "given_face": lambda: digest("given_face", (*TURNED, Column("oracle class", 2), *GIVEN)),
+    "given_motion": lambda: digest("given_motion", (*TURNED, *GIVEN)),
     "phantom_whole": lambda: whole("phantom"),
     "face_whole": lambda: whole("face"),
     "motion_whole": lambda: whole("motion"),

@@ -31,7 +31,7 @@ from lvcf.errors import UserError
 from lvcf.models.backbones.detail_decoder import DetailDecoder, detail_decoder
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.tiny_decoder import TinyDecoder
-from lvcf.models.latent_reader import latent_reader
+from lvcf.models.latent_reader import LatentReader, latent_reader
 from lvcf.models.targets import s2d
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import ClipResNet3D
@@ -314,6 +314,9 @@ def place(tmp_path_factory, request, backbone_folder, target_folder) -> Path:
         target = settings(path, "predict")["target_model"]
         torch.manual_seed(4)  # whatever ran before; M does not say the target yet
         PUT_TARGET[name_of(target["class_path"])](root, target["init_args"], target_folder)
+        for callback in callbacks_of(path):
+            if reader := callback.get("init_args", {}).get("reader"):
+                LatentReader(4, labels=EXPRESSIONS).save_pretrained(root / reader["init_args"]["weights"])
     return root
 
 

@@ -10,7 +10,7 @@ from lvcf.diffusion.parameterization import expand
 from lvcf.errors import UserError
 from lvcf.guidance.goal import Goal
 from lvcf.models.latent_reader import LatentReader
-from lvcf.sampling import SamplingCallback, SamplingState
+from lvcf.sampling import SamplingCallback, SamplingState, full_precision
 
 NAME = "PosteriorStep"
 
@@ -74,7 +74,7 @@ class PosteriorStep(SamplingCallback):
         rows, goal = state.rows, state.goal[state.rows]
         t = state.t if self.time is None else torch.full_like(state.t, self.time)
         seen = state.clean + state.offset
-        with torch.enable_grad():
+        with torch.enable_grad(), full_precision(seen.device):
             point = seen.detach().float().requires_grad_(True)
             output = self.reader.read(point, t)
             missing = self._missing(output, goal)

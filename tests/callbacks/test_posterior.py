@@ -100,3 +100,13 @@ def test_a_reader_of_another_model_is_refused(tmp_path) -> None:
 def test_what_cannot_be_is_refused(options) -> None:
     with pytest.raises(UserError, match=f"PosteriorStep.{next(iter(options))}"):
         PosteriorStep(LinearReader(), **options)
+
+
+def test_half_precision_around_it_changes_nothing(tmp_path) -> None:
+    """A reader's layers would answer in bfloat16, which no reading of the state takes."""
+    torch.manual_seed(0)
+    reader = LatentReader(3, labels=("bright", "dark"))
+    plain = [edit.video for edit in moved(tmp_path, "bright", BrightDark(), reader)[2]]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = [edit.video for edit in moved(tmp_path, "bright", BrightDark(), reader)[2]]
+    torch.testing.assert_close(half, plain, atol=0.05, rtol=0)
