@@ -10,6 +10,7 @@ from lvcf.data.ferv39k import FERV39KDataset
 from lvcf.data.ssv2 import SSv2Dataset
 from lvcf.diffusion.inversion import noised
 from lvcf.models.backbones.ltx import ltx_backbone
+from lvcf.models.latent_reader import latent_reader
 from lvcf.models.targets.clip_classifier import clip_frame_transformer, clip_resnet_3d
 from lvcf.models.targets.face_attributes import attribute_resnet_3d
 from lvcf.phantoms.face import set as face
@@ -102,3 +103,26 @@ def test_the_denoiser_predicts_unseen_clips_better_from_their_own_prompts(kind, 
             clean, _ = backbone.predict(z_t, t, embedded)
             worth += sign * (clean - z).square().mean((1, 2, 3, 4))
     assert worth.mean() > 2 * worth.std() / N**0.5
+
+
+@torch.no_grad()
+def test_the_detail_decoder_restores_more_than_the_vae(faces, motions) -> None:
+    """Of the frames that are not shown; unseen clips."""
+    backbone = ltx_backbone("face_motion/backbone", denoiser="face_motion/given").eval()
+    assert backbone.takes_given
+    for clips in (faces, motions):
+        video = videos(clips)
+        drawn = backbone.decode(backbone.encode(video), 16)
+        restored = backbone.detail(drawn, video[:, :, :1], drawn[:, :, :1])
+        before, after = (float((clip - video)[:, :, 1:].square().mean()) for clip in (drawn, restored))
+        assert after < 0.85 * before
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("domain", "least"), [("face", 5), ("motion", 7)])
+def test_a_latent_reader_says_what_its_model_says_of_unseen_clips(faces, motions, domain, least) -> None:
+    video = videos(faces if domain == "face" else motions)
+    reader, model = latent_reader(f"face_motion/{domain}_reader").eval(), clip_resnet_3d(f"face_motion/{domain}_target")
+    z = ltx_backbone("face_motion/backbone").eval().encode(video)
+    said = reader.read(z, torch.full((N,), 0.05)).argmax(-1)
+    assert int((said == model.freeze()(video).argmax(-1)).sum()) >= least
