@@ -127,14 +127,15 @@ class _Made(NamedTuple):
 def _best_of_starts(sampler: Sampler, batch: Batch, before: Tensor) -> list[_Made]:
     """Every clip sampled, and again from other noise while M is outside tolerance; of its starts the nearest."""
     best = _sampled(sampler, batch, before, 0)
+    losses = {place: made.loss() for place, made in enumerate(best) if sampler.settings.starts > 1 and not made.problem}
     for start in range(1, sampler.settings.starts):
-        losses = {place: made.loss() for place, made in enumerate(best) if not made.problem}
         far = [place for place, loss in losses.items() if loss >= 0.0]
         if not far:
             break
         for place, made in zip(far, _sampled(sampler, select(batch, far), before[far], start), strict=True):
-            last = best[place]
-            nearer = made if not made.problem and made.loss() < losses[place] else last
+            last = nearer = best[place]
+            if not made.problem and (loss := made.loss()) < losses[place]:
+                nearer, losses[place] = made, loss
             best[place] = nearer._replace(steps=last.steps + made.steps, gradients=last.gradients + made.gradients)
     return best
 

@@ -17,6 +17,7 @@ from torch.utils.data import default_collate
 
 from lvcf.callbacks.progress import StepProgress
 from lvcf.checks import check_choice
+from lvcf.configuration import read_section
 from lvcf.data.clip import Batch, Clip, to_clip, to_frames
 from lvcf.data.video_folder import VideoFolderDataset
 from lvcf.edits import Edit, make_edits
@@ -25,7 +26,7 @@ from lvcf.explanation import Explanation, explained, failure
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.wrapping import Answer, ClipInput
-from lvcf.presets import DOMAINS, base_of, callbacks_of, method_label
+from lvcf.presets import DOMAINS, callbacks_of, method_label
 from lvcf.sampler import Sampler, Settings
 from lvcf.sampling import SamplingCallback
 from lvcf.targets import parse_target
@@ -81,7 +82,7 @@ class Explainer:
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         domain = backbone if isinstance(backbone, str) and backbone in DOMAINS else DOMAINS[0]
-        shipped = base_of(domain)
+        shipped = read_section(f"{domain}.yaml", "predict")["model"]["init_args"]
         self.model = load_model(model, takes, answer).to(self.device)
         self.callbacks, changes = callbacks_of(method, domain)
         weights = {**shipped, **changes}["backbone"]["init_args"]

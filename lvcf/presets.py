@@ -54,13 +54,6 @@ def methods(domain: str = "phantom") -> dict[str, Method]:
     }
 
 
-def base_of(domain: str) -> dict[str, Any]:
-    """The arguments of the task that a domain's ablation changes from method to method."""
-    base = read_section(f"ablations/{domain}.yaml", "ablate")["base"]
-    arguments: dict[str, Any] = read_section(base, "predict")["model"]["init_args"]
-    return arguments
-
-
 def callbacks_of(
     method: str | Iterable[SamplingCallback], domain: str
 ) -> tuple[list[SamplingCallback], dict[str, Any]]:

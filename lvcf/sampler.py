@@ -6,7 +6,7 @@ docs/method.md, 1, 3, 8, 10 and 13.  Guidance, schedules, corrections and refine
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
@@ -313,9 +313,14 @@ class Sampler(Diffusion):
             generators = [sample_generator(noise_seed, name) for name in ids]
         with full_precision(video.device):
             z_ref = self.backbone.encode(video)
-            decode = self._decoder(video, z_ref)
-            reconstruction = decode(z_ref, torch.arange(len(video)))
+            plain = self.backbone.decode(z_ref, video.shape[2])
+            sharpen = self._sharpener(video, plain)
+            reconstruction = sharpen(plain, torch.arange(len(video)))
             prompts = self._prompts(batch["neutral_prompt"], edges, before)
+
+        def decode(z: Tensor, rows: Tensor) -> Tensor:
+            return sharpen(self.backbone.decode(z, video.shape[2]), rows)
+
         state = SamplingState(
             ids=batch["id"],
             video=video,
@@ -398,14 +403,17 @@ class Sampler(Diffusion):
             (pulled,) = torch.autograd.grad(clean, z, gradient)
         return pulled
 
-    def _decoder(self, video: Tensor, z_ref: Tensor) -> DecodeRows:
-        """The backbone's decoder; of ``detail`` decoding sharpened by the clips' given frames, or their first."""
-        frames, detail = video.shape[2], self.backbone.detail
+    def _sharpener(self, video: Tensor, plain: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        """From clips as the VAE draws them, of some rows, to clips: ``detail`` decoding sharpens by the clips' frames.
+
+        Those are the given ones, or the first; ``plain`` are the clips themselves as the VAE draws them.
+        """
+        detail = self.backbone.detail
         if self.settings.decode != "detail" or detail is None:
-            return lambda z, _rows: self.backbone.decode(z, frames)
+            return lambda clip, _rows: clip
         shown = numbers_of(self.settings.given_frames) or [0]
-        sharp, blurred = video[:, :, shown], self.backbone.decode(z_ref, frames)[:, :, shown].float()
-        return lambda z, rows: detail(self.backbone.decode(z, frames).float(), sharp[rows], blurred[rows])
+        sharp, blurred = video[:, :, shown], plain[:, :, shown].float()
+        return lambda clip, rows: detail(clip.float(), sharp[rows], blurred[rows])
 
     def _reader(self, decode: DecodeRows, video: Tensor, reconstruction: Tensor) -> Read:
         """M's reading of latents through a decoder, given that decoder's reconstructions of the clips."""

@@ -214,6 +214,13 @@ class SamplingState(DiffusionState):
                 problem = "the target model's output is not a finite number during sampling; check its weights"
                 self.problems[row] = self.problems[row] or problem
 
+    def keep_step(self, weights: list[float], losses: list[float], places: Tensor | None = None) -> None:
+        """Add what guidance did at this step to the trajectories: of all active rows, or those at ``places``."""
+        rows, t = (self.rows, self.t) if places is None else (self.rows[places], self.t[places])
+        for row, time, weight, loss in zip(rows.tolist(), t.tolist(), weights, losses, strict=True):
+            entry = {"t": time, "weight": weight, "loss": loss, "prediction": float(self.prediction[row])}
+            self.trajectory[row].append({"step": len(self.trajectory[row]), **entry})
+
     def draw(self, rows: Tensor, shape: torch.Size) -> Tensor:
         """Guidance's Gaussian noise ``(len(rows), *shape)``, each sample's from its own generator."""
         drawn = [torch.randn(shape, generator=self.guidance_generators[i]) for i in rows.tolist()]

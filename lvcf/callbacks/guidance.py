@@ -109,10 +109,7 @@ class GradientGuidance(SamplingCallback):
         todo = (~reached).nonzero()[:, 0]
         if len(todo):
             state.clean[places[todo]] -= expand(weight[todo], seen) * self._direction(state, places[todo], read)
-        for place, row in enumerate(rows.tolist()):
-            reading = float(state.prediction[row])
-            entry = {"t": float(t[place]), "weight": float(weight[place]), "loss": float(loss[place])}
-            state.trajectory[row].append({"step": len(state.trajectory[row]), **entry, "prediction": reading})
+        state.keep_step(weight.tolist(), loss.tolist(), places)
 
     def _direction(self, state: SamplingState, todo: Tensor, read: Read) -> Tensor:
         """The normalised gradient of the active rows ``todo``."""

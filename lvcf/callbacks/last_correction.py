@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lvcf.checks import check_number
 from lvcf.diffusion.parameterization import expand
-from lvcf.guidance.gradient import target_gradient
+from lvcf.guidance.gradient import bounded, target_gradient
 from lvcf.sampling import SamplingCallback, SamplingState
 
 
@@ -57,6 +57,4 @@ class LastCorrection(SamplingCallback):
     def _newton(self, gradient: Tensor, length: Tensor) -> Tensor:
         """``length`` g / |g|^2 (:meth:`lvcf.guidance.goal.Goal.newton`), no longer than ``largest``."""
         flat = gradient.flatten(1)
-        step = expand(length / (flat.square().sum(1) + 1e-12), gradient) * gradient
-        rms = step.flatten(1).square().mean(1).sqrt()
-        return step * expand(torch.clamp(self.largest / (rms + 1e-12), max=1.0), step)
+        return bounded(expand(length / (flat.square().sum(1) + 1e-12), gradient) * gradient, self.largest)

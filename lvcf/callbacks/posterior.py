@@ -9,6 +9,7 @@ from lvcf.checks import check_number
 from lvcf.diffusion.parameterization import expand
 from lvcf.errors import UserError
 from lvcf.guidance.goal import Goal
+from lvcf.guidance.gradient import bounded
 from lvcf.models.latent_reader import LatentReader
 from lvcf.sampling import SamplingCallback, SamplingState, full_precision
 
@@ -81,7 +82,7 @@ class PosteriorStep(SamplingCallback):
             (gradient,) = torch.autograd.grad(-missing.sum(), point)
         missing = missing.detach()
         state.prediction[rows] = goal.reading(output.detach())
-        self._note(state, missing)
+        state.keep_step([self.factor] * len(rows), missing.abs().tolist())
         todo = (missing.abs() > 0).nonzero()[:, 0]
         if len(todo):
             state.clean[todo] += self._step(state, todo, gradient[todo], missing[todo])
@@ -97,18 +98,4 @@ class PosteriorStep(SamplingCallback):
         spread = sigma.square() / alpha.clamp(min=1e-3)
         moved = expand(spread, gradient) * state.pull_back(state, todo, gradient)
         gain = (gradient * moved).flatten(1).sum(1).clamp(min=0.0) + self.deviation**2
-        step = expand(self.factor * missing / gain, moved) * moved
-        rms = step.flatten(1).square().mean(1).sqrt()
-        return step * expand(torch.clamp(self.largest / (rms + 1e-12), max=1.0), step)
-
-    def _note(self, state: SamplingState, missing: Tensor) -> None:
-        for place, row in enumerate(state.rows.tolist()):
-            state.trajectory[row].append(
-                {
-                    "step": len(state.trajectory[row]),
-                    "t": float(state.t[place]),
-                    "weight": self.factor,
-                    "loss": float(missing[place].abs()),
-                    "prediction": float(state.prediction[row]),
-                }
-            )
+        return bounded(expand(self.factor * missing / gain, moved) * moved, self.largest)

@@ -11,6 +11,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
+from lvcf.diffusion.parameterization import expand
 from lvcf.guidance.goal import Goal
 
 Read = Callable[[Tensor], Tensor]
@@ -64,3 +65,9 @@ def strongest(strength: Tensor, quantile: float = 0.8) -> Tensor:
     scaled = (flat - low) / (high - low + 1e-12)
     threshold = scaled.quantile(quantile, dim=1, keepdim=True)
     return (scaled > threshold).to(strength.dtype).view_as(strength)
+
+
+def bounded(step: Tensor, largest: float) -> Tensor:
+    """A step ``(N, ...)`` whose root mean square per sample is at most ``largest``."""
+    rms = step.flatten(1).square().mean(1).sqrt()
+    return step * expand(torch.clamp(largest / (rms + 1e-12), max=1.0), step)
