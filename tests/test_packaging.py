@@ -17,7 +17,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 EXTRAS = {extra: [Requirement(t) for t in texts] for extra, texts in PROJECT["optional-dependencies"].items()}
 # Where a module's name is not its distribution's.
-DISTRIBUTION = {"yaml": "pyyaml", "PIL": "pillow", "cv2": "opencv-python-headless", "sklearn": "scikit-learn"}
+DISTRIBUTION = {
+    "yaml": "pyyaml",
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+}
 
 
 def distribution(module: str) -> str:

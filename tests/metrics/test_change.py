@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -72,19 +73,20 @@ def moving_texture(velocity: tuple[float, float], frames: int = 4, size: int = 6
     return np.stack(moved)[:, 20:-20, 20:-20] + 128.0
 
 
-@pytest.mark.parametrize("velocity", [(0.0, 0.0), (1.3, -0.7), (-2.5, 3.0)])
+@pytest.mark.parametrize("velocity", [(0.0, 0.0), (1.3, -0.7), (-2.5, 3.0), (4.0, 3.0)])
 def test_the_flow_of_a_moving_texture_is_its_velocity(velocity) -> None:
-    video = moving_texture(velocity)
-    flow = optical_flow(video[:-1], video[1:])[..., 10:-10, 10:-10]
-    for axis in (0, 1):  # a pixel of the later frame was at place - velocity
-        assert np.median(flow[axis]) == pytest.approx(-velocity[axis], abs=0.1)
+    video = moving_texture(velocity) / 255
+    for before, after in itertools.pairwise(video):
+        flow = optical_flow(before, after)[:, 10:-10, 10:-10]
+        for axis in (0, 1):  # a pixel of the later frame was at place - velocity
+            assert np.median(flow[axis]) == pytest.approx(-velocity[axis], abs=0.1)
 
 
 def test_the_warping_error_forgives_motion_and_not_flicker() -> None:
     video = moving_texture((1.3, -0.7))
     as_clip = torch.from_numpy(video / 127.5 - 1.0).expand(3, -1, -1, -1)
     unwarped = np.abs(np.diff(video, axis=0)).mean()
-    assert warping_error(as_clip) < 0.15 * unwarped
+    assert warping_error(as_clip) < 0.1 * unwarped
     blinking = as_clip.clone()
     blinking[:, ::2] += 30 * LEVEL
     assert warping_error(blinking) > 4 * warping_error(as_clip)
