@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from lvcf.checks import check_number
 from lvcf.data.clip import Batch
 from lvcf.errors import UserError
 from lvcf.models.backbones.ltx import pad_frames
+from lvcf.models.backbones.shortcut_vae import LinearShortcutVAE
 from lvcf.tasks.optim import finite, one_cycle
 
 
@@ -31,7 +33,8 @@ class AutoencoderTask(LightningModule):
         latent_noise: standard deviation of the noise added to the latent, whose scale the KL term holds near 1.
         kl_weight: weight of the KL divergence to the unit Gaussian.
         edge_weight: weight of the L1 error of spatial and temporal differences, which keeps walls and motion sharp.
-        train_encoder: off sharpens the decoder alone, so that a denoiser trained on the latents stays valid.
+        train_encoder: off sharpens the decoder alone, so that a denoiser trained on the latents stays valid; with a
+            linear shortcut the latents are then its alone, from the first step on.
 
     Raises:
         UserError: a number is out of range.
@@ -57,6 +60,14 @@ class AutoencoderTask(LightningModule):
         self.latent_noise, self.kl_weight, self.edge_weight = latent_noise, kl_weight, edge_weight
         self.train_encoder = train_encoder
         self.vae.encoder.requires_grad_(train_encoder)
+        if isinstance(self.vae, LinearShortcutVAE):
+            self.vae.freeze_shortcut()
+
+    def on_fit_start(self) -> None:
+        """Fit a linear shortcut, if the VAE has one without content, to training clips."""
+        if isinstance(self.vae, LinearShortcutVAE) and not self.vae.is_fitted:
+            self.vae.fit(torch.cat(list(self._clips())))
+            self.measure_latents()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One window of ``frames`` frames per clip."""
@@ -99,16 +110,24 @@ class AutoencoderTask(LightningModule):
         self.vae.save_pretrained(self.output)
 
     @torch.no_grad()
-    def measure_latents(self, batches: int = 24) -> None:
-        """Fill ``latents_mean`` and ``latents_std`` from training clips."""
-        loader = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
-        latents = []
-        for _, batch in zip(range(batches), loader, strict=False):
-            video = pad_frames(batch["video"], self.vae.temporal_compression_ratio).to(self.device)
-            latents.append(self.vae.encode(video).latent_dist.mode().float())
+    def measure_latents(self) -> None:
+        """Fill ``latents_mean`` and ``latents_std`` from training clips.
+
+        With a linear shortcut all channels have one deviation, since their own say which is drawn first.
+        """
+        latents = [self.vae.encode(video).latent_dist.mode().float() for video in self._clips()]
         stacked = torch.cat(latents).transpose(0, 1).flatten(1)
+        deviation = stacked.std(1)
+        if isinstance(self.vae, LinearShortcutVAE):
+            deviation = deviation.square().mean().sqrt().expand(len(deviation))
         self.vae.latents_mean.copy_(stacked.mean(1))
-        self.vae.latents_std.copy_(stacked.std(1))
+        self.vae.latents_std.copy_(deviation)
+
+    def _clips(self, batches: int = 24) -> Iterator[Tensor]:
+        """Some batches of training clips, whole."""
+        loader = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
+        for _, batch in zip(range(batches), loader, strict=False):
+            yield pad_frames(batch["video"], self.vae.temporal_compression_ratio).to(self.device)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, one cycle, on what is trained."""

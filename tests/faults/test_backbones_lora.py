@@ -70,8 +70,8 @@ def saved(folder: Path, twin: torch.nn.Module, metadata: dict[str, Any] | None) 
 def fused(pipe: DiffusionPipeline, path: Path) -> dict[str, Tensor]:
     """The stock pipeline's weights with the LoRA in."""
     before = {key: value.clone() for key, value in pipe.transformer.state_dict().items()}
-    folder, name = (path, None) if path.is_dir() else (path.parent, path.name)
-    pipe.load_lora_weights(folder, weight_name=name)
+    (file,) = path.glob("*.safetensors") if path.is_dir() else (path,)
+    pipe.load_lora_weights(file.parent, weight_name=file.name)  # by its name: offline, older releases of diffusers ask
     pipe.fuse_lora(components=["transformer"])
     pipe.unload_lora_weights()
     state = {key: value.clone() for key, value in pipe.transformer.state_dict().items()}
@@ -117,12 +117,16 @@ def test_the_change_of_latte_is_pefts_own(setting, pipelines, tmp_path) -> None:
 
 @pytest.mark.parametrize("name", STOCK)
 def test_without_settings_every_layer_counts_in_full(name, pipelines, tmp_path) -> None:
-    """Also where ranks differ."""
-    pipe = pipelines[name]
+    """Also where ranks differ: by hand, since releases of diffusers differ in it."""
+    transformer = pipelines[name].transformer
     config = LoraConfig(r=4, lora_alpha=4, rank_pattern={"to_q": 2}, target_modules=LAYERS)
-    saved(tmp_path, trained(pipe.transformer, config), None)
-    before = copy_of(pipe.transformer).state_dict()
-    assert_same(merged(pipe.transformer, tmp_path), fused(pipe, tmp_path), before)
+    twin = trained(transformer, config)
+    right = copy_of(transformer).state_dict()
+    for layer, module in twin.named_modules():
+        if isinstance(module, LoraLayer):
+            right[f"{layer}.weight"] += module.lora_B["default"].weight @ module.lora_A["default"].weight
+    saved(tmp_path, twin, None)
+    assert_same(merged(transformer, tmp_path), right, transformer.state_dict())
 
 
 ORIGINAL_WAN = {"attn1": "self_attn", "attn2": "cross_attn", "to_out.0": "o", "to_q": "q", "to_k": "k", "to_v": "v"}

@@ -118,9 +118,9 @@ def load_vae(weights: str) -> tuple[Family, ModelMixin]:
     """
     found = find_backbone(weights)
     folder = found / "vae" if (found / "model_index.json").is_file() else found
-    families = {family.vae_class.__name__: family for family in FAMILIES.values()}
+    families = {family.vae_kind(folder).__name__: family for family in FAMILIES.values()}
     name = class_name(folder)
     if name not in families:
         raise UserError(f"{folder}: holds a {name}; the known VAEs are {', '.join(families)}")
-    vae = load_part(families[name].vae_class, folder)
+    vae = load_part(families[name].vae_kind(folder), folder)
     return families[name], vae.requires_grad_(False)

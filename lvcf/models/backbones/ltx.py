@@ -8,18 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
+from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel, ModelMixin
 from einops import rearrange
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn import functional
 
+from lvcf.checks import check_number
 from lvcf.configuration import find_weights
 from lvcf.data.clip_table import told_words
-from lvcf.errors import UserError
 from lvcf.models.backbones.attention import tokens_of, watched
 from lvcf.models.backbones.base import Embedding
-from lvcf.models.backbones.parts import load_part
+from lvcf.models.backbones.parts import class_name, load_part
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
+from lvcf.models.backbones.shortcut_vae import LinearShortcutVAE
 from lvcf.models.backbones.text import text_parts
 
 TABLE_LENGTH = 32
@@ -35,6 +37,11 @@ class LTXBackbone(PipelineBackbone):
     vae_class = AutoencoderKLLTXVideo
     transformer_class = LTXVideoTransformer3DModel
     a_time_per_frame = True
+
+    @classmethod
+    def vae_kind(cls, folder: Path) -> type[ModelMixin]:
+        """See the base class: the stock one, or one with a linear shortcut."""
+        return LinearShortcutVAE if class_name(folder) == LinearShortcutVAE.__name__ else cls.vae_class
 
     @classmethod
     def encode_with(cls, vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:
@@ -126,26 +133,20 @@ def encode_mode(vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:
     return (latent - mean) / std
 
 
-def ltx_backbone(
-    weights: str, vae: str | None = None, table: Path | None = None, denoiser: str | None = None
-) -> LTXBackbone:
+def ltx_backbone(weights: str, vae: str | None = None, table: Path | None = None) -> LTXBackbone:
     """Load a backbone from a folder, or from the shipped weights by name (``phantom/backbone``).
 
     Args:
         weights: the folder or name.
-        vae: another VAE's folder or name; the denoiser has to be trained on its latents before it is of use.
-        denoiser: another denoiser of the same latents, with its detail decoder, by the folder or name of the backbone
-            that it was saved with (``face_motion/given``).
+        vae: another VAE's folder or name; the denoiser has to be trained on its latents before it is of use.  Where
+            they have another number of channels, its first and last layer start anew.
         table: a CSV table of clips: a new text encoder knows the words of its columns label and prompt, and tells its
             labels apart; it has to be trained with the denoiser.
 
     Raises:
-        UserError: see :meth:`PipelineBackbone.from_pretrained`, the VAE's latents are of another shape, or the table
-            says nothing.
+        UserError: see :meth:`PipelineBackbone.from_pretrained`, the VAE does not load, or the table says nothing.
     """
     loaded = LTXBackbone.from_pretrained(weights)
-    if denoiser is not None:
-        loaded.take_denoiser(find_weights(denoiser))
     if vae is None and table is None:
         return loaded
     tokenizer, text_encoder = loaded.tokenizer, loaded.text_encoder
@@ -153,46 +154,58 @@ def ltx_backbone(
         words, labels = told_words(table)
         width, steps = loaded.transformer.config.caption_channels, min(100 + 50 * len(labels), 800)
         tokenizer, text_encoder = text_parts(words, labels, TABLE_LENGTH, width, layers=2, steps=steps)
-    try:
-        other = loaded.vae if vae is None else ltx_vae(vae)
-        backbone = LTXBackbone(other, loaded.transformer, text_encoder, tokenizer, loaded.scheduler)
-    except UserError as error:
-        raise UserError(f"{vae} with {weights}: {error}") from error
+    other = loaded.vae if vae is None else ltx_vae(vae)
+    denoising = _for_latents(loaded.transformer, PATCH**2 * int(other.config.latent_channels))
+    backbone = LTXBackbone(other, denoising, text_encoder, tokenizer, loaded.scheduler)
     backbone.notice = loaded.notice
     return backbone
 
 
-def ltx_vae(weights: str, latent_channels: int | None = None) -> AutoencoderKLLTXVideo:
+def _for_latents(transformer: LTXVideoTransformer3DModel, channels: int) -> LTXVideoTransformer3DModel:
+    """A denoiser of tokens of so many channels, with the other's layers where they fit."""
+    if transformer.config.in_channels == channels:
+        return transformer
+    rank_zero_info(
+        f"the VAE makes latents of {channels} channels (patches counted in), the denoiser took "
+        f"{transformer.config.in_channels}: its first and last layer start anew; train it (lvcf fit) before use"
+    )
+    told = {**transformer.config, "in_channels": channels, "out_channels": channels}
+    other: LTXVideoTransformer3DModel = LTXVideoTransformer3DModel.from_config(told)
+    known, filled = transformer.state_dict(), other.state_dict()
+    other.load_state_dict(filled | {k: v for k, v in known.items() if v.shape == filled[k].shape})
+    return other
+
+
+def ltx_vae(weights: str) -> AutoencoderKLLTXVideo:
     """Load a VAE to train on, from a folder or from the shipped weights by name (``phantom/backbone/vae``).
 
+    Raises:
+        UserError: the weights cannot be loaded.
+    """
+    folder = find_weights(weights)
+    vae: AutoencoderKLLTXVideo = load_part(LTXBackbone.vae_kind(folder), folder)
+    return vae
+
+
+def shortcut_vae(weights: str, latent_channels: int) -> LinearShortcutVAE:
+    """A VAE with a linear shortcut, still to be fitted, whose networks start as those of a stored VAE where they can.
+
     Args:
-        weights: the folder or name.
-        latent_channels: channels of the latent, at least the stored ones; the new ones say nothing yet: the
-            reconstruction is the stored VAE's until training fills them.
+        weights: the stored VAE's folder or name.
+        latent_channels: channels of the new latent.
 
     Raises:
-        UserError: the weights cannot be loaded, or have more channels.
+        UserError: the weights cannot be loaded, or the number is out of range.
     """
-    vae: AutoencoderKLLTXVideo = load_part(AutoencoderKLLTXVideo, find_weights(weights))
-    return vae if latent_channels is None else _widened(vae, latent_channels)
-
-
-def _widened(vae: AutoencoderKLLTXVideo, channels: int) -> AutoencoderKLLTXVideo:
-    known = int(vae.config.latent_channels)
-    if channels < known:
-        raise UserError(f"vae.latent_channels {channels}: the weights have {known}; choose at least that many")
-    wide = AutoencoderKLLTXVideo.from_config({**vae.config, "latent_channels": channels})
-    state, filled = vae.state_dict(), wide.state_dict()
-    for name in filled.keys() & state.keys():
-        if filled[name].shape == state[name].shape:
-            filled[name] = state[name]
-    for part in ("weight", "bias"):  # the means, then one log-variance for all
-        name = f"encoder.conv_out.conv.{part}"
-        filled[name][:known], filled[name][-1] = state[name][:known], state[name][-1]
-    name = "decoder.conv_in.conv.weight"
-    filled[name][:, :known], filled[name][:, known:] = state[name], 0.0
-    wide.load_state_dict(filled)
-    return wide
+    check_number("vae.latent_channels", latent_channels, 1)
+    stored = ltx_vae(weights)
+    vae: LinearShortcutVAE = LinearShortcutVAE.from_config({**stored.config, "latent_channels": latent_channels})
+    known, filled = stored.state_dict(), vae.state_dict()
+    for name, tensor in known.items():
+        if filled[name].shape == tensor.shape and "conv_out" not in name and not name.startswith("latents"):
+            filled[name] = tensor
+    vae.load_state_dict(filled)
+    return vae
 
 
 def new_ltx_backbone(

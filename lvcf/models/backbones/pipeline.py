@@ -30,7 +30,6 @@ from lvcf.models.backbones.parts import (
     check_configurations,
     check_shards,
     load_model,
-    load_part,
     load_tokenizer,
     read_index,
 )
@@ -97,7 +96,7 @@ class PipelineBackbone(Backbone):
         try:
             check_configurations(folder)
             backbone = cls(
-                load_model(cls.vae_class, folder, "vae", torch_dtype=torch.float32),
+                load_model(cls.vae_kind(folder / "vae"), folder, "vae", torch_dtype=torch.float32),
                 load_model(cls.transformer_class, folder, "transformer", torch_dtype=torch.float32),
                 load_model(_text_encoder(index), folder, "text_encoder", dtype=getattr(torch, text_dtype)),
                 load_tokenizer(folder / "tokenizer"),
@@ -108,30 +107,10 @@ class PipelineBackbone(Backbone):
         except Exception as error:  # constructors of two libraries on a file's values: they share no base class
             raise UserError(f"{folder}: a part of the backbone does not load ({said(error)})") from error
         backbone.notice = index.get("_notice", "")
-        backbone._take_what_goes_with_the_denoiser(folder, index)
-        return backbone
-
-    def take_denoiser(self, folder: Path) -> None:
-        """Put another denoiser of the same latents in place of this one, with its detail decoder.
-
-        Args:
-            folder: of the backbone that it was saved with; the other parts may be left out.
-
-        Raises:
-            UserError: it does not load, or takes latents of another shape.
-        """
-        index = read_index(folder)
-        other = load_part(self.transformer_class, folder / "transformer")
-        taken, wanted = other.config.in_channels, self.transformer.config.in_channels
-        if taken != wanted:
-            raise UserError(f"{folder}: its denoiser takes {taken} channels, this backbone's latents have {wanted}")
-        self.transformer = other
-        self._take_what_goes_with_the_denoiser(folder, index)
-
-    def _take_what_goes_with_the_denoiser(self, folder: Path, index: dict[str, Any]) -> None:
         if (folder / DETAIL).is_dir():
-            self.detail = detail_decoder(str(folder / DETAIL)).requires_grad_(False)
-        self.takes_given = bool(index.get("_takes_given", False))
+            backbone.detail = detail_decoder(str(folder / DETAIL)).requires_grad_(False)
+        backbone.takes_given = bool(index.get("_takes_given", False))
+        return backbone
 
     @classmethod
     def _check_index(cls, folder: Path, index: dict[str, Any]) -> None:
@@ -145,7 +124,7 @@ class PipelineBackbone(Backbone):
             raise UserError(
                 f"{folder}: the backbone lacks {', '.join(missing)}; point to a whole folder or run make weights"
             )
-        for part, wanted in (("vae", cls.vae_class), ("transformer", cls.transformer_class)):
+        for part, wanted in (("vae", cls.vae_kind(folder / "vae")), ("transformer", cls.transformer_class)):
             found = index[part][1]
             if found != wanted.__name__:
                 raise UserError(f"{folder}: its {part} is a {found}; {name} takes {wanted.__name__}")
@@ -164,6 +143,11 @@ class PipelineBackbone(Backbone):
         path = Path(folder) / "model_index.json"
         own = {"_notice": self.notice} | ({"_takes_given": True} if self.takes_given else {})
         path.write_text(json.dumps({**json.loads(path.read_text()), **own}, indent=2) + "\n")
+
+    @classmethod
+    def vae_kind(cls, folder: Path) -> type[ModelMixin]:
+        """The class of the VAE in a folder, where a family has more than one."""
+        return cls.vae_class
 
     @classmethod
     @abstractmethod
