@@ -41,7 +41,8 @@ class LTXBackbone(PipelineBackbone):
     @classmethod
     def vae_kind(cls, folder: Path) -> type[ModelMixin]:
         """See the base class: the stock one, or one with a linear shortcut."""
-        return LinearShortcutVAE if class_name(folder) == LinearShortcutVAE.__name__ else cls.vae_class
+        kind: type[ModelMixin] = LinearShortcutVAE
+        return kind if class_name(folder) == kind.__name__ else cls.vae_class
 
     @classmethod
     def encode_with(cls, vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:

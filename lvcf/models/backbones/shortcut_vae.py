@@ -23,7 +23,8 @@ class LinearShortcutVAE(AutoencoderKLLTXVideo):
     know better.  Everything else is the stock class's, its configuration too.
     """
 
-    @functools.wraps(AutoencoderKLLTXVideo.__init__)  # diffusers reads the configuration's keys from the signature
+    # diffusers reads the configuration's keys from the signature
+    @functools.wraps(AutoencoderKLLTXVideo.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         side = self.spatial_compression_ratio

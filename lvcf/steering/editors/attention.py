@@ -13,15 +13,46 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from diffusers import UNet2DConditionModel
+from diffusers.models.resnet import ResnetBlock2D
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
 SELF_ATTENTION = "attn1.processor"
-INJECTED_ATTENTION = tuple(
-    f"up_blocks.{b}.attentions.{a}." for b, a in ((1, 1), (1, 2), *((b, a) for b in (2, 3) for a in range(3)))
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What of the source's pass the other copies take.
+
+    Attributes:
+        attention: decoder layers ``(block, layer)`` whose queries and keys are injected.
+        residuals: decoder residual layers ``(block, layer)`` whose features are.
+    """
+
+    attention: tuple[tuple[int, int], ...]
+    residuals: tuple[tuple[int, int], ...]
+
+    def attends(self, name: str) -> bool:
+        """Whether the queries and keys of a layer, or of its processor, are injected."""
+        return name.startswith(tuple(f"up_blocks.{block}.attentions.{layer}." for block, layer in self.attention))
+
+    def hooks(self, unet: UNet2DConditionModel, run: Pass) -> list[tuple[nn.Module, Hook]]:
+        """Hooks that give all copies the source's residual features, while ``run`` says so."""
+
+        def inject(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
+            if not run.inject_features:
+                return output
+            copies = rearrange(output, "(c f) d h w -> c f d h w", f=run.frames)
+            return rearrange(from_source(copies), "c f d h w -> (c f) d h w")
+
+        return [(unet.up_blocks[block].resnets[layer].conv2, inject) for block, layer in self.residuals]
+
+
+PLUG_AND_PLAY = Injection(
+    attention=((1, 1), (1, 2), *((block, layer) for block in (2, 3) for layer in range(3))), residuals=((1, 1),)
 )
-"""Decoder layers 4 to 11, whose queries and keys the plug-and-play features paper injects."""
+"""Decoder layers 4 to 11, and residual layer 4, as the plug-and-play features paper has them."""
 
 
 @dataclass
@@ -74,11 +105,6 @@ def self_attention_names(unet: UNet2DConditionModel) -> list[str]:
     return [name for name in unet.attn_processors if name.endswith(SELF_ATTENTION)]
 
 
-def is_injected(name: str) -> bool:
-    """Whether the queries and keys of a layer, or of its processor, are injected."""
-    return name.startswith(INJECTED_ATTENTION)
-
-
 def project(attn: Any, hidden: Tensor, frames: int) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of rows ``(c f, n, d)``, each ``(c, f, n, heads * head width)``."""
     query, key, value = (
@@ -120,13 +146,17 @@ def from_source(x: Tensor) -> Tensor:
     return x[:1].expand_as(x)
 
 
-def feature_injection(unet: UNet2DConditionModel, run: Pass) -> tuple[nn.Module, Hook]:
-    """A hook that gives all copies the source's residual features at decoder layer 4, while ``run`` says so."""
+def norms_over_frames(unet: UNet2DConditionModel, frames: int) -> list[tuple[nn.Module, Hook]]:
+    """Hooks by which residual layers and the last layer normalise over all frames of a copy, as video U-Nets do.
 
-    def inject(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
-        if not run.inject_features:
-            return output
-        copies = rearrange(output, "(c f) d h w -> c f d h w", f=run.frames)
-        return rearrange(from_source(copies), "c f d h w -> (c f) d h w")
+    The norms before the attention blocks stay one per frame.
+    """
 
-    return unet.up_blocks[1].resnets[1].conv2, inject
+    def normalise(module: Any, arguments: Any, output: Tensor) -> Tensor:
+        copies = rearrange(arguments[0], "(c f) d h w -> c d f h w", f=frames)
+        normed = functional.group_norm(copies, module.num_groups, module.weight, module.bias, module.eps)
+        return rearrange(normed, "c d f h w -> (c f) d h w")
+
+    residual = [module for module in unet.modules() if isinstance(module, ResnetBlock2D)]
+    norms = [norm for module in residual for norm in (module.norm1, module.norm2)]
+    return [(norm, normalise) for norm in (*norms, unet.conv_norm_out)]

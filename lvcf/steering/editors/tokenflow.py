@@ -4,6 +4,11 @@ At every step some keyframes are edited together; every other frame takes its at
 before and after it, token by token, at the source token that is most like its own.  Layout comes from the source by
 plug-and-play features (Tumanyan et al. 2023).  The source runs along as copy 0 of every pass, from its inverted
 latents, so no features are stored but the keyframes' of one step: memory grows linearly with the frames.
+
+Where it departs from the authors' public code: tokens are matched by the self-attention's outputs, as the paper says,
+where the code compares its inputs; the source copy stays exact, where the code carries its attention too; a frame's
+neighbours are the keyframes before and after it at their true distances, where the code takes those of its own and of
+the batch before; and sampling starts at the inverted latents, where the code renoises an estimate of them.
 """
 
 from __future__ import annotations
@@ -18,14 +23,13 @@ from torch.nn import functional
 
 from lvcf.errors import UserError
 from lvcf.steering.editors.attention import (
+    PLUG_AND_PLAY,
     Pass,
     attend_across,
     attend_within,
-    feature_injection,
     finish,
     from_source,
     installed,
-    is_injected,
     project,
     self_attention_names,
 )
@@ -55,7 +59,7 @@ class TokenFlow(UNetEditor):
         super().__post_init__()
         self.feature_steps = steps_of("inject_features", self.inject_features, self.steps)
         self.attention_steps = steps_of("inject_attention", self.inject_attention, self.steps)
-        self.inversion_levels = self._inversion_levels()
+        self.inversion = self.inversion_levels(self.inversion_steps)
 
     @property
     def draws(self) -> bool:
@@ -66,17 +70,6 @@ class TokenFlow(UNetEditor):
         """See the base class."""
         return {"steps": self.steps, "inversion_steps": self.inversion_steps}
 
-    def _inversion_levels(self) -> list[int]:
-        """The inversion's own levels, up to the first of sampling, all of whose levels are among them."""
-        trained = self.model.scheduler.config.num_train_timesteps
-        levels = self.model.levels(self.inversion_steps) if self.inversion_steps in range(1, trained + 1) else []
-        if not set(self.levels) <= set(levels):
-            raise UserError(
-                f"inversion_steps {self.inversion_steps}: their timesteps do not include those of {self.steps} steps; "
-                f"use {self.steps} or a multiple of it that divides {trained}"
-            )
-        return levels[levels.index(self.levels[0]) :]
-
     @torch.no_grad()
     def _prepare(self, clip: Tensor, source_prompt: str, context: Tensor, seed: int) -> Inverted:
         def predict(z: Tensor, level: int) -> Tensor:
@@ -84,14 +77,14 @@ class TokenFlow(UNetEditor):
                 [self.model.noise(some[None], level, context)[0] for some in torch.split(z, self.keyframe_every)]
             )
 
-        path = self.model.invert(self.model.encode(clip), self.inversion_levels, self.levels, predict)
+        path = self.model.invert(self.model.encode(clip), self.inversion, self.levels, predict)
         return Inverted(path, source_prompt)
 
     def _sample(self, state: Inverted, context: Tensor, seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         run = TokenFlowPass()
         names = self_attention_names(self.model.unet)
-        processors = {name: TokenFlowAttention(run, is_injected(name)) for name in names}
+        processors = {name: TokenFlowAttention(run, PLUG_AND_PLAY.attends(name)) for name in names}
 
         def predict(z: Tensor, level: int, step: int) -> Tensor:
             run.inject_features, run.inject_attention = step < self.feature_steps, step < self.attention_steps
@@ -99,7 +92,7 @@ class TokenFlow(UNetEditor):
             noise = self._noise(torch.stack([state.path[step], z, z]), level, context, run, keys)
             return guided(noise[1], noise[2], self.guidance)
 
-        with installed(self.model.unet, processors, [feature_injection(self.model.unet, run)]):
+        with installed(self.model.unet, processors, PLUG_AND_PLAY.hooks(self.model.unet, run)):
             return self.model.sample(state.path[0], self.levels, predict)
 
     def _noise(self, z: Tensor, level: int, context: Tensor, run: TokenFlowPass, keys: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Self-attention takes its keys and values from the first and the previous frame, a temporal attention that starts at
 zero follows every feed-forward layer, and both are tuned until the model denoises the source clip.  Edits start at
-the clip's DDIM inversion under the tuned model.
+the clip's DDIM inversion under the tuned model and the empty prompt.  Norms of residual layers are over all frames.
 """
 
 from __future__ import annotations
@@ -22,12 +22,22 @@ from torch.nn import functional
 
 from lvcf.checks import check_number
 from lvcf.errors import UserError
-from lvcf.steering.editors.attention import Hook, attend_within, finish, installed, project, self_attention_names
+from lvcf.steering.editors.attention import (
+    Hook,
+    attend_within,
+    finish,
+    installed,
+    norms_over_frames,
+    project,
+    self_attention_names,
+)
 from lvcf.steering.editors.base import finite
 from lvcf.steering.editors.stable_diffusion import guided
 from lvcf.steering.editors.unet_editor import Inverted, UNetEditor
 
 TUNED_PROJECTIONS = ("attn1.to_q.weight", "attn2.to_q.weight")
+LARGEST_GRADIENT = 1.0
+"""Norm at which a tuning step's gradient is clipped."""
 
 
 @dataclass(eq=False)
@@ -51,15 +61,17 @@ class TuneAVideo(UNetEditor):
 
     def settings(self) -> dict[str, float | str]:
         """See the base class."""
-        return {"steps": self.steps, "tuning_steps": self.tuning_steps, "learning_rate": self.learning_rate}
+        tuning = {"tuning_steps": self.tuning_steps, "learning_rate": self.learning_rate}
+        return {"steps": self.steps, **tuning, "inversion_prompt": ""}
 
     def _prepare(self, clip: Tensor, source_prompt: str, context: Tensor, seed: int) -> Inverted:
         latents = self.model.encode(clip)
         temporal = TemporalLayers(self.model.unet, len(latents)).to(self.model.device)
         with restored(self.model.unet), self._video(temporal):
             tuned = self._tune(latents, context, temporal, torch.Generator().manual_seed(seed))
+            empty = self.model.embed([""])
             path = self.model.invert(
-                latents, self.levels, self.levels, lambda z, level: self._noise(z[None], level, context)[0]
+                latents, self.levels, self.levels, lambda z, level: self._noise(z[None], level, empty)[0]
             )
         return Inverted(path, source_prompt, tuned)
 
@@ -83,7 +95,8 @@ class TuneAVideo(UNetEditor):
         """The U-Net as a video model."""
         processor = SparseCausalAttention(temporal.frames)
         names = self_attention_names(self.model.unet)
-        with installed(self.model.unet, dict.fromkeys(names, processor), temporal.hooks(self.model.unet)):
+        hooks = [*temporal.hooks(self.model.unet), *norms_over_frames(self.model.unet, temporal.frames)]
+        with installed(self.model.unet, dict.fromkeys(names, processor), hooks):
             yield
 
     def _tune(
@@ -91,7 +104,8 @@ class TuneAVideo(UNetEditor):
     ) -> dict[str, Tensor]:
         """Learn the clip in place; returns the tuned weights by name."""
         projections = {n: p for n, p in self.model.unet.named_parameters() if n.endswith(TUNED_PROJECTIONS)}
-        weights = [*projections.values(), *temporal.parameters()]
+        added = temporal.tuned_parameters()
+        weights = [*projections.values(), *added.values()]
         optimiser = torch.optim.AdamW(weights, lr=self.learning_rate)
         for weight in weights:
             weight.requires_grad_(True)
@@ -100,10 +114,11 @@ class TuneAVideo(UNetEditor):
             loss = finite(self._loss(latents, context, generator), "tuning", step + 1)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(weights, LARGEST_GRADIENT)
             optimiser.step()
         for weight in weights:
             weight.requires_grad_(False)
-        tuned = {**projections, **{f"temporal.{n}": p for n, p in temporal.named_parameters()}}
+        tuned = {**projections, **{f"temporal.{n}": p for n, p in added.items()}}
         return {name: weight.detach().clone() for name, weight in tuned.items()}
 
     def _loss(self, latents: Tensor, context: Tensor, generator: torch.Generator) -> Tensor:
@@ -145,6 +160,11 @@ class TemporalLayers(nn.Module):
         self.layers = nn.ModuleDict(
             {name.replace(".", "_"): _temporal_layer(block) for name, block in _transformer_blocks(unet)}
         )
+
+    def tuned_parameters(self) -> dict[str, nn.Parameter]:
+        """By name, those that are tuned: the attentions'; the normalisations stay as they are."""
+        attentions = [name for name, module in self.named_modules() if isinstance(module, Attention)]
+        return {n: p for n, p in self.named_parameters() if n.startswith(tuple(f"{a}." for a in attentions))}
 
     def hooks(self, unet: UNet2DConditionModel) -> list[tuple[nn.Module, Hook]]:
         """Hooks that put the layers behind the blocks' feed-forward layers."""

@@ -111,6 +111,21 @@ class UNetEditor(Editor):
         context = self.model.embed([state.source_prompt, negative, prompt])
         return finite(self.model.decode(self._sample(state, context, seed)), "edit", f"step {self.steps} (decoding)")
 
+    def inversion_levels(self, steps: int) -> list[int]:
+        """The levels of an inversion in so many steps, up to the first of sampling, all of whose levels are among them.
+
+        Raises:
+            UserError: they are not.
+        """
+        trained = self.model.scheduler.config.num_train_timesteps
+        levels = self.model.levels(steps) if steps in range(1, trained + 1) else []
+        if not set(self.levels) <= set(levels):
+            raise UserError(
+                f"inversion_steps {steps}: their timesteps do not include those of {self.steps} steps; "
+                f"use {self.steps} or a multiple of it that divides {trained}"
+            )
+        return levels[levels.index(self.levels[0]) :]
+
     @abstractmethod
     def settings(self) -> dict[str, float | str]:
         """What :meth:`prepare` depends on besides the clip, the prompt and the weights."""

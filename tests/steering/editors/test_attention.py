@@ -8,13 +8,13 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
 
 from lvcf.steering.editors.attention import (
+    PLUG_AND_PLAY,
     Pass,
     attend_across,
     attend_within,
-    feature_injection,
     finish,
     installed,
-    is_injected,
+    norms_over_frames,
     project,
     self_attention_names,
 )
@@ -42,11 +42,11 @@ def test_attention_across_frames_is_the_layers_own_on_joined_frames(layer):
 
 
 def test_injected_layers_are_the_decoders_from_four_to_eleven(unet):
-    injected = [name for name in self_attention_names(unet) if is_injected(name)]
+    injected = [name for name in self_attention_names(unet) if PLUG_AND_PLAY.attends(name)]
     assert len(self_attention_names(unet)) == 16  # as in Stable Diffusion
     assert len(injected) == 8
     assert all(name.startswith("up_blocks") for name in injected)
-    assert not is_injected("up_blocks.1.attentions.0.transformer_blocks.0.attn1.processor")
+    assert not PLUG_AND_PLAY.attends("up_blocks.1.attentions.0.transformer_blocks.0.attn1.processor")
 
 
 def forward(unet, rows=2):
@@ -75,7 +75,7 @@ def test_processors_and_hooks_are_gone_afterwards(unet):
     before, plain = everything(unet), forward(unet)
     run = Pass(frames=1, inject_features=True)
     names = self_attention_names(unet)
-    with installed(unet, dict.fromkeys(names, Nothing()), [feature_injection(unet, run)]):
+    with installed(unet, dict.fromkeys(names, Nothing()), PLUG_AND_PLAY.hooks(unet, run)):
         assert everything(unet) != before
         assert not torch.equal(forward(unet), plain)
     assert everything(unet) == before
@@ -87,7 +87,7 @@ def test_processors_and_hooks_are_gone_after_an_error(unet):
     broken = dict.fromkeys(self_attention_names(unet), Broken())
     with (
         pytest.raises(RuntimeError, match="on purpose"),
-        installed(unet, broken, [feature_injection(unet, Pass())]),
+        installed(unet, broken, PLUG_AND_PLAY.hooks(unet, Pass())),
     ):
         forward(unet)
     assert everything(unet) == before
@@ -96,7 +96,7 @@ def test_processors_and_hooks_are_gone_after_an_error(unet):
 def test_feature_injection_gives_every_copy_the_sources_features(unet):
     run = Pass(frames=2)
     seen = []
-    module, hook = feature_injection(unet, run)
+    ((module, hook),) = PLUG_AND_PLAY.hooks(unet, run)
     with installed(unet, {}, [(module, hook), (module, lambda m, a, output: seen.append(output) or output)]):
         forward(unet, rows=4)
         run.inject_features = True
@@ -105,3 +105,28 @@ def test_feature_injection_gives_every_copy_the_sources_features(unet):
     assert not torch.equal(without[:2], without[2:])
     assert torch.equal(injected[:2], without[:2])
     assert torch.equal(injected[2:], without[:2])
+
+
+def test_norms_over_frames_see_all_frames_of_a_copy(unet):
+    """Tune-A-Video's and FLATTEN's inflated residual layers: (b, c, f, h, w) goes through one GroupNorm."""
+    seen = {}
+    watched = {
+        "residual": unet.up_blocks[2].resnets[1].norm2,
+        "last": unet.conv_norm_out,
+        "attention": unet.up_blocks[2].attentions[1].norm,
+    }
+
+    def watch(key):
+        return lambda module, arguments, output: seen.__setitem__(key, (arguments[0], output))
+
+    with installed(unet, {}, norms_over_frames(unet, 3)):
+        handles = [module.register_forward_hook(watch(key)) for key, module in watched.items()]
+        forward(unet, rows=6)
+    for handle in handles:
+        handle.remove()
+    for key, (rows, output) in seen.items():
+        module = watched[key]
+        copies = rows.unflatten(0, (2, 3)).movedim(1, 2)
+        over_frames = torch.stack([module(copy[None])[0] for copy in copies]).movedim(2, 1).flatten(0, 1)
+        torch.testing.assert_close(output, module(rows) if key == "attention" else over_frames)
+    assert len(norms_over_frames(unet, 3)) == 45  # as in the authors' code, beside the 16 before attention blocks

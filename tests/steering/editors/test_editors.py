@@ -16,7 +16,7 @@ from tests.steering.editors.tiny import ConstantFlow, calm, moving_clip, still_c
 EDITORS = {
     "tune_a_video": (TuneAVideo, {"tuning_steps": 2}),
     "tokenflow": (TokenFlow, {"inversion_steps": 4, "keyframe_every": 2}),
-    "flatten": (Flatten, {"flow": ConstantFlow()}),
+    "flatten": (Flatten, {"flow": ConstantFlow(), "inversion_steps": 4}),
 }
 
 
@@ -72,13 +72,14 @@ def test_identical_frames_stay_identical(name, sd_folder):
 
 
 def test_the_source_prompt_without_guidance_reconstructs(name, sd_folder):
-    """On a still clip for TokenFlow: its inversion is frame by frame, its sampling is not."""
+    """On a still clip for TokenFlow: its inversion is frame by frame, its sampling is not; others hear none."""
     clip = still_clip() if name == "tokenflow" else moving_clip()
-    options = {"inversion_steps": 20} if name == "tokenflow" else {}
+    options = {} if name == "tune_a_video" else {"inversion_steps": 20}
+    prompt = "a young man" if name == "tokenflow" else ""
     editor = make(name, sd_folder, steps=20, guidance=1.0, **options)
     calm(editor.model, 0.01)
     state = editor.prepare(clip, "a young man")
-    context = editor.model.embed(["a young man", "", "a young man"])
+    context = editor.model.embed(["a young man", "", prompt])
     with torch.no_grad():
         latents = editor._sample(state, context, seed=0)
     error, way = ((z - state.path[-1]).abs().mean() for z in (latents, state.path[0]))
@@ -106,9 +107,11 @@ def test_another_clip_prompt_setting_or_model_is_prepared_anew(sd_folder, tmp_pa
         (2, moving_clip(), "a woman"),
         (4, moving_clip(), "a man"),
     ):
-        make("flatten", sd_folder, steps=steps, cache=cache).prepare(clip, prompt)
-    make("flatten", sd_folder, steps=2, cache=cache, flow=ConstantFlow(right=8.0)).prepare(moving_clip(), "a man")
-    retrained = make("flatten", sd_folder, steps=2, cache=cache)
+        make("flatten", sd_folder, steps=steps, inversion_steps=steps, cache=cache).prepare(clip, prompt)
+    make("flatten", sd_folder, steps=2, inversion_steps=2, cache=cache, flow=ConstantFlow(right=8.0)).prepare(
+        moving_clip(), "a man"
+    )
+    retrained = make("flatten", sd_folder, steps=2, inversion_steps=2, cache=cache)
     retrained.model.unet.conv_in.weight.data += 0.01
     retrained.prepare(moving_clip(), "a man")
     assert len(list((tmp_path / "cache").iterdir())) == 6
@@ -150,8 +153,8 @@ def test_a_configuration_names_an_editor_and_its_flow_by_class_path(sd_folder):
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--editor", type=Editor)
     flow = {"class_path": "lvcf.steering.editors.flow.DISFlow"}
-    arguments = {"weights": str(sd_folder), "steps": 3, "flow": flow}
+    arguments = {"weights": str(sd_folder), "steps": 4, "flow": flow}
     section = {"class_path": "lvcf.steering.editors.flatten.Flatten", "init_args": arguments}
     editor = parser.instantiate(parser.parse_object({"editor": section})).editor
     assert isinstance(editor, Flatten)
-    assert (editor.steps, editor.injected_steps, editor.flow.name) == (3, 2, "OpenCV DIS medium")
+    assert (editor.steps, editor.injected_steps, editor.flow.name) == (4, 3, "OpenCV DIS medium")

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from lvcf.errors import UserError
-from lvcf.steering.editors.attention import feature_injection, installed, is_injected, self_attention_names
+from lvcf.steering.editors.attention import PLUG_AND_PLAY, installed, self_attention_names
 from lvcf.steering.editors.tokenflow import (
     TokenFlow,
     TokenFlowAttention,
@@ -67,10 +67,10 @@ def test_the_keyframe_pass_and_what_is_carried_to_the_keyframes_agree(editor):
     context = editor.model.embed(["a young man", "", "a old man"])
     run = TokenFlowPass(frames=2, inject_features=True, inject_attention=True)
     names = self_attention_names(editor.model.unet)
-    processors = {name: TokenFlowAttention(run, is_injected(name)) for name in names}
+    processors = {name: TokenFlowAttention(run, PLUG_AND_PLAY.attends(name)) for name in names}
     keys = torch.tensor([1, 2])
     z = torch.stack([state.path[0]] * 3)[:, keys]
-    hook = feature_injection(editor.model.unet, run)
+    (hook,) = PLUG_AND_PLAY.hooks(editor.model.unet, run)
     with torch.no_grad(), installed(editor.model.unet, processors, [hook]):
         first = editor.model.noise(z, editor.levels[0], context)
         run.neighbours = neighbours(keys, keys)
@@ -103,7 +103,7 @@ def test_the_seed_draws_the_keyframes(editor):
 
 def test_inversion_keeps_the_levels_of_sampling(editor):
     assert editor.levels == [751, 501, 251, 1, -1]
-    assert editor.inversion_levels == [751, 626, 501, 376, 251, 126, 1, -1]
+    assert editor.inversion == [751, 626, 501, 376, 251, 126, 1, -1]
     assert editor.prepare(moving_clip(3), "a man").path.shape == (5, 3, 4, 8, 8)
 
 

@@ -86,6 +86,36 @@ def test_only_queries_and_temporal_layers_are_tuned_and_the_model_is_as_before(e
     assert not editor.model.unet.is_gradient_checkpointing
 
 
+def test_the_temporal_normalisations_are_not_tuned(editor):
+    """showlab/Tune-A-Video 7d4a89a trains attn1.to_q, attn2.to_q and attn_temp, 112 tensors of 16 blocks."""
+    state = editor.prepare(moving_clip(), "a young man")
+    assert len(state.tensors) == 16 * (2 + 5)
+    temporal = TemporalLayers(editor.model.unet, 4)
+    left = dict(temporal.named_parameters()).keys() - temporal.tuned_parameters().keys()
+    assert {name.split(".", 2)[2] for name in left} == {"0.weight", "0.bias"}  # of the LayerNorms
+
+
+def test_a_tuning_step_takes_a_gradient_of_norm_one_at_most(sd_folder, monkeypatch):
+    editor = TuneAVideo(str(sd_folder), steps=4, tuning_steps=2)
+    norms, step = [], torch.optim.AdamW.step
+
+    def watch(optimiser, *arguments):
+        gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        norms.append(float(torch.stack([g.norm() for g in gradients]).norm()))
+        return step(optimiser, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watch)
+    monkeypatch.setattr(editor, "_loss", lambda *arguments: 1e4 * TuneAVideo._loss(editor, *arguments))
+    editor.prepare(moving_clip(), "a young man")
+    assert norms == pytest.approx([1.0, 1.0], abs=1e-3)
+
+
+def test_the_inversion_hears_no_prompt(sd_folder):
+    editor = TuneAVideo(str(sd_folder), steps=4, tuning_steps=0)
+    one, other = (editor.prepare(moving_clip(), prompt) for prompt in ("a young man", "a dark face"))
+    assert torch.equal(one.path, other.path)
+
+
 def test_the_model_is_as_before_after_an_error(editor, monkeypatch):
     before = {name: weight.clone() for name, weight in editor.model.unet.state_dict().items()}
 
