@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 
-from lvcf.cli.lightning import check_precision
+from lvcf.cli.lightning import check_precision, int_before_float
 from lvcf.errors import UserError
 from tests.helpers import fails, parse
 
@@ -68,3 +69,15 @@ def test_a_callback_that_is_not_there_is_named_with_those_that_are(capfd) -> Non
 def test_an_argument_that_a_callback_lacks_is_refused(capfd) -> None:
     line = fails(capfd, ["predict", "--config", "phantom.yaml", "--trainer.callbacks.GradientGuidance.strenght=2"])
     assert "strenght" in line
+
+
+def test_a_whole_number_stays_one_whatever_order_another_library_gave_the_types() -> None:
+    """``limit_predict_batches 1`` is one batch, 1.0 all of them."""
+    parser = ArgumentParser()
+    parser.add_argument("--limit", type=float | int | None)
+    parser.add_argument("--every", type=float | int)
+    assert isinstance(parser.parse_args(["--limit=1"]).limit, float)  # so the parser has it
+    int_before_float(parser)
+    read = parser.parse_args(["--limit=1", "--every=2"])
+    assert [type(value) for value in (read.limit, read.every)] == [int, int]
+    assert parser.parse_args(["--limit=0.5"]).limit == 0.5

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 from lightning import LightningDataModule, LightningModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -81,6 +81,7 @@ class LvcfCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """``--threads``: results are bit-identical at one thread count only, so it is part of the configuration."""
+        int_before_float(parser)
         parser.add_argument("--threads", type=PositiveInt | None, default=None, help="CPU threads of one process")
 
     def _parse_ckpt_path(self) -> None:
@@ -167,6 +168,18 @@ def run(verb: str, arguments: list[str]) -> int:
     if verb == "predict" and isinstance(cli.model, CounterfactualTask) and cli.trainer.is_global_zero:
         return summarise(cli.model)
     return 0
+
+
+def int_before_float(parser: ArgumentParser) -> None:
+    """Let ``--trainer.limit_predict_batches 1`` be one batch, and not 1.0, all of them.
+
+    ``typing`` hands out a union of the same types that another library made before, whatever the order of its own, and
+    the parser takes the first type that fits.
+    """
+    for action in parser._actions:
+        for ordered in (int | float, int | float | None):
+            if getattr(action, "_typehint", None) == ordered:  # whatever its order
+                action._typehint = ordered
 
 
 def _lightning(arguments: list[str]) -> LvcfCLI:
