@@ -11,7 +11,7 @@ EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer)
-FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_do face_motion/shortcut_autoencoder face_motion/denoiser_given face_motion/detail_decoder face/latent_reader motion/latent_reader
+FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_do face_motion/denoiser_given face_motion/detail_decoder face/latent_reader motion/latent_reader
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -117,6 +117,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "sanity": lambda: whole("sanity"),
     "manifold_limit": lambda: whole("manifold_limit"),
     "speckle_limit": lambda: whole("speckle_limit"),
+    "vae_limit": lambda: whole("vae_limit"),
     "tiny_decoder": lambda: whole("tiny_decoder"),
     "steering": lambda: whole("steering"),
     "face_ruler": lambda: whole("face_ruler"),

@@ -108,7 +108,7 @@ def test_the_denoiser_predicts_unseen_clips_better_from_their_own_prompts(kind, 
 @torch.no_grad()
 def test_the_detail_decoder_restores_more_than_the_vae(faces, motions) -> None:
     """Of the frames that are not shown; unseen clips."""
-    backbone = ltx_backbone("face_motion/given").eval()
+    backbone = ltx_backbone("face_motion/backbone", denoiser="face_motion/given").eval()
     assert backbone.takes_given
     for clips in (faces, motions):
         video = videos(clips)
@@ -123,6 +123,6 @@ def test_the_detail_decoder_restores_more_than_the_vae(faces, motions) -> None:
 def test_a_latent_reader_says_what_its_model_says_of_unseen_clips(faces, motions, domain, least) -> None:
     video = videos(faces if domain == "face" else motions)
     reader, model = latent_reader(f"face_motion/{domain}_reader").eval(), clip_resnet_3d(f"face_motion/{domain}_target")
-    z = ltx_backbone("face_motion/given").eval().encode(video)
+    z = ltx_backbone("face_motion/backbone").eval().encode(video)
     said = reader.read(z, torch.full((N,), 0.05)).argmax(-1)
     assert int((said == model.freeze()(video).argmax(-1)).sum()) >= least

@@ -31,6 +31,8 @@ class Weights(NamedTuple):
     made: str
 
 
+ELSEWHERE = ("vae", "text_encoder", "tokenizer", "scheduler")
+"""Parts that a denoiser with given frames shares with its backbone, and that are not copied twice."""
 SHIPPED = {
     "phantom": Weights(
         "weights",
@@ -58,7 +60,6 @@ SHIPPED = {
             "denoiser",
             "denoiser_longer",
             "denoiser_do",
-            "shortcut_autoencoder",
             "denoiser_given",
             "detail_decoder",
             "face_target",
@@ -71,7 +72,7 @@ SHIPPED = {
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
         "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_do}.yaml`,\n"
-        "`configs/face_motion/{shortcut_autoencoder,denoiser_given,detail_decoder}.yaml` for `given`;\n"
+        "`configs/face_motion/{denoiser_given,detail_decoder}.yaml` for `given`;\n"
         "`configs/{face,motion}/{target,latent_reader}.yaml` and `configs/face/{oracle,attributes}.yaml`.\n"
         "Of trainings in pieces, as the configurations tell, the last piece is shown.",
     ),
@@ -89,8 +90,9 @@ def pack(source: Path, destination: Path, parts: tuple[str, ...] = ()) -> int:
     """
     shipped = SHIPPED[source.name]
     for part in parts or shipped.parts:
+        left_out = ["README.md", *(ELSEWHERE if part == "given" else ())]
         shutil.rmtree(destination / part, ignore_errors=True)
-        shutil.copytree(source / part, destination / part, ignore=shutil.ignore_patterns("README.md"))
+        shutil.copytree(source / part, destination / part, ignore=shutil.ignore_patterns(*left_out))
         for path in (destination / part).rglob("*.safetensors"):
             halves = {k: v.half() if v.dtype == torch.float32 else v for k, v in load_file(path).items()}
             save_file(halves, path, metadata={"format": "pt"})

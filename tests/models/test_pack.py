@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lvcf.models.backbones.ltx import LTXBackbone
+from lvcf.models.backbones.detail_decoder import DetailDecoder
+from lvcf.models.backbones.ltx import LTXBackbone, ltx_backbone
 from lvcf.models.pack import SHIPPED, pack
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
 
@@ -121,3 +122,21 @@ def test_some_parts_can_be_packed_anew_and_the_card_keeps_what_it_said_of_the_ot
     assert "| target | 5 | not logged | val/mae 9, at 5 |" in card
     assert f"| oracle | {110 + SHIPPED['phantom'].trainings.index('oracle')} |" in card
     assert (packed / "backbone" / "vae").is_dir()
+
+
+def test_a_denoiser_with_given_frames_is_packed_without_the_parts_of_its_backbone(source, tmp_path) -> None:
+    root, packed = tmp_path / "phantom", tmp_path / "packed"
+    shutil.copytree(source, root)
+    given = LTXBackbone.from_pretrained(root / "backbone")
+    given.takes_given, given.detail = True, DetailDecoder((8, 16))
+    given.save_pretrained(root / "given")
+    pack(root, packed, ("backbone", "given"))
+    assert {path.name for path in (packed / "given").iterdir()} == {
+        "model_index.json",
+        "transformer",
+        "detail_decoder",
+    }
+    loaded = ltx_backbone(str(packed / "backbone"), denoiser=str(packed / "given"))
+    assert loaded.takes_given
+    assert loaded.detail is not None
+    assert not ltx_backbone(str(packed / "backbone")).takes_given

@@ -134,13 +134,17 @@ def encode_mode(vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:
     return (latent - mean) / std
 
 
-def ltx_backbone(weights: str, vae: str | None = None, table: Path | None = None) -> LTXBackbone:
+def ltx_backbone(
+    weights: str, vae: str | None = None, table: Path | None = None, denoiser: str | None = None
+) -> LTXBackbone:
     """Load a backbone from a folder, or from the shipped weights by name (``phantom/backbone``).
 
     Args:
         weights: the folder or name.
         vae: another VAE's folder or name; the denoiser has to be trained on its latents before it is of use.  Where
             they have another number of channels, its first and last layer start anew.
+        denoiser: another denoiser of the same latents, with its detail decoder, by the folder or name of the backbone
+            that it was saved with (``face_motion/given``).
         table: a CSV table of clips: a new text encoder knows the words of its columns label and prompt, and tells its
             labels apart; it has to be trained with the denoiser.
 
@@ -148,6 +152,8 @@ def ltx_backbone(weights: str, vae: str | None = None, table: Path | None = None
         UserError: see :meth:`PipelineBackbone.from_pretrained`, the VAE does not load, or the table says nothing.
     """
     loaded = LTXBackbone.from_pretrained(weights)
+    if denoiser is not None:
+        loaded.take_denoiser(find_weights(denoiser))
     if vae is None and table is None:
         return loaded
     tokenizer, text_encoder = loaded.tokenizer, loaded.text_encoder

@@ -30,6 +30,7 @@ from lvcf.models.backbones.parts import (
     check_configurations,
     check_shards,
     load_model,
+    load_part,
     load_tokenizer,
     read_index,
 )
@@ -107,10 +108,30 @@ class PipelineBackbone(Backbone):
         except Exception as error:  # constructors of two libraries on a file's values: they share no base class
             raise UserError(f"{folder}: a part of the backbone does not load ({said(error)})") from error
         backbone.notice = index.get("_notice", "")
-        if (folder / DETAIL).is_dir():
-            backbone.detail = detail_decoder(str(folder / DETAIL)).requires_grad_(False)
-        backbone.takes_given = bool(index.get("_takes_given", False))
+        backbone._take_what_goes_with_the_denoiser(folder, index)
         return backbone
+
+    def take_denoiser(self, folder: Path) -> None:
+        """Put another denoiser of the same latents in place of this one, with its detail decoder.
+
+        Args:
+            folder: of the backbone that it was saved with; the other parts may be left out.
+
+        Raises:
+            UserError: it does not load, or takes latents of another shape.
+        """
+        index = read_index(folder)
+        other = load_part(self.transformer_class, folder / "transformer")
+        taken, wanted = other.config.in_channels, self.transformer.config.in_channels
+        if taken != wanted:
+            raise UserError(f"{folder}: its denoiser takes {taken} channels, this backbone's latents have {wanted}")
+        self.transformer = other
+        self._take_what_goes_with_the_denoiser(folder, index)
+
+    def _take_what_goes_with_the_denoiser(self, folder: Path, index: dict[str, Any]) -> None:
+        if (folder / DETAIL).is_dir():
+            self.detail = detail_decoder(str(folder / DETAIL)).requires_grad_(False)
+        self.takes_given = bool(index.get("_takes_given", False))
 
     @classmethod
     def _check_index(cls, folder: Path, index: dict[str, Any]) -> None:
