@@ -179,7 +179,7 @@ def int_before_float(parser: ArgumentParser) -> None:
     for action in parser._actions:
         for ordered in (int | float, int | float | None):
             if getattr(action, "_typehint", None) == ordered:  # whatever its order
-                action._typehint = ordered
+                action._typehint = ordered  # type: ignore[attr-defined]
 
 
 def _lightning(arguments: list[str]) -> LvcfCLI:
