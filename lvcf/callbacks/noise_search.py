@@ -45,7 +45,7 @@ class NoiseSearch(SamplingCallback):
         """Put the found latent in place of the inverted one.
 
         Raises:
-            UserError: the prompt names the target, or the steps would add noise of their own.
+            UserError: the prompt names the target.
         """
         if state.prompts.sampled is not state.prompts.inversion:
             raise UserError(f"{NAME}: the target model alone asks; set --model.prompt neutral")
@@ -65,15 +65,15 @@ class NoiseSearch(SamplingCallback):
                 missed = state.goal.loss(output)
                 loss = missed + self.style * (style(drawn) - wanted).square().flatten(1).mean(1)
                 (gradient,) = torch.autograd.grad(loss.sum(), z)
-            reading, settled = state.goal.reading(output.detach()), state.goal.reached(output.detach())
-            state.prediction.copy_(reading)
-            for row in (~settled).nonzero()[:, 0].tolist():
-                state.gradient_evaluations[row] += 1
-                entry = {"t": float(state.grid[0]), "weight": self.rate, "loss": float(missed[row])}
-                entry |= {"prediction": float(reading[row]), "step": len(state.trajectory[row])}
-                state.trajectory[row].append(entry)
+            state.prediction.copy_(state.goal.reading(output.detach()))
+            settled = state.goal.reached(output.detach())
             if bool(settled.all()):
                 break
+            state.rows = rows[~settled]
+            state.t = state.grid[:1].expand(len(state.rows))
+            state.keep_step([self.rate] * len(state.rows), missed[~settled].tolist())
+            for row in state.rows.tolist():
+                state.gradient_evaluations[row] += 1
             before, z.grad = z.detach().clone(), gradient
             adam.step()
             with torch.no_grad():

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel, ModelMixin
 from einops import rearrange
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn import functional
 
 from lvcf.checks import check_number
 from lvcf.configuration import find_weights
 from lvcf.data.clip_table import told_words
+from lvcf.errors import UserError
 from lvcf.models.backbones.attention import tokens_of, watched
 from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.parts import class_name, load_part
@@ -141,15 +141,15 @@ def ltx_backbone(
 
     Args:
         weights: the folder or name.
-        vae: another VAE's folder or name; the denoiser has to be trained on its latents before it is of use.  Where
-            they have another number of channels, its first and last layer start anew.
+        vae: another VAE's folder or name; the denoiser has to be trained on its latents before it is of use.
         denoiser: another denoiser of the same latents, with its detail decoder, by the folder or name of the backbone
             that it was saved with (``face_motion/given``).
         table: a CSV table of clips: a new text encoder knows the words of its columns label and prompt, and tells its
             labels apart; it has to be trained with the denoiser.
 
     Raises:
-        UserError: see :meth:`PipelineBackbone.from_pretrained`, the VAE does not load, or the table says nothing.
+        UserError: see :meth:`PipelineBackbone.from_pretrained`, the VAE's latents are of another shape, or the table
+            says nothing.
     """
     loaded = LTXBackbone.from_pretrained(weights)
     if denoiser is not None:
@@ -161,26 +161,13 @@ def ltx_backbone(
         words, labels = told_words(table)
         width, steps = loaded.transformer.config.caption_channels, min(100 + 50 * len(labels), 800)
         tokenizer, text_encoder = text_parts(words, labels, TABLE_LENGTH, width, layers=2, steps=steps)
-    other = loaded.vae if vae is None else ltx_vae(vae)
-    denoising = _for_latents(loaded.transformer, PATCH**2 * int(other.config.latent_channels))
-    backbone = LTXBackbone(other, denoising, text_encoder, tokenizer, loaded.scheduler)
+    try:
+        other = loaded.vae if vae is None else ltx_vae(vae)
+        backbone = LTXBackbone(other, loaded.transformer, text_encoder, tokenizer, loaded.scheduler)
+    except UserError as error:
+        raise UserError(f"{vae} with {weights}: {error}") from error
     backbone.notice = loaded.notice
     return backbone
-
-
-def _for_latents(transformer: LTXVideoTransformer3DModel, channels: int) -> LTXVideoTransformer3DModel:
-    """A denoiser of tokens of so many channels, with the other's layers where they fit."""
-    if transformer.config.in_channels == channels:
-        return transformer
-    rank_zero_info(
-        f"the VAE makes latents of {channels} channels (patches counted in), the denoiser took "
-        f"{transformer.config.in_channels}: its first and last layer start anew; train it (lvcf fit) before use"
-    )
-    told = {**transformer.config, "in_channels": channels, "out_channels": channels}
-    other: LTXVideoTransformer3DModel = LTXVideoTransformer3DModel.from_config(told)
-    known, filled = transformer.state_dict(), other.state_dict()
-    other.load_state_dict(filled | {k: v for k, v in known.items() if v.shape == filled[k].shape})
-    return other
 
 
 def ltx_vae(weights: str) -> AutoencoderKLLTXVideo:

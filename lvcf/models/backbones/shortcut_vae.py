@@ -80,7 +80,8 @@ class LinearShortcutVAE(AutoencoderKLLTXVideo):
         """The posterior's means, with the shortcut's added, and log-variances."""
         linear = self.shortcut_in(self._doubled(x))
         means = torch.cat([linear, torch.zeros_like(linear)], dim=1)
-        adds = self.training or bool((self.encoder.conv_out.conv.weight != 0).any())
+        last = self.encoder.conv_out.conv.weight
+        adds = last.requires_grad or bool((last != 0).any())  # else the encoder's pass would add zeros
         return means + super()._encode(x) if adds else means
 
     def _decode(self, z: Tensor, temb: Tensor | None = None, return_dict: bool = True) -> DecoderOutput | tuple[Tensor]:
