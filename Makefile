@@ -10,8 +10,8 @@ PIP = $(PY) -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS)
 EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
-PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer)
-FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_do face_motion/denoiser_given face_motion/detail_decoder face/latent_reader motion/latent_reader
+PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer target_right)
+FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_do face_motion/denoiser_given face_motion/detail_decoder face/target_right motion/target_right face/latent_reader motion/latent_reader
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -72,6 +72,7 @@ train = mkdir -p runs/weights; for part in $(1); do \
 weights: $(VENV)/.installed  ## train the echo phantom's models from nothing and pack them into lvcf/weights (hours)
 	$(LVCF) simulate echo --out runs/data/echo_train --n 2000 --seed 1
 	$(LVCF) simulate echo --out runs/data/echo_train_more --n 4000 --seed 11
+	$(LVCF) simulate echo_exact --out runs/data/echo_exact_train --n 600 --seed 1
 	@$(call train,$(PHANTOM))
 	$(PY) -m lvcf.models.pack runs/weights/phantom lvcf/weights/phantom
 
@@ -105,13 +106,14 @@ bench-printed: $(VENV)/.installed  ## the paper's forms as printed on 8 simulate
 	cp runs/ablation_printed/table.csv benchmarks/results/printed.csv
 	$(PY) benchmarks/tables.py
 
-bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips of the set, 16 of each phantom (half an hour)
+bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips of the set and show what M uses, 16 of each phantom (two hours)
 	for part in echo face motion; do \
-	  $(LVCF) simulate $$part --out runs/data/$${part}_unseen --n 16 --seed 900 || exit 1; \
+	  $(LVCF) simulate $$part --out runs/data/$${part}_plausible --n 16 --seed 2100 || exit 1; \
 	  $(LVCF) ablate --config ablations/plausible_$$part.yaml || exit 1; \
 	  cp runs/plausible_$$part/table.md benchmarks/results/plausible_$$part.md; \
 	  cp runs/plausible_$$part/table.csv benchmarks/results/plausible_$$part.csv; \
 	done
+	$(PY) benchmarks/reliance.py
 	$(PY) benchmarks/tables.py
 
 bench-given: $(VENV)/.installed  ## given frames, by words and by M alone, on 24 faces and 12 motions (half an hour)

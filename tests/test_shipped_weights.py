@@ -40,13 +40,23 @@ def test_they_are_small_safe_and_described(name) -> None:
 
 
 @pytest.mark.parametrize(
-    ("load", "name", "mae"), [(echo_resnet_3d, "target", 3.0), (echo_frame_transformer, "oracle", 5.0)]
+    ("load", "name", "mae"),
+    [(echo_resnet_3d, "target", 3.0), (echo_resnet_3d, "target_right", 4.0), (echo_frame_transformer, "oracle", 5.0)],
 )
 @torch.no_grad()
 def test_the_regressors_read_unseen_clips(clips, load, name, mae) -> None:
     video, ef = clips
     error = load(f"phantom/{name}").freeze()(video) - torch.tensor(ef)
     assert float(error.abs().mean()) < mae
+
+
+@torch.no_grad()
+def test_the_right_regressor_does_not_read_the_codec(clips, tmp_path) -> None:
+    simulate(tmp_path, n=8, seed=90210, exact=True)
+    exact = torch.stack([clip["video"] for clip in EchoNetDataset(tmp_path, "all")])
+    right, brittle = (echo_resnet_3d(f"phantom/{name}").freeze() for name in ("target_right", "target"))
+    moved = [float((model(exact) - model(clips[0])).abs().mean()) for model in (right, brittle)]
+    assert moved[0] < 1.5 < 3.0 < moved[1]
 
 
 @torch.no_grad()

@@ -55,6 +55,7 @@ COLUMNS = {
     "on manifold": "plausible/on_manifold",
     "strict class": "plausible/strict_class",
     "sharpness": "plausible/sharpness",
+    "told apart": "plausible/two_sample",
     "mask IoU": "truth/mask_iou",
     "EDV leak %": "leakage/edv_percent",
     "L1": "truth/l1_levels",

@@ -36,12 +36,13 @@ ELSEWHERE = ("vae", "text_encoder", "tokenizer", "scheduler")
 SHIPPED = {
     "phantom": Weights(
         "weights",
-        ("backbone", "target", "oracle"),
-        ("autoencoder", "denoiser", "denoiser_longer", "target", "oracle"),
+        ("backbone", "target", "target_right", "oracle"),
+        ("autoencoder", "denoiser", "denoiser_longer", "target", "target_right", "oracle"),
         "The default weights were trained on simulated echocardiograms only; on real ones they are a demonstration.",
         "2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`, split 80/10/10) and, for the denoiser's second\n"
-        "cycle, 4000 more (`--n 4000 --seed 11`); then\n"
-        "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer}.yaml`.",
+        "cycle, 4000 more (`--n 4000 --seed 11`); for `target_right` 600 of the first again without the set's codec\n"
+        "(`lvcf simulate echo_exact --n 600 --seed 1`); then\n"
+        "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer,target_right}.yaml`.",
     ),
     "face_motion": Weights(
         "weights-face-motion",
@@ -49,10 +50,12 @@ SHIPPED = {
             "backbone",
             "given",
             "face_target",
+            "face_target_right",
             "face_oracle",
             "face_attributes",
             "face_reader",
             "motion_target",
+            "motion_target_right",
             "motion_reader",
         ),
         (
@@ -63,17 +66,19 @@ SHIPPED = {
             "denoiser_given",
             "detail_decoder",
             "face_target",
+            "face_target_right",
             "face_oracle",
             "face_attributes",
             "face_reader",
             "motion_target",
+            "motion_target_right",
             "motion_reader",
         ),
         "The weights of the face and motion phantoms were trained on simulated clips only.",
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
         "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_do}.yaml`,\n"
         "`configs/face_motion/{denoiser_given,detail_decoder}.yaml` for `given`;\n"
-        "`configs/{face,motion}/{target,latent_reader}.yaml` and `configs/face/{oracle,attributes}.yaml`.\n"
+        "`configs/{face,motion}/{target,target_right,latent_reader}.yaml` and `configs/face/{oracle,attributes}.yaml`.\n"
         "Of trainings in pieces, as the configurations tell, the last piece is shown.",
     ),
 }
