@@ -55,6 +55,7 @@ VALUES = (R2, MAE, Column("RMSE", 2, error=False), SSIM, TRUTH, SHARE, PIXELS, O
 TURNED = (Column("flip rate", 2), Column("pixel class", 2, heading="class in the pixels"))
 CLASSES = (*TURNED, SSIM, TRUTH, SHARE, Column("mask IoU", 2))
 PLAUSIBLE = (SSIM, Column("off manifold", 1), Column("on manifold", 2), Column("sharpness", 2))
+TOLD_APART = Column("told apart [drawing]", 2, error=False, heading="told apart")
 GIVEN = (STRICT, *PLAUSIBLE, SHARE, SECONDS)
 FIVE = ("do nothing", "ceiling", "prompt only", "full, neutral", "full, target")
 COMMANDS = {
@@ -106,15 +107,18 @@ TABLES: dict[str, Callable[[], str]] = {
     "motion": lambda: digest("motion", CLASSES),
     "black_box": lambda: digest("black_box", (*VALUES, Column("queries", 0, error=False), SECONDS)),
     "printed": lambda: digest("printed", VALUES),
-    "plausible_echo": lambda: digest("plausible_echo", (MAE, PIXELS, ORACLE, SHARE, *PLAUSIBLE)),
-    "plausible_face": lambda: digest("plausible_face", (*TURNED, STRICT, *PLAUSIBLE)),
-    "plausible_motion": lambda: digest("plausible_motion", (*TURNED, STRICT, *PLAUSIBLE)),
+    "plausible_echo": lambda: digest("plausible_echo", (MAE, PIXELS, ORACLE, SHARE, *PLAUSIBLE, TOLD_APART)),
+    "plausible_face": lambda: digest(
+        "plausible_face", (*TURNED, Column("oracle class", 2), STRICT, *PLAUSIBLE, TOLD_APART)
+    ),
+    "plausible_motion": lambda: digest("plausible_motion", (*TURNED, STRICT, *PLAUSIBLE, TOLD_APART)),
     "given_face": lambda: digest("given_face", (*TURNED, Column("oracle class", 2), *GIVEN)),
     "given_motion": lambda: digest("given_motion", (*TURNED, *GIVEN)),
     "phantom_whole": lambda: whole("phantom"),
     "face_whole": lambda: whole("face"),
     "motion_whole": lambda: whole("motion"),
     "black_box_whole": lambda: whole("black_box"),
+    "reliance": lambda: whole("reliance"),
     "shortcut": lambda: whole("shortcut"),
     "sanity": lambda: whole("sanity"),
     "manifold_limit": lambda: whole("manifold_limit"),
