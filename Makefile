@@ -108,7 +108,7 @@ bench-printed: $(VENV)/.installed  ## the paper's forms as printed on 8 simulate
 
 bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips of the set and show what M uses, 16 of each phantom (two hours)
 	for part in echo face motion; do \
-	  $(LVCF) simulate $$part --out runs/data/$${part}_plausible --n 16 --seed 2100 || exit 1; \
+	  $(LVCF) simulate $$part --out runs/data/$${part}_unseen --n 16 --seed 900 || exit 1; \
 	  $(LVCF) ablate --config ablations/plausible_$$part.yaml || exit 1; \
 	  cp runs/plausible_$$part/table.md benchmarks/results/plausible_$$part.md; \
 	  cp runs/plausible_$$part/table.csv benchmarks/results/plausible_$$part.csv; \
