@@ -131,8 +131,8 @@ class SteeringResult(AnyResult):
     intervention: dict[str, str] = {}
     words: str = ""
     factual: dict[str, str] = {}
-    noise: dict[str, float] | None = None
     target: dict[str, str] = {}
+    right: dict[str, str] = {}
     measured: dict[str, float | str | None] = {}
     evaluation: list[Answer] | str = []
     cost: dict[str, float | None] = {}

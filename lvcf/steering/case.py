@@ -25,8 +25,8 @@ class Case:
         graph: the assumed graph.
         factual: what the clip shows.
         interventions: what is set.
-        noise: exogenous choices that are known.
         given: the data set's own prompt of the intervention, where it has one.
+        known: the counterfactual values, where something else than the graph tells them: a simulator or a record.
 
     Raises:
         UserError: from :attr:`target`, on what the graph does not know.
@@ -37,8 +37,8 @@ class Case:
     graph: CausalGraph
     factual: Values
     interventions: Values
-    noise: Mapping[str, float] | None = None
     given: str = ""
+    known: Values | None = None
 
     @property
     def name(self) -> str:
@@ -48,7 +48,7 @@ class Case:
     @cached_property
     def target(self) -> dict[str, str]:
         """The counterfactual values."""
-        return self.graph.counterfactual(self.factual, self.interventions, self.noise)
+        return dict(self.known or self.graph.counterfactual(self.factual, self.interventions))
 
     def role(self, name: str) -> Role:
         """What a question about a variable tests."""

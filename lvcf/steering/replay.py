@@ -75,8 +75,8 @@ def _same(prediction: Prediction, manifest: Record) -> bool:
     result = prediction.result
     frames = prediction.factual()
     graph = stored_graph(manifest, "graph")
-    noise, given = result["noise"] or None, result.get("given", "")  # runs of before have none
-    case = Case(result["clip"], result["words"], graph, result["factual"], result["intervention"], noise, given)
+    given, target = result.get("given", ""), result["target"]  # runs of before have none given
+    case = Case(result["clip"], result["words"], graph, result["factual"], result["intervention"], given, target)
     editor, judge, rewriter = (Absent(manifest[role]) for role in ("editor", "judge", "rewriter"))
     record = Transcript(prediction.folder, float(result["fps"]), live=False)
     clip = to_clip(frames, frames.shape[1])

@@ -165,6 +165,7 @@ def _asked(run: SteeringFolder) -> list[tuple[str, str]]:
         ("interventions", ", ".join(run.interventions)),
         ("clips", f"{len({case.clip for case in run.cases})}{manifest['data'] and ', ' + manifest['data']}"),
         ("causal graph", judged),
+        *((f"{name} follows, assumed", how) for name, how in run.graph.assumptions.items()),
         ("editor", manifest["editor"]),
         ("steering judge", manifest["judge"]),
         ("rewriter", manifest["rewriter"]),

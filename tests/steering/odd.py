@@ -145,9 +145,9 @@ class OddClips(Clips):
             break_down(self.how)
         return super().__getitem__(index)
 
-    def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
+    def known(self, name: str) -> dict[str, str]:
         """Of the odd clip nothing."""
-        return {FINE: CLIPS[FINE]}[name], {}
+        return {FINE: CLIPS[FINE]}[name]
 
 
 class OddModule(BandModule):

@@ -81,12 +81,29 @@ def test_prompts_of_the_data_set_are_the_graphs(face_root) -> None:
     dataset = FaceAttributesDataset(face_root, "all", frames=2, size=16)
     plain = FERV39KDataset(face_root, "all", frames=2, size=16)
     for i in range(len(dataset)):
-        clip, values = dataset[i], dataset.known(dataset.ids[i])[0]
+        clip, values = dataset[i], dataset.known(dataset.ids[i])
         case = Case(clip["id"], clip["neutral_prompt"], GRAPH, values, {})
         assert clip["prompt"] == case.source_prompt == plain[i]["prompt"]
         assert plain[i]["prompt"].endswith(f" {clip['neutral_prompt']}")
         assert combinations()[int(clip["label"])] == values
     assert {name: tuple(v.values) for name, v in GRAPH.variables.items()} == ATTRIBUTES
+
+
+def test_the_truth_is_the_simulators_and_the_target_is_not(face_root) -> None:
+    """Two women who show the same and differ in what no clip shows: one target, two truths."""
+    dataset = FaceAttributesDataset(face_root, "all", frames=2, size=16)
+    name = dataset.ids[0]
+    woman = draw_factors(1, seed=3)[0].do(gender="woman", age=25.0)
+    targets, truths = [], []
+    for noise in (0.2, 0.8):
+        dataset.factors[name] = woman.do(beard_noise=noise)
+        do = {"gender": "man"}
+        targets.append(Case(name, "", GRAPH, dataset.known(name), do).target)
+        truths.append(dataset.truth(name, do))
+        assert truths[-1] == values_of(set_values(dataset.factors[name], do))
+    assert targets[0] == targets[1]
+    assert [truth["beard"] for truth in truths] == ["yes", "no"]
+    assert dataset.truth(name, {"hat": "yes"}) == dataset.truth(name, {"age": "ancient"}) == {}
 
 
 def test_attributes_need_a_simulated_set(face_root, tmp_path) -> None:
