@@ -119,7 +119,6 @@ class Answer(Shape):
     observed: str = ""
     realised: bool
     confidence: float = 0.0
-    criticism: str = ""
 
 
 class SteeringResult(AnyResult):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lvcf.errors import UserError
-from lvcf.steering.answers import Question, Role
+from lvcf.steering.answers import Question, Role, Wanted
 from lvcf.steering.graph import CLIP, CausalGraph, Values, said
 
 OTHER = "other"
@@ -57,10 +57,10 @@ class Case:
         return "descendant" if name in self.graph.descendants(self.interventions) else "preserved"
 
     @property
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[Wanted]:
         """One per variable: effectiveness on interventions and descendants, minimality on all others."""
         return [
-            Question(
+            Wanted(
                 attribute=name,
                 text=variable.question,
                 options=tuple(variable.values),
@@ -115,7 +115,7 @@ class Case:
         return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", filled)
 
 
-def in_their_words(case: Case, asked: Mapping[str, tuple[str, str]]) -> list[Question]:
+def in_their_words(case: Case, asked: Mapping[str, tuple[str, str]]) -> list[Wanted]:
     """The case's questions, in a benchmark's words and with its right answers where it has its own.
 
     Args:
@@ -132,10 +132,7 @@ def in_their_words(case: Case, asked: Mapping[str, tuple[str, str]]) -> list[Que
 
 def observe(graph: CausalGraph) -> list[Question]:
     """Questions for the factual values of a clip."""
-    return [
-        Question(attribute=name, text=v.question, options=tuple(v.values), expected="", role="preserved")
-        for name, v in graph.variables.items()
-    ]
+    return [Question(attribute=name, text=v.question, options=tuple(v.values)) for name, v in graph.variables.items()]
 
 
 def resolve(graph: CausalGraph, interventions: Values, factual: Values) -> dict[str, str]:

@@ -195,5 +195,5 @@ class Networks:
     def _describe(self, video: Tensor) -> str:
         if self.captioner is None:
             return ""
-        frames: list[Frames] = list(Shown("", video, video, 1.0).frames(CAPTIONED)[1])
+        frames: list[Frames] = list(Shown("", video, 1.0).frames(CAPTIONED))
         return self.captioner.write(self.instruction, frames)[0]

@@ -11,7 +11,7 @@ from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
 from lvcf.files import Record, damaged
 from lvcf.runs.folder import Prediction, is_steering, read_manifest, read_predictions
-from lvcf.steering.answers import Reply, Rewrite, Verdict
+from lvcf.steering.answers import Reply, Rewrite, Seen
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.graph import stored_graph
@@ -40,7 +40,7 @@ class Absent(Editor, Judge, Rewriter):
         """Not while a record answers."""
         self._refuse()
 
-    def judge(self, shown: Shown, questions: Any, prompt: str) -> Reply[Verdict]:
+    def look(self, shown: Shown, questions: Any) -> Reply[Seen]:
         """Not while a record answers."""
         self._refuse()
 

@@ -363,7 +363,7 @@ def _told(run: SteeringFolder, result: Prediction, keys: Sequence[str]) -> Json:
 
 
 def _answer(answer: Json) -> Json:
-    return {key: answer[key] for key in ("observed", "realised", "confidence", "criticism")}
+    return {key: answer[key] for key in ("observed", "realised", "confidence")}
 
 
 def _attempt(attempt: Json, kept: bool) -> Json:

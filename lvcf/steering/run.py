@@ -18,12 +18,12 @@ from lvcf.noise import sample_generator
 from lvcf.runs.folder import finished_result
 from lvcf.runs.shards import Shard, part_of
 from lvcf.runs.writer import clip_folder, opened
-from lvcf.steering.answers import CaseError, NoAnswerError, Verdict, reason
+from lvcf.steering.answers import CaseError, NoAnswerError, reason, verdict_of
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
 from lvcf.steering.graph import read_graph, said, text
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
-from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
+from lvcf.steering.loop import Budget, Outcome, Steering, look
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
 from lvcf.steering.result import Shared, head, measured, write_result
 from lvcf.steering.transcript import RecordError, Transcript
@@ -197,9 +197,9 @@ class SteeringRun:
         cost = transcript.cost()
         facts |= {"intervention": do, "factual": known, "words": case.words, "seed": seed}
         facts |= {"source_prompt": case.source_prompt, "given": given, "target": case.target, "cost": cost}
-        final = Shown(clip["id"], video, outcome.attempts[outcome.best].edited, clip["fps"])
+        final = Shown(clip["id"], outcome.attempts[outcome.best].edited, clip["fps"])
         facts |= self._evaluated(case, final, outcome, transcript)
-        twin = self.shared.results.get(final.hashes["edited"])
+        twin = self.shared.results.get(final.hash)
         write_result(folder, video, float(clip["fps"]), outcome, facts, twin)
         return ""
 
@@ -216,7 +216,7 @@ class SteeringRun:
         questions = in_their_words(right, self.dataset.asked(case.id, case.interventions))
         best = outcome.attempts[outcome.best]
         try:
-            verdict = ask_judge(transcript, "evaluate", self.evaluator, shown, questions, best.prompt)
+            seen = look(transcript, "evaluate", self.evaluator, shown, questions)
         except NoAnswerError as problem:
             missing = f"unavailable: {self.evaluator.identity}: {problem}"
             reached = best.verdict is not None and best.verdict.realised
@@ -227,14 +227,10 @@ class SteeringRun:
                 "evaluation": missing,
                 "measured": dict.fromkeys(COLUMNS, missing),
             }
-        roles = {question.attribute: question for question in questions}
+        verdict = verdict_of(seen, questions)
         answers = [
-            {
-                **answer.model_dump(mode="json"),
-                "role": roles[answer.attribute].role,
-                "expected": roles[answer.attribute].expected,
-            }
-            for answer in verdict.answers
+            {**answer.model_dump(mode="json", exclude={"criticism"}), "role": asked.role, "expected": asked.expected}
+            for answer, asked in zip(verdict.answers, questions, strict=True)
         ]
         wrong = ", ".join(f"{a.attribute} is {a.observed}" for a in verdict.failed)
         return {
@@ -242,7 +238,7 @@ class SteeringRun:
             "hint": f"{wrong}; try more budget.edits or another editor strength" if wrong else "",
             "right": right.target,
             "evaluation": answers,
-            "measured": {k: None if v != v else v for k, v in measured(verdict, questions).items()},
+            "measured": {k: None if v != v else v for k, v in measured(seen, questions).items()},
         }
 
     def _known(self, clips: ClipDataset, clip: Clip) -> Known | str:
@@ -274,17 +270,15 @@ class SteeringRun:
     def _observed(self, clip: Clip) -> Known | str:
         """What the steering judge sees in the factual clip; recorded beside the clip's predictions."""
         video = round_to_8_bits(clip["video"])
-        shown = Shown(clip["id"], video, video, float(clip["fps"]))
+        shown = Shown(clip["id"], video, float(clip["fps"]))
         try:
             transcript = Transcript(self.output / "observed" / safe_name(clip["id"]), float(clip["fps"]))
-            verdict: Verdict = ask_judge(
-                transcript, "observe", self.judge, shown, observe(self.graph), clip["neutral_prompt"]
-            )
+            seen = look(transcript, "observe", self.judge, shown, observe(self.graph))
         except NoAnswerError as problem:
             return f"{self.judge.identity}: {problem}; the same command tries again"
         except (CaseError, RecordError) as problem:
             return str(problem)
-        return verdict.values()
+        return seen.values()
 
     def _manifest(self, clips: ClipDataset, ids: list[str]) -> Json:
         notice = [getattr(clips, "notice", "")]
