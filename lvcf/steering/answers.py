@@ -16,6 +16,8 @@ ANSWERED = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additiona
 """Of what models write: what is asked for has no other fields, and those that come nevertheless are left out."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a full disk."""
+UNSURE = "cannot tell"
+"""What a judge may answer instead of an option.  It is no value, so never what was wanted."""
 Role = Literal["intervened", "descendant", "preserved"]
 """What a question tests: effectiveness on what was set and on what follows from it, minimality on all else."""
 
@@ -77,7 +79,7 @@ class Observation(BaseModel):
 
     Attributes:
         attribute: the question's.
-        observed: the option that the clip shows.
+        observed: the option that the clip shows, or :data:`UNSURE`.
         confidence: in ``observed``, 0-1.
     """
 
@@ -134,6 +136,12 @@ class Criticisms(BaseModel):
 
     criticisms: tuple[Criticism, ...]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_list(cls, given: object) -> object:
+        """A bare list is the list of criticisms."""
+        return {"criticisms": given} if isinstance(given, list) else given
+
 
 class Verdict(BaseModel):
     """Answers, one per question."""
@@ -155,10 +163,6 @@ class Verdict(BaseModel):
         """How many attributes are right, then the mean of (1 + c)/2 for a yes and (1 - c)/2 for a no, in 0-1."""
         shares = [0.5 + (0.5 if answer.realised else -0.5) * answer.confidence for answer in self.answers]
         return sum(answer.realised for answer in self.answers), sum(shares) / len(shares)
-
-    def values(self) -> dict[str, str]:
-        """What is shown."""
-        return {answer.attribute: answer.observed for answer in self.answers}
 
     def criticised(self, said: Criticisms) -> Verdict:
         """The same with what was said of the answers that failed."""
@@ -240,12 +244,18 @@ def in_order(answers: Sequence[Said], questions: Sequence[Question]) -> tuple[Sa
     ordered = []
     for question in questions:
         name, answer = question.attribute, by_name[question.attribute]
-        observed = _spelt(answer.observed, question.options)
-        if observed not in question.options:
-            options = ", ".join(question.options)
+        choices = (*question.options, UNSURE)
+        observed = _spelt(answer.observed, choices)
+        if observed not in choices:
+            options = ", ".join(choices)
             raise NoAnswerError(f"'{answer.observed}' is none of {name}'s options ({options})")
         ordered.append(answer.model_copy(update={"attribute": name, "observed": observed}))
     return tuple(ordered)
+
+
+def in_words(attribute: str, observed: str) -> str:
+    """An observation in words."""
+    return f"{attribute} cannot be told" if observed == UNSURE else f"{attribute} is {observed}"
 
 
 def _spelt(word: str, choices: Sequence[str]) -> str:

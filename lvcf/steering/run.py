@@ -18,7 +18,7 @@ from lvcf.noise import sample_generator
 from lvcf.runs.folder import finished_result
 from lvcf.runs.shards import Shard, part_of
 from lvcf.runs.writer import clip_folder, opened
-from lvcf.steering.answers import CaseError, NoAnswerError, reason, verdict_of
+from lvcf.steering.answers import UNSURE, CaseError, NoAnswerError, in_words, reason, verdict_of
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
 from lvcf.steering.graph import read_graph, said, text
@@ -232,7 +232,7 @@ class SteeringRun:
             {**answer.model_dump(mode="json", exclude={"criticism"}), "role": asked.role, "expected": asked.expected}
             for answer, asked in zip(verdict.answers, questions, strict=True)
         ]
-        wrong = ", ".join(f"{a.attribute} is {a.observed}" for a in verdict.failed)
+        wrong = ", ".join(in_words(a.attribute, a.observed) for a in verdict.failed)
         return {
             "status": "reached" if verdict.realised else "not_reached",
             "hint": f"{wrong}; try more budget.edits or another editor strength" if wrong else "",
@@ -278,7 +278,10 @@ class SteeringRun:
             return f"{self.judge.identity}: {problem}; the same command tries again"
         except (CaseError, RecordError) as problem:
             return str(problem)
-        return seen.values()
+        values = seen.values()
+        if unsure := [name for name, value in values.items() if value == UNSURE]:
+            return f"{self.judge.identity}: cannot tell {', '.join(unsure)}; give the clip's values in a file (factual)"
+        return values
 
     def _manifest(self, clips: ClipDataset, ids: list[str]) -> Json:
         notice = [getattr(clips, "notice", "")]

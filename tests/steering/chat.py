@@ -20,7 +20,7 @@ Fault = int | float | str | bytes | dict[str, str] | None
 """An HTTP state, seconds to wait first, ``hang up``, ``refuse``, ``filter``, ``fence``, ``lie``, a raw body, text, or
 headers of a 429."""
 OPTIONS = re.compile(r"^- (\w+): .* Options: (.*)$", re.MULTILINE)
-WRONG = re.compile(r"^- (\w+): it shows (\w+), \w+ was wanted", re.MULTILINE)
+WRONG = re.compile(r"^- (\w+) is (\w+), \w+ was wanted", re.MULTILINE)
 
 
 class ChatServer:

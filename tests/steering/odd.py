@@ -16,7 +16,7 @@ from torch import Tensor
 from lvcf.data.clip import Clip, round_to_8_bits
 from lvcf.datamodules.base import Stage
 from lvcf.errors import UserError
-from lvcf.steering.answers import Question, Reply, Rewrite, Seen
+from lvcf.steering.answers import UNSURE, Question, Reply, Rewrite, Seen
 from lvcf.steering.case import Case
 from lvcf.steering.judges.base import Attempt, Rewriter, Shown
 from tests.steering.bands import CLIPS, BandModule, Clips
@@ -120,6 +120,15 @@ class OddObserver(OddJudge):
         if shown.id == ODD and is_factual(shown):
             break_down(self.how)
         return BandJudge.look(self, shown, questions)
+
+
+class UnsureObserver(BandJudge):
+    """Cannot tell a beard."""
+
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
+        answers = super().look(shown, questions).answer.answers
+        unsure = (a.model_copy(update={"observed": UNSURE}) if a.attribute == "beard" else a for a in answers)
+        return Reply(Seen(answers=tuple(unsure)))
 
 
 class OddRewriter(Rewriter):

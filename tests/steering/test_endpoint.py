@@ -12,11 +12,12 @@ import pytest
 
 from lvcf.data.clip import round_to_8_bits, to_frames
 from lvcf.errors import UserError
-from lvcf.steering.answers import NoAnswerError, Observation, Seen, verdict_of
+from lvcf.steering.answers import UNSURE, NoAnswerError, Observation, Seen, verdict_of
 from lvcf.steering.case import observe
-from lvcf.steering.judges.base import Edit, Shown
+from lvcf.steering.judges.base import Attempt, Edit, Shown
 from lvcf.steering.judges.endpoint import Endpoint, EndpointJudge, EndpointRewriter
-from lvcf.steering.judges.instructions import criticise
+from lvcf.steering.judges.graph_rewriter import GraphRewriter
+from lvcf.steering.judges.instructions import criticise, step
 from lvcf.steering.loop import Budget, Outcome, Steering
 from lvcf.steering.transcript import Transcript
 from tests.steering.chat import ChatServer, Fault, picture
@@ -96,16 +97,40 @@ def test_a_wrong_edit_is_criticised(start) -> None:
     text, *images = server.bodies[1]["messages"][0]["content"]
     assert len(images) == 4
     assert '"the prompt"' in text["text"]
-    assert "- age: it shows young, old was wanted; this should have been changed\n" in text["text"]
-    assert "- beard: it shows no, yes was wanted; this should follow from the change\n" in text["text"]
+    assert "- age is young, old was wanted; this should have been changed\n" in text["text"]
+    assert "- beard is no, yes was wanted; this should follow from the change\n" in text["text"]
     assert "gender" not in text["text"]  # it is right
 
 
 def test_a_preserved_attribute_that_changed_is_criticised_as_one() -> None:
     verdict = verdict_of(Seen(answers=tuple(seen(gender="woman"))), ASKED.questions)
-    assert "- gender: it shows woman, man was wanted; this should be as in the source" in criticise(
+    assert "- gender is woman, man was wanted; this should be as in the source" in criticise(
         "", verdict, ASKED.questions, 1
     )
+
+
+def test_a_judge_may_say_that_it_cannot_tell(start) -> None:
+    """It is no value: nothing is right of it, and what was criticised says so."""
+    unsure = json.dumps([{"attribute": n, "observed": "Cannot tell", "confidence": 0.5} for n in GRAPH.variables])
+    server = start([unsure])
+    judge = EndpointJudge(endpoint(server))
+    saw = judge.look(WANTED, ASKED.questions).answer
+    assert '"cannot tell"' in server.bodies[0]["messages"][0]["content"][0]["text"]
+    assert set(saw.values().values()) == {UNSURE}
+    verdict = verdict_of(saw, ASKED.questions)
+    assert len(verdict.failed) == 4
+    assert "- age cannot be told, old was wanted" in criticise("", verdict, ASKED.questions, 1)
+    attempt = Attempt("a prompt", "", 0, SOURCE, verdict)
+    assert "age: age cannot be told" in step(ASKED, [attempt])
+    written = GraphRewriter().rewrite(ASKED, [attempt]).answer
+    assert "cannot" not in written.prompt + written.negative
+
+
+def test_a_bare_list_of_criticisms_is_read(start) -> None:
+    server = start([json.dumps([{"attribute": "Age", "criticism": "too smooth"}])])
+    verdict = verdict_of(Seen(answers=tuple(seen(age="young"))), ASKED.questions)
+    said = EndpointJudge(endpoint(server)).criticise(Edit(BEFORE, BEFORE, ""), verdict, ASKED.questions).answer
+    assert [answer.criticism for answer in verdict.criticised(said).failed] == ["too smooth"]
 
 
 def seen(**other: str) -> list[Observation]:
@@ -162,7 +187,7 @@ def test_the_repair_tells_what_was_wrong(start) -> None:
     EndpointJudge(endpoint(server)).look(WANTED, ASKED.questions[:1])
     said, complaint = server.bodies[1]["messages"][1:]
     assert said["role"] == "assistant"
-    assert "'ancient' is none of age's options (young, old)" in complaint["content"]
+    assert "'ancient' is none of age's options (young, old, cannot tell)" in complaint["content"]
 
 
 LOST: dict[str, tuple[list[Fault], int, str]] = {

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from lvcf.errors import UserError
-from lvcf.steering.answers import NoAnswerError, verdict_of
+from lvcf.steering.answers import UNSURE, NoAnswerError, verdict_of
 from lvcf.steering.judges.base import Attempt, Shown
 from lvcf.steering.judges.local import LocalJudge, LocalModel, LocalRewriter
 from tests.steering.painted import FPS, YOUNG_MAN, case, paint
@@ -104,18 +104,18 @@ def test_the_judge_answers_with_the_letters_probabilities(folder) -> None:
     reply = LocalJudge(model, frames=2).look(SHOWN, ASKED.questions)
     assert [answer.attribute for answer in reply.answer.answers] == ["age", "gender", "beard", "baldness"]
     for answer, question in zip(reply.answer.answers, ASKED.questions, strict=True):
-        assert answer.observed in question.options
-        assert 1.0 / len(question.options) <= answer.confidence <= 1.0
+        assert answer.observed in (*question.options, UNSURE)
+        assert 1.0 / (len(question.options) + 1) <= answer.confidence <= 1.0
     assert (len(reply.images), reply.requests) == (2, 4)
     assert "What is the age of this person?" in reply.asked
-    assert re.search(r"A: young\nB: old", reply.asked)
+    assert re.search(r"A: young\nB: old\nC: cannot tell", reply.asked)
     assert not [told for told in ("wanted", "expected", "edit", "before") if told in reply.asked]
     age = reply.answer.answers[0]
     inputs = model._inputs(reply.asked.split("\n\n")[0], list(SHOWN.frames(2)))
-    letters = [model.processor.tokenizer.convert_tokens_to_ids(letter) for letter in "AB"]
+    letters = [model.processor.tokenizer.convert_tokens_to_ids(letter) for letter in "ABC"]
     with torch.no_grad():
         shares = model.model(**inputs).logits[0, -1, letters].softmax(0)
-    assert age.observed == ("young", "old")[int(shares.argmax())]
+    assert age.observed == ("young", "old", UNSURE)[int(shares.argmax())]
     assert age.confidence == pytest.approx(float(shares.max()), abs=1e-5)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvcf.steering.answers import Question, Role, Verdict, Wanted
+from lvcf.steering.answers import UNSURE, Question, Role, Verdict, Wanted, in_words
 from lvcf.steering.case import Case
 from lvcf.steering.judges.base import Attempt
 
@@ -12,7 +12,8 @@ LOOK = """These {number} images are frames of a video, in order. Answer every qu
 
 {questions}
 
-Give one answer per attribute: "observed" is the option that the video shows, "confidence" is a number from 0 to 1."""
+Give one answer per attribute: "observed" is the option that the video shows, or "{unsure}" if the frames do not show
+it, "confidence" is a number from 0 to 1."""
 
 CRITICISE = """The first {number} images are frames of a video, the last {number} are the same moments after an edit, in
 order. The edit was asked for with this prompt: "{prompt}". The edited video is wrong in this:
@@ -44,14 +45,14 @@ PARAPHRASE = """Say this prompt of a video editor in other words, with the same 
 def look(questions: Sequence[Question], number: int) -> str:
     """What a judge is asked about ``number`` frames of a clip, and nothing of what was wanted."""
     asked = (f"- {q.attribute}: {q.text} Options: {', '.join(q.options)}" for q in questions)
-    return LOOK.format(number=number, questions="\n".join(asked))
+    return LOOK.format(number=number, questions="\n".join(asked), unsure=UNSURE)
 
 
 def criticise(prompt: str, verdict: Verdict, wanted: Sequence[Wanted], number: int) -> str:
     """What the steering judge is asked about the answers that failed, and ``number`` frames of both clips."""
     asked = {question.attribute: question for question in wanted}
     wrong = (
-        f"- {a.attribute}: it shows {a.observed}, {asked[a.attribute].expected} was wanted; this should "
+        f"- {in_words(a.attribute, a.observed)}, {asked[a.attribute].expected} was wanted; this should "
         f"{WISHES[asked[a.attribute].role]}"
         for a in verdict.failed
     )
@@ -71,7 +72,7 @@ def _tried(number: int, attempt: Attempt) -> str:
     prompt = f'{number}. "{attempt.prompt}"' + (f' (away from "{attempt.negative}")' if attempt.negative else "")
     if attempt.verdict is None:
         return f"{prompt}: not judged"
-    wrong = [f"{answer.attribute}: {answer.criticism or answer.observed}" for answer in attempt.verdict.failed]
+    wrong = [f"{a.attribute}: {a.criticism or in_words(a.attribute, a.observed)}" for a in attempt.verdict.failed]
     return f"{prompt}: {'; '.join(wrong) or 'everything right'}"
 
 

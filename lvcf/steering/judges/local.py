@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from lvcf.data.video import Frames
 from lvcf.errors import UserError, said
-from lvcf.steering.answers import NoAnswerError, Question, Reply, Rewrite, Seen, most_probable
+from lvcf.steering.answers import UNSURE, NoAnswerError, Question, Reply, Rewrite, Seen, most_probable
 from lvcf.steering.case import Case
 from lvcf.steering.judges import instructions
 from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown, check_shown
@@ -117,7 +117,7 @@ class LocalJudge(Judge):
         """See the base class."""
         frames = list(shown.frames(self.frames))
         answers, asked, total = [], [], 0
-        for question in questions:
+        for question in (_offered(question) for question in questions):
             lettered = [
                 f"{letter}: {option}" for letter, option in zip(ascii_uppercase, question.options, strict=False)
             ]
@@ -127,6 +127,11 @@ class LocalJudge(Judge):
             total += tokens
         hashes = [hashlib.sha256(frame.tobytes()).hexdigest() for frame in frames]
         return Reply(Seen(answers=tuple(answers)), "\n\n".join(asked), hashes, total, len(asked))
+
+
+def _offered(question: Question) -> Question:
+    """A question whose last option is that the frames do not tell."""
+    return question.model_copy(update={"options": (*question.options, UNSURE)})
 
 
 class LocalRewriter(Rewriter):
