@@ -203,7 +203,7 @@ FIGURES = {
         "the factual's distance to the truth", "What doing nothing leaves.", "", "levels"
     ),
     "truth/target_is_true": Figure(
-        "graph agrees with the truth", "Share of clips whose expected values are the truth's."
+        "target agrees with the truth", "Share of clips whose target is the truth's: a clip does not tell all of it."
     ),
     "truth/ssim_of_truth": Figure("SSIM of the truth", "Of the true clip to the factual: what SSIM should be."),
     "truth/ssim_off_truth": Figure("SSIM off the truth's", "Above it, too little has changed.", LOWER),

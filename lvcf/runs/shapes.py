@@ -119,7 +119,6 @@ class Answer(Shape):
     observed: str = ""
     realised: bool
     confidence: float = 0.0
-    criticism: str = ""
 
 
 class SteeringResult(AnyResult):
@@ -131,8 +130,8 @@ class SteeringResult(AnyResult):
     intervention: dict[str, str] = {}
     words: str = ""
     factual: dict[str, str] = {}
-    noise: dict[str, float] | None = None
     target: dict[str, str] = {}
+    right: dict[str, str] = {}
     measured: dict[str, float | str | None] = {}
     evaluation: list[Answer] | str = []
     cost: dict[str, float | None] = {}
