@@ -16,6 +16,7 @@ from lvcf.errors import told
 from lvcf.guidance.goal import Goal
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
+from lvcf.region import ClipRegionError, may_change
 from lvcf.runs.cost import forget_peak, now, peak_memory
 from lvcf.sampler import Sampler, ask
 from lvcf.sampling import SamplingState, finite
@@ -81,6 +82,7 @@ def _edits(sampler: Sampler, batch: Batch) -> list[Edit]:
     started, asked = now(device), model.queries
     before = ask(model, batch["video"])
     check_labels(batch, sampler.request, model)
+    restrict(batch, sampler)
     good = readable(batch, before)
     if not good:
         return []
@@ -177,6 +179,24 @@ def readable(batch: Batch, output: Tensor) -> list[int]:
 def select(batch: Batch, rows: list[int]) -> Batch:
     """Some samples of a batch."""
     return {k: v[rows] if isinstance(v, Tensor) else [v[i] for i in rows] for k, v in batch.items()}  # type: ignore[return-value,index]  # keys are Batch's
+
+
+def restrict(batch: Batch, sampler: Sampler) -> None:
+    """Say of a batch where its clips may change; a clip that has no region gets that for its error.
+
+    Raises:
+        UserError: the region or the frozen frames fit no such clip.
+    """
+    frozen = sampler.settings.freeze_frames
+    if sampler.region is None and not frozen:
+        return
+    editable = torch.ones_like(batch["video"][:, :1], dtype=torch.bool)
+    for i, name in enumerate(batch["id"]):
+        try:
+            editable[i] = may_change(sampler.region, frozen, name, batch["video"][i])
+        except ClipRegionError as error:
+            batch["error"][i] = batch["error"][i] or str(error)
+    batch["editable"] = editable
 
 
 def check_labels(batch: Batch, request: TargetRequest, model: TargetModel) -> None:

@@ -225,5 +225,6 @@ def _missed(edit: Edit, after: float, model: TargetModel, method: str) -> str:
     if model.task == "classification":
         reading = f"gives '{text}' a probability of {after:.2f} on the saved clip"
     correction = [] if "last correction" in method else ["the LastCorrection callback"]
-    knobs = ["more --model.steps", "a larger guidance weight", "the prompt 'target'", *correction]
+    larger = ["more that may change (--model.region, --model.freeze_frames)"] if "editable_share" in edit.facts else []
+    knobs = ["more --model.steps", "a larger guidance weight", "the prompt 'target'", *correction, *larger]
     return f"the model {reading}; try {', '.join(knobs[:-1])}, or {knobs[-1]}"

@@ -15,6 +15,7 @@ from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.refinement.mask import Reference, blend, difference_map, nested_masks
+from lvcf.region import Kept
 from lvcf.sampling import DecodeRows, Read, SamplingCallback, SamplingState, full_precision
 
 NAME = "MultiScalePerceptualRefinement"
@@ -83,7 +84,7 @@ class MultiScalePerceptualRefinement(SamplingCallback):
             _, plain = decode_with_features(state.backbone, state.z_ref, size[0])
             difference = difference_map(edited, plain, self.block_weights, size)
             state.masks = nested_masks(difference, self.shares, self.radius, self.feather)
-        state.read = self._reader(state.decode, state.model, state.masks[-1], state.reconstruction, state.video)
+        state.read = self._reader(state.decode, state.model, state.masks[-1], state.reconstruction, state.kept)
 
     @torch.no_grad()
     def on_decoded(self, state: SamplingState) -> None:
@@ -94,18 +95,19 @@ class MultiScalePerceptualRefinement(SamplingCallback):
             undecided = torch.ones(len(state.z), dtype=torch.bool, device=state.z.device)
             for mask in state.masks:
                 refined = blend(edited, state.reconstruction, state.video, mask, self.reference)
+                refined = state.kept.put_back(refined)
                 kept = undecided & state.goal.reached(state.model(round_to_8_bits(refined)))
                 state.decoded[kept], state.mask[kept] = refined[kept], mask[kept]
                 undecided &= ~kept
 
-    def _reader(self, decode: DecodeRows, model: TargetModel, mask: Tensor, plain: Tensor, video: Tensor) -> Read:
+    def _reader(self, decode: DecodeRows, model: TargetModel, mask: Tensor, plain: Tensor, kept: Kept) -> Read:
         """M's reading through a mask; it does not hold the state, which holds it: both would stay in memory."""
 
         def read(z: Tensor, rows: Tensor) -> Tensor:
             edited = decode(z, rows).float()
-            clip = blend(edited, plain[rows], video[rows], mask[rows], self.reference)
+            clip = blend(edited, plain[rows], kept.video[rows], mask[rows], self.reference)
             with full_precision(z.device):
-                output: Tensor = model(clip)
+                output: Tensor = model(kept.put_back(clip, rows))
             return output
 
         return read
