@@ -25,13 +25,14 @@ Region = Box | str | Callable[[str, Tensor], Any]
 """What may change, in pixels of the clip as it is explained:
 
 - a box ``(left, top, right, bottom)``, right and bottom excluded;
-- a file: a picture, or an array ``(H, W)`` or ``(T, H, W)`` (``.npy``, or ``mask`` in an ``.npz``), not 0 where
-  the clip may change; or a CSV table with the columns ``clip`` and ``polygon`` (``x y, x y, x y``);
+- a file: a picture, or an array ``(H, W)`` or ``(T, H, W)`` (``.npy``, or ``mask`` in an ``.npz``); the clip may change
+  where 8 bits are above half and where others are not 0; or a CSV table with the columns ``clip`` and ``polygon``
+  (``x y, x y, x y``);
 - a function of a clip's name and the clip ``(3, T, H, W)`` in [-1, 1] that returns such an array.
 """
 Find = Callable[[str, Tensor], Tensor]
 """From a clip's name and the clip to its mask, bool ``(H, W)`` or ``(T, H, W)``."""
-ALL = slice(None)
+ALL, HALF = slice(None), 127
 CLIP_COLUMN, POLYGON_COLUMN = "clip", "polygon"
 WHOLE = "is no box; give left, top, right, bottom in pixels: left below right, top below bottom, none below 0"
 
@@ -169,14 +170,15 @@ def _box(corners: list[int]) -> Find:
 
 
 def _mask(path: Path) -> Find:
-    mask = torch.from_numpy(_read_mask(path) != 0)
+    mask = torch.from_numpy(_read_mask(path))
+    mask = mask > (HALF if mask.dtype == torch.uint8 else 0)
     if mask.dim() not in (2, 3):
         raise UserError(
             f"model.region {path}: holds an array of shape {tuple(mask.shape)}; a mask is (height, width) or (frames, "
             "height, width)"
         )
     if not mask.any():
-        raise UserError(f"model.region {path}: the mask is empty; make it not 0 where the clips may change")
+        raise UserError(f"model.region {path}: the mask is empty; make it white (255) where the clips may change")
 
     def find(_name: str, video: Tensor) -> Tensor:
         if not _fits(mask, video):

@@ -6,7 +6,7 @@ docs/method.md, 1, 3, 8, 10 and 13.  Guidance, schedules, corrections and refine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from lvcf.data.clip import Batch
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
+from lvcf.diversity import Diversity
 from lvcf.errors import UserError
 from lvcf.given_frames import check_given, given_latents, numbers_of
 from lvcf.guidance.goal import make_goal
@@ -202,15 +203,22 @@ class Sampler(Diffusion):
         self.wording = Wording(settings.prompt_template, model)
         self._told = False  # that a clip cannot be drawn
 
-    def __call__(self, batch: Batch, before: Tensor, start: int = 0) -> SamplingState:
+    def use(self, callbacks: Iterable[Any]) -> None:
+        """See the base class; of several counterfactuals of a clip, diversity comes before all guidance."""
+        several = self.settings.n_counterfactuals > 1
+        super().use([*([Diversity(self.settings.diversity)] if several else []), *callbacks])
+
+    def __call__(self, batch: Batch, before: Tensor, start: int = 0, others: Sequence[Tensor] = ()) -> SamplingState:
         """Edit clips that M reads as ``before``; the counterfactuals stand in ``state.decoded``.
 
         Args:
             batch: the clips, with their ``editable`` where not all of them may change.
             before: M's output on them.
             start: every start has noise of its own, 0 is the first.
+            others: latents of counterfactuals that the clips have already, each ``(B, ...)``.
         """
         state = self._start(batch, before, start)
+        state.others = list(others)
         self._notify("on_sampling_start", state)
         self.sample(state)
         self._notify("on_sampling_end", state)

@@ -175,6 +175,7 @@ class SamplingState(DiffusionState):
         decoded: the edited clip, after sampling; refinement edits it.
         masks: refinement's nested masks, smallest first.
         mask: where the edit is let through ``(B, 1, T, H, W)``; None: everywhere.
+        others: latents of counterfactuals that the clips have already, each ``(B, ...)``.
         notes: extra facts for ``result.json``, per sample.
         ledger: what gradients by queries have cost and found.
     """
@@ -198,6 +199,7 @@ class SamplingState(DiffusionState):
     decoded: Tensor = field(default_factory=lambda: torch.zeros(0))
     masks: list[Tensor] = field(default_factory=list)
     mask: Tensor | None = None
+    others: list[Tensor] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
 
     def reader(self, rows: Tensor, read: Read | None = None) -> Callable[[Tensor], Tensor]:

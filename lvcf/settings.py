@@ -23,6 +23,8 @@ CHOICES = {
 }
 MOST_STEPS = 10_000
 """No schedule has more places than that."""
+MOST_COUNTERFACTUALS = 10
+"""Of a clip: they are shown side by side."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Settings:
         seed: of the clips' own noise, together with their ids.
         noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
         starts: how often a clip is sampled at most: again, from other noise, while M is outside tolerance.
+        n_counterfactuals: how many of a clip, each drawn away from those before it; the first is what one alone is.
+        diversity: how far: the weight of that step at t = 1, in units of the latent's own deviation.
 
     Raises:
         UserError: one is out of range.
@@ -71,10 +75,14 @@ class Settings:
     seed: int = 0
     noise_seed: int | None = None
     starts: int = 1
+    n_counterfactuals: int = 1
+    diversity: float = 0.2
 
     def __post_init__(self) -> None:
         check_number("model.steps", self.steps, 1, MOST_STEPS)
         check_number("model.starts", self.starts, 1)
+        check_number("model.n_counterfactuals", self.n_counterfactuals, 1, MOST_COUNTERFACTUALS)
+        check_number("model.diversity", self.diversity, 0.0)
         check_number("model.strength", self.strength, 0.0, 1.0, above=True)
         check_number("model.guidance_scale", self.guidance_scale)
         check_number("model.tolerance", self.tolerance, 0.0)
@@ -88,6 +96,7 @@ class Settings:
         elsewhere += ["noise_seed"] if self.noise_seed is None else []
         elsewhere += ["given_frames"] if self.given_frames == "none" else []
         elsewhere += ["starts"] if self.starts == 1 else []
+        elsewhere += ["n_counterfactuals", "diversity"] if self.n_counterfactuals == 1 else []
         elsewhere += ["region"] if self.region is None else []
         elsewhere += [] if self.freeze_frames else ["freeze_frames"]
         kept = {one.name: getattr(self, one.name) for one in fields(self) if one.name not in elsewhere}

@@ -16,6 +16,7 @@ FLOORS = (
     ("explanation", "tasks"),
     ("edits", "steering", "study"),
     ("ablation", "phantoms", "presets", "report", "sampler"),
+    ("diversity",),
     ("measure", "sampling", "settings", "tracking"),
     ("region",),
     ("checkpoint", "datamodules", "given_frames", "guidance", "metrics", "targets", "wandb_runs", "wording"),

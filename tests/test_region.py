@@ -230,15 +230,17 @@ def test_a_box_leaves_out_its_right_and_bottom() -> None:
     assert torch.equal(found([2, 3, 5, 4])[1].nonzero(), torch.tensor([[3, 2], [3, 3], [3, 4]]))
 
 
-@pytest.mark.parametrize("ending", ["png", "npy", "npz", "whole npz"])
+@pytest.mark.parametrize("ending", ["png", "npy", "bool npy", "npz", "whole npz"])
 def test_masks_are_read_from_files(ending, tmp_path) -> None:
     mask = np.zeros((10, 12), dtype=np.uint8)
-    mask[2:4, 7] = 255
+    mask[2:4, 7], mask[5] = 255, 120  # below half is outside
     path = tmp_path / f"mask.{ending.split()[-1]}"
     if ending == "png":
         Image.fromarray(mask).save(path)
     elif ending == "npy":
         np.save(path, mask)
+    elif ending == "bool npy":
+        np.save(path, mask > 127)
     else:
         np.savez(path, mask=mask if ending == "npz" else np.stack([mask, 0 * mask, mask, mask]))
     may = found(str(path))
@@ -347,7 +349,7 @@ BAD = {
     "a mask of another size": (lambda d: picture(d, (20, 16), 255), ["mask.png", "20x16", "16x16", "resize"]),
     "a mask of other frames": (lambda d: saved(d, 5, 16, 16), ["mask.npy", "16x16, 5 frames", "16x16, 8 frames"]),
     "an array that is no mask": (lambda d: saved(d, 16), ["mask.npy", "shape (16,)", "(height, width)"]),
-    "an empty mask": (lambda d: picture(d, (16, 16), 0), ["mask.png", "is empty", "not 0 where"]),
+    "an empty mask": (lambda d: picture(d, (16, 16), 0), ["mask.png", "is empty", "white (255)"]),
     "an unknown file": (lambda d: str(d / "nothing.png"), ["nothing.png", "no such file", "give a box"]),
     "an unknown table": (lambda d: str(d / "nothing.csv"), ["nothing.csv", "cannot be read"]),
     "a broken file": (no_array, ["mask.npy", "is no mask", "save"]),

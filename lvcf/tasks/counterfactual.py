@@ -51,6 +51,8 @@ class CounterfactualTask(LightningModule):
         seed: of the clips' own noise, together with their ids.
         noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
         starts: how often a clip is sampled at most: again, from other noise, while M is outside tolerance.
+        n_counterfactuals: how many of a clip, each drawn away from those before it; the first is what one alone is.
+        diversity: how far: the weight of that step at t = 1, in units of the latent's own deviation.
 
     Raises:
         UserError: an argument is out of range, or the target is none that M can say.
@@ -78,6 +80,8 @@ class CounterfactualTask(LightningModule):
         seed: int = 0,
         noise_seed: int | None = None,
         starts: int = 1,
+        n_counterfactuals: int = 1,
+        diversity: float = 0.2,
     ) -> None:
         super().__init__()
         self.settings = Settings(
@@ -97,6 +101,8 @@ class CounterfactualTask(LightningModule):
             seed=seed,
             noise_seed=noise_seed,
             starts=starts,
+            n_counterfactuals=n_counterfactuals,
+            diversity=diversity,
         )
         self.backbone, self.target_model, self.output = backbone, target_model, output
         self.sampler = Sampler(backbone, target_model, parse_target(target, target_model), self.settings)
