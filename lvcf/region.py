@@ -91,6 +91,13 @@ def _in_latents(pixels: Tensor, z_ref: Tensor, backbone: Backbone) -> Tensor:
     return functional.adaptive_max_pool2d(at_frames.float(), size).bool()[:, None]
 
 
+def in_pixels(latents: Tensor, backbone: Backbone, size: Sequence[int]) -> Tensor:
+    """The pixels ``(B, 1, T, H, W)`` that latents ``(B, 1, F, h, w)`` stand for, bool; ``size`` is (T, H, W)."""
+    frames, height, width = size
+    places = [place for place in range(latents.shape[2]) for _ in backbone.frames_of(place, frames)]
+    return functional.interpolate(latents[:, 0].float(), (height, width)).bool()[:, None, places]
+
+
 def check_region(region: Region | None, frozen: Sequence[int]) -> None:
     """Refuse what no clip could have.
 

@@ -16,6 +16,7 @@ from lvcf.guidance.goal import Goal
 from lvcf.guidance.queries import Ledger, queried
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
+from lvcf.refinement.mask import Reference, blend
 from lvcf.region import Kept
 
 
@@ -264,6 +265,23 @@ class SamplingCallback(Callback):
 
     def on_decoded(self, state: SamplingState) -> None:
         """Refinement edits ``state.decoded`` here."""
+
+
+def read_masked(state: SamplingState, mask: Tensor, reference: Reference) -> Read:
+    """M's reading of latents whose clips a mask ``(B, 1, T, H, W)`` blends into a reference.
+
+    It does not hold the state, which holds it: both would stay in memory.
+    """
+    decode, model, plain, kept = state.decode, state.model, state.reconstruction, state.kept
+
+    def read(z: Tensor, rows: Tensor) -> Tensor:
+        edited = decode(z, rows).float()
+        clip = blend(edited, plain[rows], kept.video[rows], mask[rows], reference)
+        with full_precision(z.device):
+            output: Tensor = model(kept.put_back(clip, rows))
+        return output
+
+    return read
 
 
 def finite(values: Tensor) -> Tensor:
