@@ -96,7 +96,11 @@ class ClipDataset(Dataset[Clip]):
 
 
 class Batch(TypedDict):
-    """A collated list of :class:`Clip`: ``video`` is ``(B, 3, T, H, W)``."""
+    """A collated list of :class:`Clip`: ``video`` is ``(B, 3, T, H, W)``.
+
+    Attributes:
+        editable: where the clips may change ``(B, 1, T, H, W)`` bool, if not everywhere.
+    """
 
     video: Tensor
     id: list[str]
@@ -106,6 +110,7 @@ class Batch(TypedDict):
     fps: Tensor
     error: list[str]
     treatment: NotRequired[list[str]]
+    editable: NotRequired[Tensor]
 
 
 def to_clip(frames: Frames, size: int, fit: Fit = "crop") -> Tensor:

@@ -87,6 +87,14 @@ class AnyResult(Shape):
     frames: Number = 1.0
 
 
+class Beside(Shape):
+    """M's verdict on one of several counterfactuals of a clip."""
+
+    status: Literal["reached", "not_reached", "not_drawable"]
+    prediction_after: float
+    class_after: str = ""
+
+
 class Result(AnyResult):
     """``result.json`` of lvcf predict."""
 
@@ -109,6 +117,8 @@ class Result(AnyResult):
     seconds: float = 0.0
     peak_memory_bytes: float = 0.0
     mask_share: float = 0.0
+    counterfactuals: list[Beside] = []
+    pairwise_levels: list[list[float]] = []
 
 
 class Answer(Shape):
