@@ -16,7 +16,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-face-motion bench-black-box carphone bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-steering bench-face-motion bench-black-box carphone bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -124,6 +124,12 @@ bench-given: $(VENV)/.installed  ## given frames, by words and by M alone, on 24
 	  cp runs/given_$$part/table.md benchmarks/results/given_$$part.md; \
 	  cp runs/given_$$part/table.csv benchmarks/results/given_$$part.csv; \
 	done
+	$(PY) benchmarks/tables.py
+
+bench-steering: $(VENV)/.installed  ## the experiment of benchmarks/plans/steering.md, fixed in advance: 77 simulated faces (half an hour)
+	$(LVCF) simulate face --out runs/data/face_planned --n 77 --seed 2411
+	$(LVCF) steer --config steering/face.yaml --methods '[initial,graph,best_of_n,steered]' --clips 77 --seed 2412 --data.root runs/data/face_planned --evaluator.root runs/data/face_planned --output runs/steering_planned
+	$(PY) -m benchmarks.steering_planned
 	$(PY) benchmarks/tables.py
 
 bench-face-motion: $(VENV)/.installed  ## the same on 70 simulated faces and 70 simulated motions (hours)

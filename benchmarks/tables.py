@@ -126,6 +126,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "vae_limit": lambda: whole("vae_limit"),
     "tiny_decoder": lambda: whole("tiny_decoder"),
     "steering": lambda: whole("steering"),
+    "steering_planned": lambda: whole("steering_planned"),
     "face_ruler": lambda: whole("face_ruler"),
     "carphone": lambda: whole("carphone"),
     "backbones": lambda: whole("backbones"),

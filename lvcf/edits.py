@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from lvcf.errors import told
 from lvcf.guidance.goal import Goal
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
+from lvcf.region import ClipRegionError, may_change
 from lvcf.runs.cost import forget_peak, now, peak_memory
 from lvcf.sampler import Sampler, ask
 from lvcf.sampling import SamplingState, finite
@@ -32,6 +33,7 @@ class Edit:
         mask: ``(1, T, H, W)`` in [0, 1], where the edit was let through.
         goal: what M should say, a batch of one.
         facts: the entries of ``result.json`` that only sampling knows.
+        more: the clip's further counterfactuals, where several were asked for.
     """
 
     id: str
@@ -39,6 +41,7 @@ class Edit:
     mask: Tensor
     goal: Goal
     facts: dict[str, Any]
+    more: list[Edit] = field(default_factory=list)
 
 
 def make_edits(sampler: Sampler, batch: Batch, tracebacks: dict[str, str]) -> list[Edit]:
@@ -81,18 +84,25 @@ def _edits(sampler: Sampler, batch: Batch) -> list[Edit]:
     started, asked = now(device), model.queries
     before = ask(model, batch["video"])
     check_labels(batch, sampler.request, model)
+    restrict(batch, sampler)
     good = readable(batch, before)
     if not good:
         return []
-    edits = _best_of_starts(sampler, select(batch, good), before[good])
+    rounds = list[list[_Made]]()
+    for _ in range(sampler.settings.n_counterfactuals):
+        rounds.append(_best_of_starts(sampler, select(batch, good), before[good], rounds))
     costs: dict[str, Any] = {"seconds": (now(device) - started) / len(good)}
     if measured:
         costs["peak_memory_bytes"] = peak_memory(device)
     if not model.differentiable:
         costs["queries"] = (model.queries - asked) / len(good)
-    for place, made in zip(good, edits, strict=True):
+    edits = list[Edit]()
+    for place, (made, *more) in zip(good, zip(*rounds, strict=True), strict=True):
         batch["error"][place] = made.problem
-    return [_edit(sampler, made, costs) for made in edits if not made.problem]
+        if not made.problem:
+            edits.append(_edit(sampler, made, costs))
+            edits[-1].more = [_edit(sampler, other, {}) for other in more if not other.problem]
+    return edits
 
 
 class _Made(NamedTuple):
@@ -124,15 +134,21 @@ class _Made(NamedTuple):
         return -1.0 if bool(goal.reached(output)) else float(goal.loss(output))
 
 
-def _best_of_starts(sampler: Sampler, batch: Batch, before: Tensor) -> list[_Made]:
-    """Every clip sampled, and again from other noise while M is outside tolerance; of its starts the nearest."""
-    best = _sampled(sampler, batch, before, 0)
+def _best_of_starts(sampler: Sampler, batch: Batch, before: Tensor, rounds: list[list[_Made]]) -> list[_Made]:
+    """Every clip sampled, and again from other noise while M is outside tolerance; of its starts the nearest.
+
+    What is sampled keeps away from the counterfactuals of the ``rounds`` before.
+    """
+    others = [torch.stack([made.state.z[made.row] for made in found]) for found in rounds]
+    first = len(rounds) * sampler.settings.starts
+    best = _sampled(sampler, batch, before, first, others)
     losses = {place: made.loss() for place, made in enumerate(best) if sampler.settings.starts > 1 and not made.problem}
-    for start in range(1, sampler.settings.starts):
+    for start in range(first + 1, first + sampler.settings.starts):
         far = [place for place, loss in losses.items() if loss >= 0.0]
         if not far:
             break
-        for place, made in zip(far, _sampled(sampler, select(batch, far), before[far], start), strict=True):
+        again = _sampled(sampler, select(batch, far), before[far], start, [other[far] for other in others])
+        for place, made in zip(far, again, strict=True):
             last = nearer = best[place]
             if not made.problem and (loss := made.loss()) < losses[place]:
                 nearer, losses[place] = made, loss
@@ -140,8 +156,8 @@ def _best_of_starts(sampler: Sampler, batch: Batch, before: Tensor) -> list[_Mad
     return best
 
 
-def _sampled(sampler: Sampler, batch: Batch, before: Tensor, start: int) -> list[_Made]:
-    state = sampler(batch, before, start)
+def _sampled(sampler: Sampler, batch: Batch, before: Tensor, start: int, others: list[Tensor]) -> list[_Made]:
+    state = sampler(batch, before, start, others)
     costs = zip(state.steps, state.gradient_evaluations, strict=True)
     return [_Made(state, row, steps, gradients, start) for row, (steps, gradients) in enumerate(costs)]
 
@@ -177,6 +193,24 @@ def readable(batch: Batch, output: Tensor) -> list[int]:
 def select(batch: Batch, rows: list[int]) -> Batch:
     """Some samples of a batch."""
     return {k: v[rows] if isinstance(v, Tensor) else [v[i] for i in rows] for k, v in batch.items()}  # type: ignore[return-value,index]  # keys are Batch's
+
+
+def restrict(batch: Batch, sampler: Sampler) -> None:
+    """Say of a batch where its clips may change; a clip that has no region gets that for its error.
+
+    Raises:
+        UserError: the region or the frozen frames fit no such clip.
+    """
+    frozen = sampler.settings.freeze_frames
+    if sampler.region is None and not frozen:
+        return
+    editable = torch.ones_like(batch["video"][:, :1], dtype=torch.bool)
+    for i, name in enumerate(batch["id"]):
+        try:
+            editable[i] = may_change(sampler.region, frozen, name, batch["video"][i])
+        except ClipRegionError as error:
+            batch["error"][i] = batch["error"][i] or str(error)
+    batch["editable"] = editable
 
 
 def check_labels(batch: Batch, request: TargetRequest, model: TargetModel) -> None:

@@ -27,8 +27,9 @@ from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.wrapping import Answer, ClipInput
 from lvcf.presets import DOMAINS, callbacks_of, method_label
-from lvcf.sampler import Sampler, Settings
+from lvcf.sampler import Sampler
 from lvcf.sampling import SamplingCallback
+from lvcf.settings import Settings
 from lvcf.targets import parse_target
 
 Model = TargetModel | nn.Module | Callable[[Tensor], Tensor] | str | Path
@@ -57,7 +58,7 @@ class Explainer:
         precision: of the denoiser's passes, as Lightning names it: ``bf16-mixed`` or ``32-true``.
         device: where to compute; a GPU if there is one.
         progress: show the denoising steps.
-        settings: of :class:`~lvcf.sampler.Settings`; ``prompt`` is ``neutral`` if not given: M alone asks.
+        settings: of :class:`~lvcf.settings.Settings`; ``prompt`` is ``neutral`` if not given: M alone asks.
 
     Raises:
         UserError: a part does not load or contradicts another, or a setting is none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from lvcf.errors import UserError, told
 from lvcf.files import read_record, write_json
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
-from lvcf.runs.panel import panel_frames
+from lvcf.runs.panel import beside, panel_frames
 from lvcf.runs.shapes import SCHEMA_VERSION
-from lvcf.runs.writer import check_same, clip_folder, versions, write_shown
+from lvcf.runs.writer import check_same, clip_folder, versions, write_others, write_shown
 from lvcf.sampler import DRAWABLE, ask
 from lvcf.sampling import finite
 
@@ -44,6 +44,7 @@ class Explanation:
         video: the counterfactual, likewise.
         mask: where the edit was let through, ``(T, H, W)`` in 0-1.
         run: what is the same for every clip of a run; for the manifest of :meth:`save`.
+        more: the clip's further counterfactuals, where several were asked for.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Explanation:
     video: Frames = field(repr=False)
     mask: NDArray[np.float32] = field(repr=False)
     run: dict[str, Any] = field(default_factory=dict, repr=False)
+    more: tuple[Explanation, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -116,7 +118,10 @@ class Explanation:
         with clip_folder(run / "predictions" / safe_name(self.id)) as folder:
             if not self.failed:
                 mask = (self.mask * 255.0).round().astype(np.uint8)
-                write_shown(folder, self.factual, self.video, mask, float(self.facts["fps"]))
+                fps = float(self.facts["fps"])
+                write_shown(folder, self.factual, self.video, mask, fps)
+                if self.more:
+                    write_others(folder, self.factual, [each.video for each in (self, *self.more)], fps)
             write_json(folder / "result.json", self.facts)
 
     def _repr_html_(self) -> str:
@@ -127,12 +132,17 @@ class Explanation:
         before, after = (escape(_shown(self.facts, when)) for when in ("before", "after"))
         target = escape(self.facts["target"]["text"])
         text = f"<p>{verdict}: {before} &rarr; {after}, target {target}<br><small>{hint}</small></p>"
+        films = [panel_frames(self.factual, self.video, self.mask)]
+        if self.more:
+            films.append(beside(self.factual, [each.video for each in (self, *self.more)]))
+        return text + "".join(self._player(film) for film in films)
+
+    def _player(self, film: Frames) -> str:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "panel.mp4"
-            write_preview(path, panel_frames(self.factual, self.video, self.mask), self.facts["fps"])
-            film = base64.b64encode(path.read_bytes()).decode()
-        source = f"data:video/mp4;base64,{film}"
-        return f'{text}<video controls loop muted playsinline style="max-width: 100%" src="{source}"></video>'
+            write_preview(path, film, self.facts["fps"])
+            source = f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        return f'<video controls loop muted playsinline style="max-width: 100%" src="{source}"></video>'
 
 
 def _shown(facts: dict[str, Any], when: str) -> str:
@@ -180,7 +190,19 @@ def explained(edit: Edit, factual: Frames, model: TargetModel, method: str, **kn
         "versions": versions(*VERSIONED),
     }
     shares = (mask / 255.0).astype(np.float32)
-    return Explanation(edit.id, status, hint, facts, factual, to_frames(edit.video), shares)
+    found = Explanation(edit.id, status, hint, facts, factual, to_frames(edit.video), shares)
+    return _beside(found, [explained(other, factual, model, method, **known) for other in edit.more])
+
+
+def _beside(first: Explanation, others: list[Explanation]) -> Explanation:
+    """A clip's counterfactuals as one explanation, with M's verdict on each and how far every two are apart."""
+    more = tuple(other for other in others if not other.failed)
+    if not more:
+        return first
+    each = (first, *more)
+    told = [{name: one.facts[name] for name in ("status", "prediction_after", "class_after")} for one in each]
+    levels = [[difference(one.video, other.video) for other in each] for one in each]
+    return replace(first, more=more, facts=first.facts | {"counterfactuals": told, "pairwise_levels": levels})
 
 
 def failure(name: str, problem: str, **known: Any) -> Explanation:
@@ -188,6 +210,11 @@ def failure(name: str, problem: str, **known: Any) -> Explanation:
     facts = {"schema_version": SCHEMA_VERSION, "id": safe_name(name), "status": "failed", "hint": problem, **known}
     nothing = np.zeros((0, 0, 0, 3), dtype=np.uint8)
     return Explanation(name, "failed", problem, facts, nothing, nothing, nothing[..., 0].astype(np.float32))
+
+
+def difference(one: Frames, other: Frames) -> float:
+    """Mean absolute difference of two clips ``(T, H, W, 3)``, in levels of 255."""
+    return float(np.abs(one.astype(np.int16) - other).mean())
 
 
 def not_drawable(similarity: float) -> str:
@@ -225,5 +252,6 @@ def _missed(edit: Edit, after: float, model: TargetModel, method: str) -> str:
     if model.task == "classification":
         reading = f"gives '{text}' a probability of {after:.2f} on the saved clip"
     correction = [] if "last correction" in method else ["the LastCorrection callback"]
-    knobs = ["more --model.steps", "a larger guidance weight", "the prompt 'target'", *correction]
+    larger = ["more that may change (--model.region, --model.freeze_frames)"] if "editable_share" in edit.facts else []
+    knobs = ["more --model.steps", "a larger guidance weight", "the prompt 'target'", *correction, *larger]
     return f"the model {reading}; try {', '.join(knobs[:-1])}, or {knobs[-1]}"

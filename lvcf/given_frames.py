@@ -55,12 +55,3 @@ def given_latents(given: GivenFrames, backbone: Backbone, frames: int, z_ref: Te
             names = ", ".join(map(str, sorted(numbers)))
             raise UserError(f"model.given_frames: frames {names} stand in one latent frame; give all of them or none")
     return torch.tensor([numbers <= asked for numbers in together], device=z_ref.device)
-
-
-def put_back(given: GivenFrames, clip: Tensor, source: Tensor) -> Tensor:
-    """A clip ``(B, C, T, H, W)`` whose given frames are another's."""
-    if not (numbers := numbers_of(given)):
-        return clip
-    places = torch.zeros(clip.shape[2], dtype=torch.bool, device=clip.device)
-    places[numbers] = True
-    return torch.where(places[:, None, None], source, clip)

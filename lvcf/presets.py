@@ -29,7 +29,7 @@ class Method:
 
     Attributes:
         callbacks: their ``class_path`` and ``init_args``, in the order in which they take part.
-        settings: what differs of :class:`~lvcf.sampler.Settings`.
+        settings: what differs of :class:`~lvcf.settings.Settings`.
     """
 
     callbacks: list[dict[str, Any]]

@@ -6,109 +6,36 @@ docs/method.md, 1, 3, 8, 10 and 13.  Guidance, schedules, corrections and refine
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
-from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import Batch
 from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import History, Scales, ddim_step, dpmpp_2m_step, half_log_snr
+from lvcf.diversity import Diversity
 from lvcf.errors import UserError
-from lvcf.given_frames import GivenFrames, check_given, given_latents, numbers_of, put_back
+from lvcf.given_frames import check_given, given_latents, numbers_of
 from lvcf.guidance.goal import make_goal
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.noise import draws, sample_generator
+from lvcf.region import Kept, read_region
 from lvcf.sampling import DecodeRows, DiffusionState, Prompts, Read, SamplingCallback, SamplingState, full_precision
+from lvcf.settings import Settings
 from lvcf.targets import TargetRequest
 from lvcf.wording import Wording
 
-Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]
 ON_THE_CLIP = ("fresh", "recorded")
 """Inversions that keep sampling on the clip by its own noised path."""
-Solver = Literal["ddim", "dpmpp_2m"]
-Decode = Literal["plain", "residual", "detail"]
-Prompt = Literal["neutral", "target"]
-InversionPrompt = Literal["neutral", "factual"]
-CHOICES = {
-    "prompt": get_args(Prompt),
-    "inversion_prompt": get_args(InversionPrompt),
-    "decode": get_args(Decode),
-    "inversion": get_args(Inversion),
-    "solver": get_args(Solver),
-}
 DRAWABLE = 0.65
 """Least SSIM of a clip's reconstruction: the shipped backbones reach 0.8 to 0.9 on clips of their own kind, 0.1 to 0.6
 on others'."""
-MOST_STEPS = 10_000
-"""No schedule has more places than that."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What decides the result beside the models, the callbacks and what is asked.
-
-    Attributes:
-        prompt: ``neutral`` (metadata alone: M guides) or ``target`` (the target value in the words too).
-        inversion_prompt: what the inverted path is told: ``neutral``, or ``factual`` (what M says of the
-            clip, in the prompt's words); a neutral ``prompt`` is always inverted with itself.
-        guidance_scale: classifier-free guidance from the inversion's prompt to the target prompt; 1 leaves it out.
-        steps: places of the dense time grid.
-        strength: where on the noise axis sampling starts, 0-1.
-        inversion: ``fresh`` (recorded, its noise drawn anew every step), ``recorded`` (edit-friendly), ``ddim`` or
-            ``sdedit``.
-        solver: ``ddim`` or ``dpmpp_2m``.
-        decode: ``plain`` d_cf, ``residual`` x + d_cf - d_ref, or ``detail``: d_cf, sharpened by frames of x.
-        prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.
-        given_frames: the clip's frames that stay as they are while the others are drawn beside them: ``none``,
-            ``first``, or their numbers from 0; for backbones that were trained so.
-        tolerance: how far from the target counts as reached, in M's unit.
-        seed: of the clips' own noise, together with their ids.
-        noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
-        starts: how often a clip is sampled at most: again, from other noise, while M is outside tolerance.
-
-    Raises:
-        UserError: one is out of range.
-    """
-
-    prompt: Prompt = "neutral"
-    inversion_prompt: InversionPrompt = "neutral"
-    guidance_scale: float = 3.0
-    steps: int = 12
-    strength: float = 0.9
-    inversion: Inversion = "fresh"
-    solver: Solver = "ddim"
-    decode: Decode = "plain"
-    prompt_template: str = "{metadata} {target}"
-    given_frames: GivenFrames = "none"
-    tolerance: float = 1.0
-    seed: int = 0
-    noise_seed: int | None = None
-    starts: int = 1
-
-    def __post_init__(self) -> None:
-        check_number("model.steps", self.steps, 1, MOST_STEPS)
-        check_number("model.starts", self.starts, 1)
-        check_number("model.strength", self.strength, 0.0, 1.0, above=True)
-        check_number("model.guidance_scale", self.guidance_scale)
-        check_number("model.tolerance", self.tolerance, 0.0)
-        for name, choices in CHOICES.items():
-            check_choice(f"model.{name}", getattr(self, name), choices)
-
-    def recorded(self) -> dict[str, Any]:
-        """Those that a run's manifest keeps under ``settings``; the others have entries of their own there."""
-        elsewhere = ["prompt", "tolerance", "seed"]
-        elsewhere += ["noise_seed"] if self.noise_seed is None else []
-        elsewhere += ["given_frames"] if self.given_frames == "none" else []
-        elsewhere += ["starts"] if self.starts == 1 else []
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in elsewhere}
 
 
 class Diffusion:
@@ -166,7 +93,7 @@ class Diffusion:
             self._estimate(state)
             state.keep_finite(state.clean, untouched, "the denoiser's estimate", state.rows)
             self._notify("on_clean_estimate", state)
-            state.clean = state.held(state.clean, state.rows)
+            state.clean = state.on_path(state.held(state.clean, state.rows))
             state.keep_finite(state.clean, untouched, "the target model's gradient", state.rows)
             self._advance(state, following)
             state.index[state.rows] = following
@@ -183,8 +110,9 @@ class Diffusion:
             parts.append(noised(state.z_ref[rows], state.noise[rows], self.backbone.alpha_sigma(t)))
             prompts.append(state.prompts.inversion[rows])
         estimates = self._predicted(state, rows, parts, prompts)
-        state.clean = self._guided(estimates)
-        state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(state.clean)
+        guided = self._guided(estimates)
+        state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(guided)
+        state.clean = state.on_path(guided)
 
     def _sampled_path(self, state: DiffusionState, rows: Tensor, z: Tensor) -> tuple[list[Tensor], list[Embedding]]:
         """The denoiser's inputs for the sampled path: once, or twice under classifier-free guidance."""
@@ -258,7 +186,8 @@ class Sampler(Diffusion):
         settings: see there.
 
     Raises:
-        UserError: the prompt's template is none, or the backbone takes no given frames or has no detail decoder.
+        UserError: the prompt's template or the region is none, or the backbone takes no given frames or has no detail
+            decoder.
     """
 
     def __init__(self, backbone: Backbone, model: TargetModel, request: TargetRequest, settings: Settings) -> None:
@@ -270,28 +199,36 @@ class Sampler(Diffusion):
                 "plain or residual"
             )
         self.model, self.request = model.freeze(), request
+        self.region = read_region(settings.region)
         self.wording = Wording(settings.prompt_template, model)
         self._told = False  # that a clip cannot be drawn
 
-    def __call__(self, batch: Batch, before: Tensor, start: int = 0) -> SamplingState:
+    def use(self, callbacks: Iterable[Any]) -> None:
+        """See the base class; of several counterfactuals of a clip, diversity comes before all guidance."""
+        several = self.settings.n_counterfactuals > 1
+        super().use([*([Diversity(self.settings.diversity)] if several else []), *callbacks])
+
+    def __call__(self, batch: Batch, before: Tensor, start: int = 0, others: Sequence[Tensor] = ()) -> SamplingState:
         """Edit clips that M reads as ``before``; the counterfactuals stand in ``state.decoded``.
 
         Args:
-            batch: the clips.
+            batch: the clips, with their ``editable`` where not all of them may change.
             before: M's output on them.
             start: every start has noise of its own, 0 is the first.
+            others: latents of counterfactuals that the clips have already, each ``(B, ...)``.
         """
-        state, given = self._start(batch, before, start), self.settings.given_frames
+        state = self._start(batch, before, start)
+        state.others = list(others)
         self._notify("on_sampling_start", state)
         self.sample(state)
         self._notify("on_sampling_end", state)
-        state.z = state.held(state.z)
+        state.z = state.kept.hold(state.held(state.z))
         state.keep_finite(state.z, state.z_ref, "the latent at the end of sampling")
         state.decoded = self._decoded(state)
         self._notify("on_decoded", state)
-        state.decoded = put_back(given, state.decoded, state.video)
+        state.decoded = state.kept.put_back(state.decoded)
         if state.mask is not None:
-            state.mask = put_back(given, state.mask, torch.zeros_like(state.mask))
+            state.mask = state.kept.let_through(state.mask)
         state.keep_finite(state.decoded, state.video, "the decoded counterfactual")
         state.keep_told()
         return state
@@ -317,9 +254,11 @@ class Sampler(Diffusion):
             sharpen = self._sharpener(video, plain)
             reconstruction = sharpen(plain, torch.arange(len(video)))
             prompts = self._prompts(batch["neutral_prompt"], edges, before)
+        editable = batch.get("editable")
+        kept = Kept.of(video, z_ref, self.backbone, editable, settings.given_frames)
 
         def decode(z: Tensor, rows: Tensor) -> Tensor:
-            return sharpen(self.backbone.decode(z, video.shape[2]), rows)
+            return sharpen(self.backbone.decode(kept.hold(z, rows), video.shape[2]), rows)
 
         state = SamplingState(
             ids=batch["id"],
@@ -328,9 +267,9 @@ class Sampler(Diffusion):
             backbone=self.backbone,
             model=self.model,
             decode=decode,
-            read=self._reader(decode, video, reconstruction),
+            read=self._reader(decode, kept, reconstruction),
             read_through=lambda other: self._reader(
-                lambda z, _rows: other(z, video.shape[2]), video, other(z_ref, video.shape[2])
+                lambda z, rows: other(kept.hold(z, rows), video.shape[2]), kept, other(z_ref, video.shape[2])
             ),
             pull_back=self._pull_back,
             prompts=prompts,
@@ -339,6 +278,8 @@ class Sampler(Diffusion):
             grid=self.grid(z_ref),
             z_ref=z_ref,
             given=given_latents(settings.given_frames, self.backbone, video.shape[2], z_ref),
+            kept=kept,
+            mask=None if editable is None else editable.float(),
             reconstruction=reconstruction,
             prediction=goal.reading(before).clone(),
             reached=goal.reached(before),
@@ -365,6 +306,9 @@ class Sampler(Diffusion):
             state.notes, goal.reading(reference).tolist(), drawn, outside, strict=True
         ):
             note |= {"prediction_reference": value, "reconstruction_ssim": ssim, "target_clipped": clipped}
+        if editable is not None:
+            for note, share in zip(state.notes, editable.float().flatten(1).mean(1).tolist(), strict=True):
+                note["editable_share"] = share
         state.z = self.inverted(state)
         state.keep_finite(state.z, z_ref, "the inverted latent")
         return state
@@ -415,21 +359,21 @@ class Sampler(Diffusion):
         sharp, blurred = video[:, :, shown], plain[:, :, shown].float()
         return lambda clip, rows: detail(clip.float(), sharp[rows], blurred[rows])
 
-    def _reader(self, decode: DecodeRows, video: Tensor, reconstruction: Tensor) -> Read:
+    def _reader(self, decode: DecodeRows, kept: Kept, reconstruction: Tensor) -> Read:
         """M's reading of latents through a decoder, given that decoder's reconstructions of the clips."""
-        return lambda z, rows: ask(self.model, self._clip(decode(z, rows), video[rows], reconstruction[rows]))
+        return lambda z, rows: ask(self.model, self._clip(decode(z, rows), kept, reconstruction, rows))
 
-    def _clip(self, decoded: Tensor, source: Tensor, reconstruction: Tensor) -> Tensor:
-        """Decoded latents as M sees them, differentiably."""
+    def _clip(self, decoded: Tensor, kept: Kept, reconstruction: Tensor, rows: Tensor) -> Tensor:
+        """Decoded latents of some rows as M sees them, differentiably."""
         clip = decoded.float()
         if self.settings.decode == "residual":
-            clip = source + clip - reconstruction
-        return put_back(self.settings.given_frames, clip.clamp(-1.0, 1.0), source)
+            clip = kept.video[rows] + clip - reconstruction[rows]
+        return kept.put_back(clip.clamp(-1.0, 1.0), rows)
 
     def _decoded(self, state: SamplingState) -> Tensor:
         with full_precision(state.z.device):
-            decoded = state.decode(state.z, torch.arange(len(state.z)))
-            return self._clip(decoded, state.video, state.reconstruction)
+            rows = torch.arange(len(state.z))
+            return self._clip(state.decode(state.z, rows), state.kept, state.reconstruction, rows)
 
 
 def ask(model: TargetModel, video: Tensor) -> Tensor:

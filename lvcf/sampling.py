@@ -16,6 +16,8 @@ from lvcf.guidance.goal import Goal
 from lvcf.guidance.queries import Ledger, queried
 from lvcf.models.backbones.base import Backbone, Embedding
 from lvcf.models.targets.base import TargetModel
+from lvcf.refinement.mask import Reference, blend
+from lvcf.region import Kept
 
 
 class Read(Protocol):
@@ -53,6 +55,7 @@ class DiffusionState:
         grid: dense falling times ``(steps + 1,)``, shared.
         z_ref: latents of the factual videos.
         given: which latent frames are given ``(F,)``: they stay ``z_ref``'s, at time 0; None without.
+        kept: what of the clips may not change.
         missed: by the place in the grid, what a step misses on the clip's own path.  Who samples a clip again, from the
             same noise and in the same strides, gives what the first time left here; None keeps nothing.
         noise: of the inverted path, now.
@@ -74,6 +77,7 @@ class DiffusionState:
     grid: Tensor
     z_ref: Tensor
     given: Tensor | None = None
+    kept: Kept = field(default_factory=Kept)
     missed: dict[int, list[Tensor]] | None = None
     noise: Tensor = field(init=False)
     z: Tensor = field(init=False)
@@ -98,6 +102,10 @@ class DiffusionState:
         if self.given is None:
             return z
         return torch.where(self.given[:, None, None], self.z_ref if rows is None else self.z_ref[rows], z)
+
+    def on_path(self, clean: Tensor) -> Tensor:
+        """The active rows' clean estimates, which lead back to the clip where its latents are kept."""
+        return self.kept.hold(clean, self.rows, self.z_ref[self.rows] - self.offset)
 
     def __post_init__(self) -> None:
         shape, samples = self.z_ref.shape[1:], len(self.z_ref)
@@ -167,7 +175,8 @@ class SamplingState(DiffusionState):
         gradient_evaluations: gradients of the target asked for, per sample.
         decoded: the edited clip, after sampling; refinement edits it.
         masks: refinement's nested masks, smallest first.
-        mask: where refinement lets the edit through ``(B, 1, T, H, W)``; None without refinement.
+        mask: where the edit is let through ``(B, 1, T, H, W)``; None: everywhere.
+        others: latents of counterfactuals that the clips have already, each ``(B, ...)``.
         notes: extra facts for ``result.json``, per sample.
         ledger: what gradients by queries have cost and found.
     """
@@ -191,6 +200,7 @@ class SamplingState(DiffusionState):
     decoded: Tensor = field(default_factory=lambda: torch.zeros(0))
     masks: list[Tensor] = field(default_factory=list)
     mask: Tensor | None = None
+    others: list[Tensor] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
 
     def reader(self, rows: Tensor, read: Read | None = None) -> Callable[[Tensor], Tensor]:
@@ -255,6 +265,23 @@ class SamplingCallback(Callback):
 
     def on_decoded(self, state: SamplingState) -> None:
         """Refinement edits ``state.decoded`` here."""
+
+
+def read_masked(state: SamplingState, mask: Tensor, reference: Reference) -> Read:
+    """M's reading of latents whose clips a mask ``(B, 1, T, H, W)`` blends into a reference.
+
+    It does not hold the state, which holds it: both would stay in memory.
+    """
+    decode, model, plain, kept = state.decode, state.model, state.reconstruction, state.kept
+
+    def read(z: Tensor, rows: Tensor) -> Tensor:
+        edited = decode(z, rows).float()
+        clip = blend(edited, plain[rows], kept.video[rows], mask[rows], reference)
+        with full_precision(z.device):
+            output: Tensor = model(kept.put_back(clip, rows))
+        return output
+
+    return read
 
 
 def finite(values: Tensor) -> Tensor:

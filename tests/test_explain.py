@@ -28,8 +28,8 @@ from lvcf.guidance.weight import ConstantWeight
 from lvcf.measure.model import load_target_model
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.runs.folder import read_configuration
-from lvcf.sampler import Settings
 from lvcf.sampling import SamplingCallback, SamplingState
+from lvcf.settings import Settings
 from tests.helpers import predict_arguments, results
 from tests.toys import BrightDark, GaussianBackbone, LinearTarget
 

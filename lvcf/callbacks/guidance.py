@@ -100,7 +100,7 @@ class GradientGuidance(SamplingCallback):
     def _guide(self, state: SamplingState, places: Tensor, read: Read) -> None:
         """Edit the active rows ``places``, which M reads through ``read``."""
         rows, t = state.rows[places], state.t[places]
-        goal, seen = state.goal[rows], (state.clean + state.offset)[places]
+        goal, seen = state.goal[rows], self._seen(state, places)
         with torch.no_grad():
             output = read(seen, rows)
         loss, reached = goal.loss(output), goal.reached(output)
@@ -111,10 +111,14 @@ class GradientGuidance(SamplingCallback):
             state.clean[places[todo]] -= expand(weight[todo], seen) * self._direction(state, places[todo], read)
         state.keep_step(weight.tolist(), loss.tolist(), places)
 
+    def _seen(self, state: SamplingState, places: Tensor) -> Tensor:
+        """The latents of the active rows ``places`` that M reads."""
+        return (state.clean + state.offset)[places]
+
     def _direction(self, state: SamplingState, todo: Tensor, read: Read) -> Tensor:
         """The normalised gradient of the active rows ``todo``."""
         rows = state.rows[todo]
-        seen = (state.clean + state.offset)[todo]
+        seen = self._seen(state, todo)
         shape = torch.Size([self.samples, *seen.shape[1:]])
         perturbations = self.noise * state.draw(rows, shape).transpose(0, 1)
         gradient = self._gradient(state, rows, seen, perturbations, read)

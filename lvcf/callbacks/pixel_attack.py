@@ -45,7 +45,7 @@ class PixelAttack(SamplingCallback):
         rows = torch.arange(len(clip), device=clip.device)
 
         def read(z: Tensor, rows: Tensor) -> Tensor:
-            return ask(state.model, z)  # here the pixels themselves
+            return ask(state.model, state.kept.put_back(z, rows))  # here the pixels themselves
 
         for _ in range(self.steps):
             rows = rows[~state.goal[rows].settled(read(round_to_8_bits(clip[rows]), rows), self.aim)]

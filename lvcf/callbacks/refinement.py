@@ -13,9 +13,8 @@ from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import round_to_8_bits
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
-from lvcf.models.targets.base import TargetModel
 from lvcf.refinement.mask import Reference, blend, difference_map, nested_masks
-from lvcf.sampling import DecodeRows, Read, SamplingCallback, SamplingState, full_precision
+from lvcf.sampling import SamplingCallback, SamplingState, full_precision, read_masked
 
 NAME = "MultiScalePerceptualRefinement"
 
@@ -83,7 +82,7 @@ class MultiScalePerceptualRefinement(SamplingCallback):
             _, plain = decode_with_features(state.backbone, state.z_ref, size[0])
             difference = difference_map(edited, plain, self.block_weights, size)
             state.masks = nested_masks(difference, self.shares, self.radius, self.feather)
-        state.read = self._reader(state.decode, state.model, state.masks[-1], state.reconstruction, state.video)
+        state.read = read_masked(state, state.masks[-1], self.reference)
 
     @torch.no_grad()
     def on_decoded(self, state: SamplingState) -> None:
@@ -94,21 +93,10 @@ class MultiScalePerceptualRefinement(SamplingCallback):
             undecided = torch.ones(len(state.z), dtype=torch.bool, device=state.z.device)
             for mask in state.masks:
                 refined = blend(edited, state.reconstruction, state.video, mask, self.reference)
+                refined = state.kept.put_back(refined)
                 kept = undecided & state.goal.reached(state.model(round_to_8_bits(refined)))
                 state.decoded[kept], state.mask[kept] = refined[kept], mask[kept]
                 undecided &= ~kept
-
-    def _reader(self, decode: DecodeRows, model: TargetModel, mask: Tensor, plain: Tensor, video: Tensor) -> Read:
-        """M's reading through a mask; it does not hold the state, which holds it: both would stay in memory."""
-
-        def read(z: Tensor, rows: Tensor) -> Tensor:
-            edited = decode(z, rows).float()
-            clip = blend(edited, plain[rows], video[rows], mask[rows], self.reference)
-            with full_precision(z.device):
-                output: Tensor = model(clip)
-            return output
-
-        return read
 
 
 def decode_with_features(backbone: Backbone, latent: Tensor, frames: int) -> tuple[Tensor, list[Tensor]]:

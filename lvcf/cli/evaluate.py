@@ -101,11 +101,12 @@ def _add_steering_options(parser: argparse.ArgumentParser) -> None:
 def _evaluate_steering(run: Path, options: argparse.Namespace) -> list[str]:
     """The same of a steering run, which has a table of its own; returns its results' statuses."""
     from lvcf.steering.evaluate import evaluate_steering  # transformers takes seconds to load
-    from lvcf.steering.terminal import print_details, print_methods
+    from lvcf.steering.terminal import print_details, print_judges, print_methods
 
     metrics, rows = evaluate_steering(run, options)
     print_methods(run, metrics, rows)
     print_details(metrics, rows)
+    print_judges(run)
     return [row["status"] for row in rows]
 
 

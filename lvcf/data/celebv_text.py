@@ -112,9 +112,9 @@ class CelebVTextDataset(SampledDataset):
             neutral_prompt="",  # the prompts say nothing but the graph's variables
         )
 
-    def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
-        """What a clip shows, by the questions' options; no exogenous choice is known."""
-        return self.entries[name].values, {}
+    def known(self, name: str) -> dict[str, str]:
+        """What a clip shows, by the questions' options."""
+        return self.entries[name].values
 
     def asked(self, name: str, do: Mapping[str, str]) -> dict[str, tuple[str, str]]:
         """The benchmark's own questions and right answers about ``do``; none if it is not one of its edits."""

@@ -71,8 +71,8 @@ class ClipDataset(Dataset[Clip]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
-        """A clip's factual values by a causal graph's variables, and the exogenous choices u in 0-1 that are known.
+    def known(self, name: str) -> dict[str, str]:
+        """A clip's factual values by a causal graph's variables.
 
         Raises:
             UserError: the data set does not tell.
@@ -81,6 +81,10 @@ class ClipDataset(Dataset[Clip]):
             "factual data: only CelebVTextDataModule and, of simulated faces, "
             "lvcf.phantoms.face.attribute_set.FaceAttributesDataModule tell; use judge or a file"
         )
+
+    def truth(self, name: str, do: Mapping[str, str]) -> dict[str, str]:
+        """A clip's true values under an intervention, which only a simulator knows; empty by default."""
+        return {}
 
     def asked(self, name: str, do: Mapping[str, str]) -> dict[str, tuple[str, str]]:
         """A benchmark's own question and right answer for each variable under an intervention; none by default."""
@@ -92,7 +96,11 @@ class ClipDataset(Dataset[Clip]):
 
 
 class Batch(TypedDict):
-    """A collated list of :class:`Clip`: ``video`` is ``(B, 3, T, H, W)``."""
+    """A collated list of :class:`Clip`: ``video`` is ``(B, 3, T, H, W)``.
+
+    Attributes:
+        editable: where the clips may change ``(B, 1, T, H, W)`` bool, if not everywhere.
+    """
 
     video: Tensor
     id: list[str]
@@ -102,6 +110,7 @@ class Batch(TypedDict):
     fps: Tensor
     error: list[str]
     treatment: NotRequired[list[str]]
+    editable: NotRequired[Tensor]
 
 
 def to_clip(frames: Frames, size: int, fit: Fit = "crop") -> Tensor:

@@ -23,7 +23,7 @@ from lvcf.metrics.motion import warping_error
 from lvcf.metrics.region import Region, region_iou, region_precision
 from lvcf.metrics.truth import l1_levels
 from lvcf.models.targets.base import TargetModel
-from lvcf.runs.folder import Prediction, off_target
+from lvcf.runs.folder import Prediction, diversity, off_target
 
 FACTS = (
     "id",
@@ -72,12 +72,13 @@ class Truth(Protocol):
 
 
 def facts(prediction: Prediction) -> Line:
-    """The scalar entries of ``result.json``."""
+    """The scalar entries of ``result.json``, and what it tells of several counterfactuals."""
     result = prediction.result
     row = {name: result[name] for name in FACTS if name in result}
     if not prediction.failed:
         target = result["target"]
         row |= {"target": target["text"], "target_low": target["low"], "target_high": target["high"]}
+        row |= diversity(result)
     return row
 
 

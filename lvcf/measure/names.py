@@ -52,6 +52,7 @@ ABOUT = {
     "adherence": "Does the model now say what was asked?",
     "fidelity": "Does the clip still look like the factual?",
     "proximity": "How little was changed?",
+    "diversity": "How different are a clip's counterfactuals, and do all hold?",
     "outside": "Did anything change outside the region that should?",
     "captions": "Is all else described as before?",
     "temporal": "Is the change steady from frame to frame?",
@@ -120,6 +121,10 @@ FIGURES = {
     "fidelity/lpips_vgg": Figure("LPIPS, VGG", "Perceptual distance to the factual by VGG-16.", LOWER),
     "proximity/l1_levels": Figure("change", "Mean absolute difference to the factual.", LOWER, "levels"),
     "proximity/changed_over_8_levels": Figure("changed voxels", "Share that moved by more than 8 levels.", LOWER),
+    "diversity/l1_levels": Figure(
+        "apart", "Mean absolute difference of every two counterfactuals of a clip.", HIGHER, "levels"
+    ),
+    "diversity/reached": Figure("of several, reached", "Share of a clip's counterfactuals that M accepts.", HIGHER),
     "temporal/flicker_levels": Figure(
         "flicker", "How much the difference to the factual changes from frame to frame.", LOWER, "levels"
     ),
@@ -203,7 +208,7 @@ FIGURES = {
         "the factual's distance to the truth", "What doing nothing leaves.", "", "levels"
     ),
     "truth/target_is_true": Figure(
-        "graph agrees with the truth", "Share of clips whose expected values are the truth's."
+        "target agrees with the truth", "Share of clips whose target is the truth's: a clip does not tell all of it."
     ),
     "truth/ssim_of_truth": Figure("SSIM of the truth", "Of the true clip to the factual: what SSIM should be."),
     "truth/ssim_off_truth": Figure("SSIM off the truth's", "Above it, too little has changed.", LOWER),

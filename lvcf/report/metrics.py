@@ -10,7 +10,7 @@ from typing import Any
 
 from lvcf.files import Json
 from lvcf.measure.names import ABOUT, Figure, figure_of
-from lvcf.runs.folder import SUFFIXES, Prediction, off_target, read_table
+from lvcf.runs.folder import SUFFIXES, Prediction, diversity, off_target, read_table
 
 GENERAL = "measured on"
 UNAVAILABLE = "unavailable: "
@@ -168,4 +168,4 @@ def _known_of(result: Json) -> dict[str, float]:
     else:
         reading = {"adherence/error": off_target(after, target["low"], target["high"])}
     costs = ("mask_share", "steps", "gradient_evaluations", "queries", "seconds")
-    return reading | {f"cost/{name}": float(result[name]) for name in costs if name in result}
+    return reading | diversity(result) | {f"cost/{name}": float(result[name]) for name in costs if name in result}

@@ -28,7 +28,8 @@ from lvcf.report.metrics import (
 )
 from lvcf.report.plots import Outcome, curves_plot, guidance_plot, prediction_plot, target_scatter
 from lvcf.runs.folder import Prediction, read_manifest, read_metrics, read_predictions
-from lvcf.runs.panel import show_panel
+from lvcf.runs.panel import show_film, show_panel
+from lvcf.runs.writer import OTHERS
 
 PROMPTS = {
     "neutral": "neutral: the words do not name the target, so the change comes from the model explained",
@@ -170,11 +171,28 @@ def _card(clip: Prediction, figures: Mapping[str, float], linked: bool) -> Json:
         if (corrected := result.get("prediction_before_correction")) is not None
         else "",
         "panel": show_panel(clip.folder, linked),
+        "several": _several(clip, linked) if "counterfactuals" in result else None,
         "fps": result["fps"],
         "trajectory": result["trajectory"],
         "plots": _plots(clip),
         "cost": _cost(result),
     }
+
+
+def _several(clip: Prediction, linked: bool) -> Json:
+    """A clip's counterfactuals side by side, M's reading of each, and how far it is from the others."""
+    told, levels = clip.result["counterfactuals"], clip.result["pairwise_levels"]
+    rows = [
+        {
+            "number": number,
+            "reading": readable(each["prediction_after"]),
+            "class": each["class_after"],
+            "status": STATUSES[each["status"]],
+            "levels": [readable(level) for level in row],
+        }
+        for number, (each, row) in enumerate(zip(told, levels, strict=True), start=1)
+    ]
+    return {"video": show_film(clip.folder, OTHERS, linked), "rows": rows}
 
 
 def target_text(result: Json) -> str:

@@ -184,6 +184,15 @@ def off_target(reading: float, low: float, high: float) -> float:
     return max(low - reading, reading - high, 0.0)
 
 
+def diversity(result: Json) -> dict[str, float]:
+    """Of a clip with several counterfactuals, how far every two are apart on the average and how many are valid."""
+    told, levels = result.get("counterfactuals", []), np.array(result.get("pairwise_levels", []))
+    if not told:
+        return {}
+    apart = float(levels[np.triu_indices(len(levels), 1)].mean())
+    return {"diversity/l1_levels": apart, "diversity/reached": float(np.mean([x["status"] == "reached" for x in told]))}
+
+
 def read_table(path: Path) -> list[Json]:
     """A ``predictions.csv``: numbers as numbers, empty cells left out.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ TILE = 336
 """Height in pixels that a tile is scaled towards, by an integer factor."""
 GAP, HEADER, FOOTER = 8, 44, 56
 _GROUND, _INK, _QUIET = "#0f1215", "#f2f3f4", "#a9b0b7"
+_DARK = tuple(bytes.fromhex(_GROUND[1:]))
 _AMBER = np.array([255.0, 190.0, 40.0], dtype=np.float32)
 _LEVELS = (10, 20, 30, 40, 50, 60, 80, 100, 120, 160, 200, 255)
 
@@ -54,6 +56,30 @@ def panel_frames(factual: Frames, counterfactual: Frames, mask: NDArray[np.float
     for index, tile in enumerate(tiles):
         left = index * (wide + GAP)
         panel[:, HEADER : HEADER + tall, left : left + wide] = tile
+    return panel
+
+
+def beside(factual: Frames, counterfactuals: Sequence[Frames]) -> Frames:
+    """A clip and its counterfactuals side by side, each one's signed difference below it.
+
+    Args:
+        factual: the input clip, uint8 ``(T, H, W, 3)``.
+        counterfactuals: k of the same shape.
+
+    Returns:
+        uint8 ``(T, 2 * f * H + GAP, (k + 1) * f * W + k * GAP, 3)``, f as in :func:`panel_frames`; differences have one
+        scale, and the tile below the factual is empty.
+    """
+    factor = max(1, round(TILE / factual.shape[1]))
+    scale = max(difference_scale(factual, one) for one in counterfactuals)
+    above = [_levels(upscale(clip.astype(np.float32), factor)) for clip in (factual, *counterfactuals)]
+    below = [difference_colours(upscale(_difference(factual, one), factor), scale) for one in counterfactuals]
+    tall, wide = above[0].shape[1:3]
+    panel = np.full((len(factual), 2 * tall + GAP, len(above) * (wide + GAP) - GAP, 3), _DARK, dtype=np.uint8)
+    for index, tile in enumerate(above):
+        panel[:, :tall, index * (wide + GAP) : index * (wide + GAP) + wide] = tile
+    for index, tile in enumerate(below, start=1):
+        panel[:, tall + GAP :, index * (wide + GAP) : index * (wide + GAP) + wide] = tile
     return panel
 
 
@@ -161,16 +187,22 @@ def show_panel(folder: Path, linked: bool) -> dict[str, Any]:
     imsave(still, panel[int(change.argmax())], format="jpeg", pil_kwargs={"quality": 82})
     if linked:
         (folder / "poster.jpg").write_bytes(still.getvalue())
-        video, poster = (f"predictions/{quote(folder.name)}/{name}" for name in ("panel.mp4", "poster.jpg"))
+        poster = f"predictions/{quote(folder.name)}/poster.jpg"
     else:
-        video = data_uri("video/mp4", (folder / "panel.mp4").read_bytes())
         poster = data_uri("image/jpeg", still.getvalue())
     return {
-        "video": video,
+        "video": show_film(folder, "panel.mp4", linked),
         "poster": poster,
         "layout": {**LAYOUT, "width": panel.shape[2], "height": panel.shape[1]},
         "scale": difference_scale(factual, counterfactual),
     }
+
+
+def show_film(folder: Path, name: str, linked: bool) -> str:
+    """A film of a prediction folder as an address: from the run's folder, or a data URI."""
+    if linked:
+        return f"predictions/{quote(folder.name)}/{name}"
+    return data_uri("video/mp4", (folder / name).read_bytes())
 
 
 def data_uri(kind: str, content: bytes) -> str:

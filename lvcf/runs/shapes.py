@@ -87,6 +87,14 @@ class AnyResult(Shape):
     frames: Number = 1.0
 
 
+class Beside(Shape):
+    """M's verdict on one of several counterfactuals of a clip."""
+
+    status: Literal["reached", "not_reached", "not_drawable"]
+    prediction_after: float
+    class_after: str = ""
+
+
 class Result(AnyResult):
     """``result.json`` of lvcf predict."""
 
@@ -109,6 +117,8 @@ class Result(AnyResult):
     seconds: float = 0.0
     peak_memory_bytes: float = 0.0
     mask_share: float = 0.0
+    counterfactuals: list[Beside] = []
+    pairwise_levels: list[list[float]] = []
 
 
 class Answer(Shape):
@@ -119,7 +129,6 @@ class Answer(Shape):
     observed: str = ""
     realised: bool
     confidence: float = 0.0
-    criticism: str = ""
 
 
 class SteeringResult(AnyResult):
@@ -131,8 +140,8 @@ class SteeringResult(AnyResult):
     intervention: dict[str, str] = {}
     words: str = ""
     factual: dict[str, str] = {}
-    noise: dict[str, float] | None = None
     target: dict[str, str] = {}
+    right: dict[str, str] = {}
     measured: dict[str, float | str | None] = {}
     evaluation: list[Answer] | str = []
     cost: dict[str, float | None] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from lvcf.data.video import Frames, read_video, write_lossless, write_preview
 from lvcf.errors import UserError
 from lvcf.files import Json, read_record, write_json
 from lvcf.runs.lock import locked, waited_for
-from lvcf.runs.panel import panel_frames
+from lvcf.runs.panel import beside, panel_frames
 
 UNCOMPARED = ("command", "versions", "threads", "ranks", "notice")
 """Entries of the manifest that may differ in a resumed run."""
@@ -25,6 +25,8 @@ LAST = ("data", "configuration")
 """Those that are told only where no other differs: a setting that does is in them too."""
 SHOWN = ("factual.mkv", "counterfactual.mkv", "mask.npz", "panel.mp4")
 """The files that show a clip and its counterfactual."""
+OTHERS = "counterfactuals.mp4"
+"""The film of a clip and its counterfactuals, where there are several."""
 
 
 @contextmanager
@@ -106,6 +108,20 @@ def write_shown(folder: Path, factual: Frames, counterfactual: Frames, mask: NDA
         raise RuntimeError(f"{folder}: the saved counterfactual differs from the one that was judged")
     np.savez_compressed(folder / "mask.npz", mask=mask)
     write_preview(folder / "panel.mp4", panel_frames(factual, counterfactual, mask / 255.0), fps)
+
+
+def write_others(folder: Path, factual: Frames, counterfactuals: Sequence[Frames], fps: float) -> None:
+    """Write a clip's further counterfactuals, and ``counterfactuals.mp4``, which shows all beside the clip.
+
+    Args:
+        folder: the clip's.
+        factual: the clip ``(T, H, W, 3)``.
+        counterfactuals: of the same shape; the first is there already.
+        fps: of all.
+    """
+    for number, frames in enumerate(counterfactuals[1:], start=2):
+        write_lossless(folder / f"counterfactual_{number}.mkv", frames, fps)
+    write_preview(folder / OTHERS, beside(factual, counterfactuals), fps)
 
 
 @cache

@@ -6,7 +6,7 @@ import errno
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,6 +16,8 @@ ANSWERED = ConfigDict(extra="ignore", frozen=True, json_schema_extra={"additiona
 """Of what models write: what is asked for has no other fields, and those that come nevertheless are left out."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a full disk."""
+UNSURE = "cannot tell"
+"""What a judge may answer instead of an option.  It is no value, so never what was wanted."""
 Role = Literal["intervened", "descendant", "preserved"]
 """What a question tests: effectiveness on what was set and on what follows from it, minimality on all else."""
 
@@ -40,14 +42,12 @@ def reason(error: Exception) -> str:
 
 
 class Question(BaseModel):
-    """One question about the edited clip.
+    """One question about a clip, as every judge is asked it: nothing in it tells what was wanted.
 
     Attributes:
         attribute: the graph's variable.
         text: asks for its value.
         options: the values to choose from.
-        expected: the value the counterfactual has; empty where the value itself is asked for.
-        role: what it tests.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,42 +55,98 @@ class Question(BaseModel):
     attribute: str
     text: str
     options: tuple[str, ...]
+
+    @property
+    def blind(self) -> Question:
+        """The question alone, also of :class:`Wanted`."""
+        return Question(attribute=self.attribute, text=self.text, options=self.options)
+
+
+class Wanted(Question):
+    """A question with what was wanted, which is for the loop and for figures and not for a judge's eyes.
+
+    Attributes:
+        expected: the value the counterfactual has.
+        role: what it tests.
+    """
+
     expected: str
     role: Role
 
 
-class Answer(BaseModel):
-    """What a judge says of one attribute.
+class Observation(BaseModel):
+    """What a judge sees of one attribute.
 
     Attributes:
         attribute: the question's.
-        observed: the option that the edited clip shows.
-        realised: whether that is the expected value; the loop stops on these.  :func:`check_answers` sets it.
-        confidence: in ``realised``, 0-1.
-        criticism: what is wrong in the frames, for the rewriter; empty if nothing is.
+        observed: the option that the clip shows, or :data:`UNSURE`.
+        confidence: in ``observed``, 0-1.
     """
 
     model_config = ANSWERED
 
     attribute: str
     observed: str
-    realised: bool
     confidence: float = Field(ge=0.0, le=1.0)
-    criticism: str
 
 
-class Verdict(BaseModel):
-    """A judge's answers, one per question."""
+class Seen(BaseModel):
+    """What a judge sees, one observation per question."""
 
     model_config = ANSWERED
 
-    answers: tuple[Answer, ...]
+    answers: tuple[Observation, ...]
 
     @model_validator(mode="before")
     @classmethod
     def _read_list(cls, given: object) -> object:
         """A bare list is the list of answers."""
         return {"answers": given} if isinstance(given, list) else given
+
+    def values(self) -> dict[str, str]:
+        """What is shown."""
+        return {answer.attribute: answer.observed for answer in self.answers}
+
+
+class Answer(Observation):
+    """An observation beside what was wanted.
+
+    Attributes:
+        realised: whether the observed value is the expected one, by :func:`verdict_of`; the loop stops on these.
+        criticism: what is wrong in the frames, for the rewriter; empty if nothing is, or nobody criticised.
+    """
+
+    realised: bool
+    criticism: str = ""
+
+
+class Criticism(BaseModel):
+    """What is wrong in the frames with one attribute, and how the prompt is to blame."""
+
+    model_config = ANSWERED
+
+    attribute: str
+    criticism: str
+
+
+class Criticisms(BaseModel):
+    """What the steering judge criticises in an edit."""
+
+    model_config = ANSWERED
+
+    criticisms: tuple[Criticism, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_list(cls, given: object) -> object:
+        """A bare list is the list of criticisms."""
+        return {"criticisms": given} if isinstance(given, list) else given
+
+
+class Verdict(BaseModel):
+    """Answers, one per question."""
+
+    answers: tuple[Answer, ...]
 
     @property
     def realised(self) -> bool:
@@ -108,9 +164,14 @@ class Verdict(BaseModel):
         shares = [0.5 + (0.5 if answer.realised else -0.5) * answer.confidence for answer in self.answers]
         return sum(answer.realised for answer in self.answers), sum(shares) / len(shares)
 
-    def values(self) -> dict[str, str]:
-        """What is shown."""
-        return {answer.attribute: answer.observed for answer in self.answers}
+    def criticised(self, said: Criticisms) -> Verdict:
+        """The same with what was said of the answers that failed."""
+        names = [answer.attribute for answer in self.failed]
+        told = {_spelt(one.attribute, names): one.criticism for one in said.criticisms}
+        answers = (
+            a if a.realised else a.model_copy(update={"criticism": told.get(a.attribute, "")}) for a in self.answers
+        )
+        return Verdict(answers=tuple(answers))
 
 
 class Rewrite(BaseModel):
@@ -123,6 +184,8 @@ class Rewrite(BaseModel):
 
 
 T = TypeVar("T", bound=BaseModel)
+U = TypeVar("U", bound=BaseModel)
+Said = TypeVar("Said", bound="Observation")
 
 
 @dataclass(frozen=True)
@@ -143,39 +206,56 @@ class Reply(Generic[T]):
     tokens: int | None = None
     requests: int = 1
 
+    def then(self, other: Reply[Any], answer: U) -> Reply[U]:
+        """What this and another reply took together, with an answer made of both."""
+        counted = [reply.tokens for reply in (self, other) if reply.tokens is not None]
+        return Reply(
+            answer,
+            "\n\n".join(text for text in (self.asked, other.asked) if text),
+            [*self.images, *other.images],
+            sum(counted) if counted else None,
+            self.requests + other.requests,
+        )
 
-def check_answers(verdict: Verdict, questions: Sequence[Question]) -> Verdict:
-    """The answers in the questions' order; what was observed decides what is realised, whatever a judge says of it.
+
+def verdict_of(seen: Seen, wanted: Sequence[Wanted]) -> Verdict:
+    """What was seen beside what was wanted: an attribute is realised if the value observed is the one expected.
 
     Raises:
-        NoAnswerError: a question has no answer or two, or an answer chooses none of the options.
+        NoAnswerError: see :func:`in_order`.
     """
-    answers = fitting(verdict, questions).answers
-    right = [a.observed == q.expected for a, q in zip(answers, questions, strict=True)]
-    return Verdict(answers=tuple(a.model_copy(update={"realised": r}) for a, r in zip(answers, right, strict=True)))
+    answers = (
+        Answer(attribute=a.attribute, observed=a.observed, confidence=a.confidence, realised=a.observed == q.expected)
+        for a, q in zip(in_order(seen.answers, wanted), wanted, strict=True)
+    )
+    return Verdict(answers=tuple(answers))
 
 
-def fitting(verdict: Verdict, questions: Sequence[Question]) -> Verdict:
+def in_order(answers: Sequence[Said], questions: Sequence[Question]) -> tuple[Said, ...]:
     """The answers in the questions' order and spelling, which differs from a judge's in upper and lower case alone.
 
     Raises:
         NoAnswerError: a question has no answer or two, or an answer chooses none of the options.
     """
     names = [question.attribute for question in questions]
-    by_name = {_spelt(answer.attribute, names): answer for answer in verdict.answers}
-    if set(by_name) != set(names) or len(by_name) != len(verdict.answers):
-        raise NoAnswerError(
-            f"answers for {', '.join(a.attribute for a in verdict.answers)}, not for {', '.join(names)}"
-        )
-    answers = []
+    by_name = {_spelt(answer.attribute, names): answer for answer in answers}
+    if set(by_name) != set(names) or len(by_name) != len(answers):
+        raise NoAnswerError(f"answers for {', '.join(a.attribute for a in answers)}, not for {', '.join(names)}")
+    ordered = []
     for question in questions:
         name, answer = question.attribute, by_name[question.attribute]
-        observed = _spelt(answer.observed, question.options)
-        if observed not in question.options:
-            options = ", ".join(question.options)
+        choices = (*question.options, UNSURE)
+        observed = _spelt(answer.observed, choices)
+        if observed not in choices:
+            options = ", ".join(choices)
             raise NoAnswerError(f"'{answer.observed}' is none of {name}'s options ({options})")
-        answers.append(answer.model_copy(update={"attribute": name, "observed": observed}))
-    return Verdict(answers=tuple(answers))
+        ordered.append(answer.model_copy(update={"attribute": name, "observed": observed}))
+    return tuple(ordered)
+
+
+def in_words(attribute: str, observed: str) -> str:
+    """An observation in words."""
+    return f"{attribute} cannot be told" if observed == UNSURE else f"{attribute} is {observed}"
 
 
 def _spelt(word: str, choices: Sequence[str]) -> str:
@@ -184,8 +264,8 @@ def _spelt(word: str, choices: Sequence[str]) -> str:
     return near[0] if word not in choices and len(near) == 1 else word
 
 
-def judged(question: Question, probabilities: dict[str, float]) -> Answer:
-    """The answer of a judge that knows a probability for every option.
+def most_probable(question: Question, probabilities: dict[str, float]) -> Observation:
+    """The observation of a judge that knows a probability for every option.
 
     Raises:
         NoAnswerError: one of them is no number: no option is the most probable.
@@ -193,12 +273,5 @@ def judged(question: Question, probabilities: dict[str, float]) -> Answer:
     if not all(math.isfinite(share) for share in probabilities.values()):
         raise NoAnswerError(f"its probabilities of {question.attribute} are not finite")
     observed = max(question.options, key=lambda option: probabilities[option])
-    realised = observed == question.expected
-    criticism = "" if realised else f"the clip shows {question.attribute} = {observed}, not {question.expected}"
-    return Answer(
-        attribute=question.attribute,
-        observed=observed,
-        realised=realised,
-        confidence=min(max(probabilities[observed], 0.0), 1.0),
-        criticism=criticism,
-    )
+    confidence = min(max(probabilities[observed], 0.0), 1.0)
+    return Observation(attribute=question.attribute, observed=observed, confidence=confidence)

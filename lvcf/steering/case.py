@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lvcf.errors import UserError
-from lvcf.steering.answers import Question, Role
+from lvcf.steering.answers import Question, Role, Wanted
 from lvcf.steering.graph import CLIP, CausalGraph, Values, said
 
 OTHER = "other"
@@ -25,8 +25,8 @@ class Case:
         graph: the assumed graph.
         factual: what the clip shows.
         interventions: what is set.
-        noise: exogenous choices that are known.
         given: the data set's own prompt of the intervention, where it has one.
+        known: the counterfactual values, where something else than the graph tells them: a simulator or a record.
 
     Raises:
         UserError: from :attr:`target`, on what the graph does not know.
@@ -37,8 +37,8 @@ class Case:
     graph: CausalGraph
     factual: Values
     interventions: Values
-    noise: Mapping[str, float] | None = None
     given: str = ""
+    known: Values | None = None
 
     @property
     def name(self) -> str:
@@ -48,7 +48,7 @@ class Case:
     @cached_property
     def target(self) -> dict[str, str]:
         """The counterfactual values."""
-        return self.graph.counterfactual(self.factual, self.interventions, self.noise)
+        return dict(self.known or self.graph.counterfactual(self.factual, self.interventions))
 
     def role(self, name: str) -> Role:
         """What a question about a variable tests."""
@@ -57,10 +57,10 @@ class Case:
         return "descendant" if name in self.graph.descendants(self.interventions) else "preserved"
 
     @property
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[Wanted]:
         """One per variable: effectiveness on interventions and descendants, minimality on all others."""
         return [
-            Question(
+            Wanted(
                 attribute=name,
                 text=variable.question,
                 options=tuple(variable.values),
@@ -115,7 +115,7 @@ class Case:
         return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", filled)
 
 
-def in_their_words(case: Case, asked: Mapping[str, tuple[str, str]]) -> list[Question]:
+def in_their_words(case: Case, asked: Mapping[str, tuple[str, str]]) -> list[Wanted]:
     """The case's questions, in a benchmark's words and with its right answers where it has its own.
 
     Args:
@@ -132,10 +132,7 @@ def in_their_words(case: Case, asked: Mapping[str, tuple[str, str]]) -> list[Que
 
 def observe(graph: CausalGraph) -> list[Question]:
     """Questions for the factual values of a clip."""
-    return [
-        Question(attribute=name, text=v.question, options=tuple(v.values), expected="", role="preserved")
-        for name, v in graph.variables.items()
-    ]
+    return [Question(attribute=name, text=v.question, options=tuple(v.values)) for name, v in graph.variables.items()]
 
 
 def resolve(graph: CausalGraph, interventions: Values, factual: Values) -> dict[str, str]:

@@ -15,6 +15,7 @@ from lvcf.measure.parallel import measure_each
 from lvcf.measure.table import Line
 from lvcf.metrics.unavailable import unavailable
 from lvcf.runs.folder import Prediction, read_manifest, read_predictions, unfinished
+from lvcf.steering.agreement import write_confusion
 from lvcf.steering.figures import (
     COSTS,
     comparisons,
@@ -42,6 +43,7 @@ def evaluate_steering(run: Path, options: argparse.Namespace) -> tuple[dict[str,
     finished = [prediction for prediction in predictions if not prediction.failed]
     figures = _measured(measures, finished)
     rows = [facts(prediction.result) | figures.get(prediction.id, {}) for prediction in predictions]
+    write_confusion(run, [prediction.result for prediction in finished])
     more = _sets(finished, options.features)
     known = figures_of(rows)
     more |= {name: reason for name, reason in measures.missing().items() if name not in known}

@@ -2,6 +2,9 @@
 
 An intervention is answered as Pearl (2009, section 7.1) does: abduction keeps every exogenous choice that the factual
 values show, action cuts the edges into what is set, prediction computes its descendants anew.  docs/method.md, 14.
+
+What is assumed, and no clip can tell: the graph; that every child has an exogenous choice of its own, independent of
+all others; and of each :class:`Mechanism` what it says there.  :attr:`CausalGraph.assumptions` has it in words.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import math
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
-from itertools import product
+from itertools import product, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,8 @@ Values = Mapping[str, str]
 """Variables and their values."""
 CLIP = "clip"
 """The template's slot for what is said of a clip beside the graph's variables."""
+BINARY = 2
+"""Values of a variable whose order changes no answer."""
 
 
 def text(value: object) -> str:
@@ -85,9 +90,13 @@ class Rule(BaseModel):
 
     _read = field_validator("when", "then", mode="before")(texts)
 
+    def holds(self, values: Values, factual: Values) -> bool:
+        """Whether it counts where these values came from the factual ones."""
+        return fits(self.when, values) and (not self.moved or values[self.moved] != factual[self.moved])
+
 
 class Entry(BaseModel):
-    """A child's distribution under some of its parents' values, in the order of its domain."""
+    """A child's distribution under some of its parents' values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -100,13 +109,19 @@ class Entry(BaseModel):
 class Mechanism(BaseModel):
     """How a child follows from its parents: rules or probabilities, of which the first that fits counts.
 
-    Where no rule fits, the child keeps its value.  Probabilities are read as x = F^-1(u | parents) with u uniform on
-    0-1: abduction leaves u the interval of the factual value.
+    A rule forbids all values but its own.  What is assumed: a clip that breaks a rule is an exception to it and stays
+    one, so that the rule does not count for that clip; and a value that no rule forbids stays.
+
+    Probabilities are read as x = F^-1(u | parents) with u uniform on 0-1: abduction leaves u the interval of the
+    factual value.  What is assumed: x is monotone in u, whatever the parents are, by ``order``.  Of two values the
+    order changes nothing.  Other models of the same probabilities would answer otherwise.
 
     Attributes:
         parents: the edges' tails.
         rules: see :class:`Rule`.
         probabilities: see :class:`Entry`; they have to cover every combination of the parents' values.
+        order: the child's values from low to high, for probabilities of more than two.  The order in which the graph
+            lists a variable's values means nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -114,10 +129,30 @@ class Mechanism(BaseModel):
     parents: tuple[str, ...]
     rules: tuple[Rule, ...] = ()
     probabilities: tuple[Entry, ...] = ()
+    order: tuple[str, ...] = ()
+
+    @field_validator("order", mode="before")
+    @classmethod
+    def _read_order(cls, given: object) -> object:
+        return tuple(map(text, given)) if isinstance(given, list) else given
 
     def row(self, values: Values) -> dict[str, float] | None:
         """The child's distribution under its parents' values."""
         return next((row.then for row in self.probabilities if fits(row.when, values)), None)
+
+    def ruled(self, value: str, factual: Values, values: Values) -> str:
+        """The child's value by the rules.
+
+        Args:
+            value: the child's factual one.
+            factual: all that the clip shows.
+            values: the parents' new ones.
+        """
+        broken = list(
+            takewhile(lambda rule: rule.then != value, filter(lambda r: r.holds(factual, factual), self.rules))
+        )
+        counted = (rule.then for rule in self.rules if rule not in broken and rule.holds(values, factual))
+        return next(counted, value)
 
 
 class CausalGraph(BaseModel):
@@ -173,11 +208,21 @@ class CausalGraph(BaseModel):
                 )
         for row in mechanism.probabilities:
             self._check_row(f"{where}.probabilities", child, row)
+        self._check_order(where, child, mechanism)
         domains = [self.variables[name].values for name in mechanism.parents]
         for values in product(*domains) if mechanism.probabilities else ():
             case = dict(zip(mechanism.parents, values, strict=True))
             if mechanism.row(case) is None:
                 raise UserError(f"{where}.probabilities: none for {said(case)}; add a row")
+
+    def _check_order(self, where: str, child: str, mechanism: Mechanism) -> None:
+        domain = list(self.variables[child].values)
+        wanted = bool(mechanism.probabilities) and len(domain) > BINARY
+        if mechanism.order and not mechanism.probabilities:
+            raise UserError(f"{where}.order: rules have none; leave it out")
+        if (wanted or mechanism.order) and sorted(mechanism.order) != sorted(domain):
+            given = ", ".join(mechanism.order) or "none given"
+            raise UserError(f"{where}.order: {given}; list {', '.join(domain)}, from low to high")
 
     def _check_row(self, where: str, child: str, row: Entry) -> None:
         for value, share in row.then.items():
@@ -229,6 +274,21 @@ class CausalGraph(BaseModel):
         edges = {name: self.parents(name) for name in self.variables}
         return tuple(TopologicalSorter(edges).static_order())
 
+    @property
+    def assumptions(self) -> dict[str, str]:
+        """By child, what is assumed of how it follows from its causes."""
+        return {name: self._assumed(name, mechanism) for name, mechanism in self.mechanisms.items()}
+
+    def _assumed(self, name: str, mechanism: Mechanism) -> str:
+        causes = ", ".join(mechanism.parents)
+        if mechanism.rules:
+            return f"by rules on {causes}; a clip that breaks a rule stays an exception, what no rule forbids stays"
+        domain = mechanism.order or tuple(self.variables[name].values)
+        order = (
+            f"monotone in {' < '.join(domain)}" if len(domain) > BINARY else "monotone (two values: in either order)"
+        )
+        return f"by probabilities given {causes}, with an independent choice of its own that stays, {order}"
+
     def parents(self, name: str) -> tuple[str, ...]:
         """Its direct causes."""
         return self.mechanisms[name].parents if name in self.mechanisms else ()
@@ -258,18 +318,16 @@ class CausalGraph(BaseModel):
         kept = {child: mechanism for child, mechanism in self.mechanisms.items() if child not in cut}
         return self.model_copy(update={"mechanisms": kept})
 
-    def counterfactual(
-        self, factual: Values, interventions: Values, noise: Mapping[str, float] | None = None
-    ) -> dict[str, str]:
-        """What would be shown under an intervention, given what is shown.
+    def counterfactual(self, factual: Values, interventions: Values) -> dict[str, str]:
+        """What would be shown under an intervention, given what is shown and nothing else.
 
         Descendants follow from their parents, all else keeps its value.  Where the factual value leaves a child's
-        exogenous choice open, its most probable value is taken, and of equally probable ones the factual.
+        exogenous choice open, its most probable value is taken, and of equally probable ones the factual, else the
+        lowest by the mechanism's order.
 
         Args:
             factual: the value of every variable.
             interventions: what is set.
-            noise: the exogenous choice u in 0-1 of children with probabilities, where it is known (a simulator's).
 
         Raises:
             UserError: a variable is missing or unknown, or a value impossible.
@@ -283,33 +341,27 @@ class CausalGraph(BaseModel):
         for name in cut.order:
             parents = cut.parents(name)
             if any(values[parent] != factual[parent] for parent in parents):
-                values[name] = cut._predicted(name, factual, values, (noise or {}).get(name))
+                values[name] = cut._predicted(name, factual, values)
         return values
 
-    def _predicted(self, name: str, factual: Values, values: Values, u: float | None) -> str:
+    def _predicted(self, name: str, factual: Values, values: Values) -> str:
         """A child's value under its parents' new values and its own old choice."""
         mechanism = self.mechanisms[name]
-        for rule in mechanism.rules:
-            if fits(rule.when, values) and (not rule.moved or values[rule.moved] != factual[rule.moved]):
-                return rule.then
         before, after = mechanism.row(factual), mechanism.row(values)
-        if before is None or after is None:  # no rule fits
+        if before is None or after is None:
+            return mechanism.ruled(factual[name], factual, values)
+        domain = mechanism.order or tuple(self.variables[name].values)
+        low, high = intervals(before, domain)[factual[name]]
+        if low == high:  # the graph cannot explain what is shown, so it cannot explain it away
             return factual[name]
-        domain = list(self.variables[name].values)
-        low, high = intervals(before, domain)[factual[name]] if u is None else (u, u)
-        if u is None and low == high:  # the graph cannot explain what is shown, so it cannot explain it away
-            return factual[name]
-        shares = {
-            value: min(high, stop) - max(low, start) if u is None else float(start <= u < stop)
-            for value, (start, stop) in intervals(after, domain).items()
-        }
+        shares = {value: min(high, stop) - max(low, start) for value, (start, stop) in intervals(after, domain).items()}
         best = max(shares.values())
         likely = [value for value in domain if math.isclose(shares[value], best, abs_tol=1e-9)]
         return factual[name] if factual[name] in likely else likely[0]
 
 
 def intervals(row: Mapping[str, float], domain: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Where u has to lie for each value: shares of 0-1 in the domain's order."""
+    """Where u has to lie for each value: shares of 0-1, from the first value to the last."""
     found, start = dict[str, tuple[float, float]](), 0.0
     for value in domain:
         stop = start + row.get(value, 0.0)

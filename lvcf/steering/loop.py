@@ -6,6 +6,7 @@ frames, its criticisms are the gradient, the rewriter's next prompt is the step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,17 +16,20 @@ from torch import Tensor
 from lvcf.errors import UserError, hint
 from lvcf.steering.answers import (
     CaseError,
+    Criticisms,
     NoAnswerError,
     Question,
     Reply,
     Rewrite,
+    Seen,
     Verdict,
-    check_answers,
-    fitting,
+    Wanted,
+    in_order,
+    verdict_of,
 )
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
-from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown
+from lvcf.steering.judges.base import Attempt, Edit, Judge, Rewriter, Shown
 from lvcf.steering.methods import METHODS
 from lvcf.steering.transcript import COUNTED, Line, Transcript
 
@@ -139,7 +143,7 @@ class Steering:
     def _loop(self, outcome: Outcome, feedback: bool) -> None:
         rewrite, unwritten = Rewrite(prompt=self.case.target_prompt, negative=""), 0
         while not (reason := self._stop(outcome, unwritten, patience=feedback)):
-            self._attempt(outcome, rewrite)
+            self._attempt(outcome, rewrite, feedback)
             if not feedback or outcome.attempts[-1].verdict is None or self._stop(outcome, unwritten):
                 continue  # without a verdict the same words are tried again, with the next seed
             try:
@@ -164,16 +168,16 @@ class Steering:
         stagnant = bool(attempts) and len(attempts) - 1 - outcome.best >= budget.patience
         return "stagnation" if stagnant and patience else ""
 
-    def _attempt(self, outcome: Outcome, rewrite: Rewrite) -> None:
-        """Edit and ask the judge; an edit that nobody judged is kept too."""
+    def _attempt(self, outcome: Outcome, rewrite: Rewrite, feedback: bool = False) -> None:
+        """Edit and ask the judge, who criticises where that is heard; an edit that nobody judged is kept too."""
         seed = self.seed + len(outcome.attempts)
-        request = {**rewrite.model_dump(), "seed": seed, "images": {"source": self._shown(self.clip).hashes["source"]}}
+        source = self._shown(self.clip)
+        request = {**rewrite.model_dump(), "seed": seed, "images": {"source": source.hash}}
         edited = self.transcript.edit(self.editor.identity, request, lambda: self._edit(rewrite, seed))
         verdict, problem = None, ""
         try:
-            verdict = ask_judge(
-                self.transcript, "judge", self.judge, self._shown(edited), self.case.questions, rewrite.prompt
-            )
+            edit = Edit(source, self._shown(edited), rewrite.prompt)
+            verdict = judge_edit(self.transcript, self.judge, edit, self.case.questions, feedback)
         except NoAnswerError as error:
             problem = f"{self.judge.identity}: {error}"
             outcome.problems.append(problem)
@@ -206,14 +210,23 @@ class Steering:
         who = self.rewriter.identity
         return self.transcript.ask("rewrite", who, request, Rewrite, lambda: self.rewriter.rewrite(self.case, attempts))
 
-    def _shown(self, edited: Tensor) -> Shown:
-        return Shown(self.case.id, self.clip, edited, self.transcript.fps)
+    def _shown(self, clip: Tensor) -> Shown:
+        return Shown(self.case.id, clip, self.transcript.fps)
 
 
-def ask_judge(
-    transcript: Transcript, kind: str, judge: Judge, shown: Shown, questions: list[Question], prompt: str
-) -> Verdict:
-    """A judge's verdict on a clip, recorded; every question has exactly one answer.
+def look(transcript: Transcript, kind: str, judge: Judge, shown: Shown, questions: Sequence[Question]) -> Seen:
+    """What a judge sees in a clip, recorded: it is told neither what was wanted nor what the clip was before.
+
+    Raises:
+        NoAnswerError: there is none.
+    """
+    blind = [question.blind for question in questions]
+    request = {"images": {"shown": shown.hash}, "questions": [question.model_dump(mode="json") for question in blind]}
+    return transcript.ask(kind, judge.identity, request, Seen, lambda: _looked(judge, shown, blind))
+
+
+def judge_edit(transcript: Transcript, judge: Judge, edit: Edit, wanted: Sequence[Wanted], criticise: bool) -> Verdict:
+    """The steering judge's verdict, recorded: it looks as blindly as any, and criticises what is not as wanted.
 
     What was recorded counts as it is: records of before may contradict themselves, and have to run again as they ran.
 
@@ -222,13 +235,29 @@ def ask_judge(
     """
 
     def asked() -> Reply[Verdict]:
-        own = replace(shown, source=shown.source.clone(), edited=shown.edited.clone())  # it may work in place
-        reply = judge.judge(own, questions, prompt)
-        return replace(reply, answer=check_answers(reply.answer, questions))
+        seen = _looked(judge, edit.edited, [question.blind for question in wanted])
+        verdict = verdict_of(seen.answer, wanted)
+        said: Reply[Criticisms] = Reply(Criticisms(criticisms=()), requests=0)
+        if criticise and not verdict.realised:
+            own = Edit(_copied(edit.source), _copied(edit.edited), edit.prompt)
+            said = judge.criticise(own, verdict, wanted)
+        return seen.then(said, verdict.criticised(said.answer))
 
     request: Line = {
-        "prompt": prompt,
-        "images": shown.hashes,
-        "questions": [question.model_dump(mode="json") for question in questions],
+        "prompt": edit.prompt,
+        "images": {"source": edit.source.hash, "edited": edit.edited.hash},
+        "questions": [question.model_dump(mode="json") for question in wanted],
     }
-    return fitting(transcript.ask(kind, judge.identity, request, Verdict, asked), questions)
+    verdict = transcript.ask("judge", judge.identity, request, Verdict, asked)
+    return Verdict(answers=in_order(verdict.answers, wanted))
+
+
+def _looked(judge: Judge, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
+    """Every question has exactly one answer."""
+    reply = judge.look(_copied(shown), questions)
+    return replace(reply, answer=Seen(answers=in_order(reply.answer.answers, questions)))
+
+
+def _copied(shown: Shown) -> Shown:
+    """A judge may work in place."""
+    return replace(shown, video=shown.video.clone())

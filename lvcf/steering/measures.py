@@ -68,7 +68,9 @@ class SteeringMeasures:
         row: Line = {"fidelity/ssim": ssim(final, factual), "proximity/l1_levels": change.l1(final, factual)}
         row |= self._lpips("fidelity/lpips", final, factual)
         if truth is not None:
-            row |= truth.compare(source, edited, prediction.mask()) | _nearness(truth, final, factual, case.target)
+            row |= truth.compare(source, edited, prediction.mask()) | _nearness(
+                truth, final, factual, prediction.result["target"]
+            )
         region = self._region(prediction, source, truth)
         if region is not None:
             row |= self._outside(final, factual, torch.from_numpy(region))
@@ -86,9 +88,10 @@ class SteeringMeasures:
         return reasons | self.networks.missing()
 
     def _case(self, result: Json) -> Case:
-        """What was asked, by the graph whose values are right."""
-        noise = result["noise"] or None
-        return Case(result["clip"], result["words"], self.graph, result["factual"], result["intervention"], noise)
+        """What was asked, by what is right."""
+        right = result.get("right") or None  # runs of before have none
+        facts = (result["clip"], result["words"], self.graph, result["factual"], result["intervention"])
+        return Case(*facts, known=right)
 
     def _truth(self, result: Json, size: int) -> AttributeTruth | None:
         factors = self.factors.get(result["clip"])
@@ -117,11 +120,11 @@ class SteeringMeasures:
         return {key: lpips_distance(one, other, lpips_network("alex", self.lpips))}
 
 
-def _nearness(truth: AttributeTruth, final: Tensor, factual: Tensor, expected: dict[str, str]) -> Line:
-    """Likeness to the true counterfactual, and whether the graph expects what is true."""
+def _nearness(truth: AttributeTruth, final: Tensor, factual: Tensor, target: dict[str, str]) -> Line:
+    """Likeness to the true counterfactual, and whether steering aims at what is true."""
     true = to_clip(truth.video, truth.video.shape[1])
     row: Line = {"truth/ssim": ssim(final, true), "truth/ssim_of_truth": ssim(true, factual)}
-    return row | {"truth/target_is_true": float(all(truth.values[n] == value for n, value in expected.items()))}
+    return row | {"truth/target_is_true": float(all(truth.values[n] == value for n, value in target.items()))}
 
 
 DESCRIBE = "Describe who is shown, the clothes and the background in one sentence. Say nothing about {}."
@@ -192,5 +195,5 @@ class Networks:
     def _describe(self, video: Tensor) -> str:
         if self.captioner is None:
             return ""
-        frames: list[Frames] = list(Shown("", video, video, 1.0).frames(CAPTIONED)[1])
+        frames: list[Frames] = list(Shown("", video, 1.0).frames(CAPTIONED))
         return self.captioner.write(self.instruction, frames)[0]

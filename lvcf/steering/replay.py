@@ -11,7 +11,7 @@ from lvcf.data.clip import to_clip
 from lvcf.errors import UserError
 from lvcf.files import Record, damaged
 from lvcf.runs.folder import Prediction, is_steering, read_manifest, read_predictions
-from lvcf.steering.answers import Reply, Rewrite, Verdict
+from lvcf.steering.answers import Reply, Rewrite, Seen
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.graph import stored_graph
@@ -40,7 +40,7 @@ class Absent(Editor, Judge, Rewriter):
         """Not while a record answers."""
         self._refuse()
 
-    def judge(self, shown: Shown, questions: Any, prompt: str) -> Reply[Verdict]:
+    def look(self, shown: Shown, questions: Any) -> Reply[Seen]:
         """Not while a record answers."""
         self._refuse()
 
@@ -75,8 +75,8 @@ def _same(prediction: Prediction, manifest: Record) -> bool:
     result = prediction.result
     frames = prediction.factual()
     graph = stored_graph(manifest, "graph")
-    noise, given = result["noise"] or None, result.get("given", "")  # runs of before have none
-    case = Case(result["clip"], result["words"], graph, result["factual"], result["intervention"], noise, given)
+    given, target = result.get("given", ""), result["target"]  # runs of before have none given
+    case = Case(result["clip"], result["words"], graph, result["factual"], result["intervention"], given, target)
     editor, judge, rewriter = (Absent(manifest[role]) for role in ("editor", "judge", "rewriter"))
     record = Transcript(prediction.folder, float(result["fps"]), live=False)
     clip = to_clip(frames, frames.shape[1])

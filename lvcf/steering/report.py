@@ -14,6 +14,7 @@ from lvcf.report.metrics import Entry, as_number, metric_row, plain, readable
 from lvcf.report.run_page import measured_on
 from lvcf.runs.folder import SUFFIXES, Prediction, read_manifest, read_metrics, read_predictions
 from lvcf.runs.panel import LAYOUT
+from lvcf.steering.answers import in_words
 from lvcf.steering.causal_plot import ROLES, causal_plot, roles_of
 from lvcf.steering.figures import comparisons, known_of, lines_of, summarise
 from lvcf.steering.graph import CausalGraph, said, stored_graph
@@ -165,6 +166,7 @@ def _asked(run: SteeringFolder) -> list[tuple[str, str]]:
         ("interventions", ", ".join(run.interventions)),
         ("clips", f"{len({case.clip for case in run.cases})}{manifest['data'] and ', ' + manifest['data']}"),
         ("causal graph", judged),
+        *((f"{name} follows, assumed", how) for name, how in run.graph.assumptions.items()),
         ("editor", manifest["editor"]),
         ("steering judge", manifest["judge"]),
         ("rewriter", manifest["rewriter"]),
@@ -362,14 +364,14 @@ def _told(run: SteeringFolder, result: Prediction, keys: Sequence[str]) -> Json:
 
 
 def _answer(answer: Json) -> Json:
-    return {key: answer[key] for key in ("observed", "realised", "confidence", "criticism")}
+    return {key: answer[key] for key in ("observed", "realised", "confidence")}
 
 
 def _attempt(attempt: Json, kept: bool) -> Json:
     """One edit of a loop and what the steering judge said of it."""
     answers = attempt["verdict"] or []
     right = f"{sum(one['realised'] for one in answers)} of {len(answers)}" if answers else "not judged"
-    said = [one["criticism"] or f"{one['attribute']} is {one['observed']}" for one in answers if not one["realised"]]
+    said = [one["criticism"] or in_words(one["attribute"], one["observed"]) for one in answers if not one["realised"]]
     told = [attempt["problem"]] if attempt["problem"] else said
     return {"prompt": attempt["prompt"], "negative": attempt["negative"], "right": right, "said": told, "kept": kept}
 

@@ -16,7 +16,7 @@ from lvcf.metrics.truth import CHANGED_LEVELS
 from lvcf.runs.folder import finished_result
 from lvcf.runs.shapes import SCHEMA_VERSION
 from lvcf.runs.writer import SHOWN, versions, write_shown
-from lvcf.steering.answers import Question, Verdict, check_answers
+from lvcf.steering.answers import Seen, Wanted, verdict_of
 from lvcf.steering.loop import Outcome
 from lvcf.steering.transcript import Made, read_calls
 
@@ -37,9 +37,9 @@ def history(outcome: Outcome) -> list[Json]:
     ]
 
 
-def measured(verdict: Verdict, questions: list[Question]) -> dict[str, float]:
+def measured(seen: Seen, questions: list[Wanted]) -> dict[str, float]:
     """:data:`lvcf.steering.methods.COLUMNS` of one clip; minimality is NaN where nothing is to be preserved."""
-    verdict = check_answers(verdict, questions)
+    verdict = verdict_of(seen, questions)
     right = {answer.attribute: answer.realised for answer in verdict.answers}
     kept = [right[q.attribute] for q in questions if q.role == "preserved"]
     made = [right[q.attribute] for q in questions if q.role != "preserved"]

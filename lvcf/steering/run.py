@@ -18,18 +18,18 @@ from lvcf.noise import sample_generator
 from lvcf.runs.folder import finished_result
 from lvcf.runs.shards import Shard, part_of
 from lvcf.runs.writer import clip_folder, opened
-from lvcf.steering.answers import CaseError, NoAnswerError, Verdict, reason
+from lvcf.steering.answers import UNSURE, CaseError, NoAnswerError, in_words, reason, verdict_of
 from lvcf.steering.case import Case, in_their_words, observe, resolve
 from lvcf.steering.editors.base import Editor, Remembering
 from lvcf.steering.graph import read_graph, said, text
 from lvcf.steering.judges.base import Judge, Rewriter, Shown
-from lvcf.steering.loop import Budget, Outcome, Steering, ask_judge
+from lvcf.steering.loop import Budget, Outcome, Steering, look
 from lvcf.steering.methods import COLUMNS, DEFAULT, METHODS
 from lvcf.steering.result import Shared, head, measured, write_result
 from lvcf.steering.transcript import RecordError, Transcript
 
-Known = tuple[dict[str, str], dict[str, float]]
-"""A clip's factual values, and the exogenous choices that are known."""
+Known = dict[str, str]
+"""A clip's factual values."""
 
 
 class SteeringRun:
@@ -46,7 +46,8 @@ class SteeringRun:
             than the clip's.
         output: the run's folder.
         methods: of :data:`lvcf.steering.methods.METHODS`; all that every data set can have by default.
-        evaluation_graph: the graph whose values are right, if not the assumed one: control graphs are judged by it.
+        evaluation_graph: the graph whose values are right, if not the assumed one: control graphs are judged by it.  Of
+            a simulated set the simulator's own values are right, and this graph says what should have stayed.
         factual: where a clip's values come from: ``data`` (a simulated set, or CelebV-Text's benchmark), ``judge`` (the
             steering judge looks at the clip), or a JSON file ``{clip: {variable: value}}``.
         budget: what one loop may spend.
@@ -181,12 +182,11 @@ class SteeringRun:
 
     def _steer(self, folder: Path, clip: Clip, known: Known, facts: Json) -> str:
         """Steer, evaluate and write; why that failed, if it did."""
-        values, noise = known
-        do = resolve(self.graph, facts["intervention"], values)
+        do = resolve(self.graph, facts["intervention"], known)
         given = self.dataset.given(clip["id"], do)
         if facts["method"] == "given" and not given:
             return f"the data set has no prompt of its own for do({said(do)}); leave given out of methods"
-        case = Case(clip["id"], clip["neutral_prompt"], self.graph, values, do, noise or None, given)
+        case = Case(clip["id"], clip["neutral_prompt"], self.graph, known, do, given)
         transcript = Transcript(folder, float(clip["fps"]), made=self.shared.edits)
         video = round_to_8_bits(clip["video"])
         seed = first_seed(self.seed, clip["id"])
@@ -195,44 +195,50 @@ class SteeringRun:
         if not any(attempt.verdict for attempt in outcome.attempts):
             return "; ".join(outcome.problems) + "; the same command tries again"
         cost = transcript.cost()
-        facts |= {"intervention": do, "factual": dict(values), "noise": noise, "words": case.words, "seed": seed}
+        facts |= {"intervention": do, "factual": known, "words": case.words, "seed": seed}
         facts |= {"source_prompt": case.source_prompt, "given": given, "target": case.target, "cost": cost}
-        final = Shown(clip["id"], video, outcome.attempts[outcome.best].edited, clip["fps"])
+        final = Shown(clip["id"], outcome.attempts[outcome.best].edited, clip["fps"])
         facts |= self._evaluated(case, final, outcome, transcript)
-        twin = self.shared.results.get(final.hashes["edited"])
+        twin = self.shared.results.get(final.hash)
         write_result(folder, video, float(clip["fps"]), outcome, facts, twin)
         return ""
 
+    def _right(self, case: Case) -> Case:
+        """The case by what is right, which no method sees: a simulator's truth, else the graph that counts."""
+        truth = self.dataset.truth(case.id, case.interventions)
+        told = all(truth.get(name) in variable.values for name, variable in self.truth.variables.items())
+        known = {name: truth[name] for name in self.truth.variables} if told else None
+        return Case(case.id, case.words, self.truth, case.factual, case.interventions, known=known)
+
     def _evaluated(self, case: Case, shown: Shown, outcome: Outcome, transcript: Transcript) -> Json:
-        """What the evaluating judge says of the best attempt, by the graph that counts."""
-        truth = Case(case.id, case.words, self.truth, case.factual, case.interventions, case.noise)
-        questions = in_their_words(truth, self.dataset.asked(case.id, case.interventions))
+        """What the evaluating judge says of the best attempt, by what is right."""
+        right = self._right(case)
+        questions = in_their_words(right, self.dataset.asked(case.id, case.interventions))
         best = outcome.attempts[outcome.best]
         try:
-            verdict = ask_judge(transcript, "evaluate", self.evaluator, shown, questions, best.prompt)
+            seen = look(transcript, "evaluate", self.evaluator, shown, questions)
         except NoAnswerError as problem:
             missing = f"unavailable: {self.evaluator.identity}: {problem}"
             reached = best.verdict is not None and best.verdict.realised
-            said = {
+            return {
                 "status": "reached" if reached else "not_reached",
                 "hint": f"by the steering judge alone; {missing}",
+                "right": right.target,
+                "evaluation": missing,
+                "measured": dict.fromkeys(COLUMNS, missing),
             }
-            return {**said, "evaluation": missing, "measured": dict.fromkeys(COLUMNS, missing)}
-        roles = {question.attribute: question for question in questions}
+        verdict = verdict_of(seen, questions)
         answers = [
-            {
-                **answer.model_dump(mode="json"),
-                "role": roles[answer.attribute].role,
-                "expected": roles[answer.attribute].expected,
-            }
-            for answer in verdict.answers
+            {**answer.model_dump(mode="json", exclude={"criticism"}), "role": asked.role, "expected": asked.expected}
+            for answer, asked in zip(verdict.answers, questions, strict=True)
         ]
-        wrong = ", ".join(f"{a.attribute} is {a.observed}" for a in verdict.failed)
+        wrong = ", ".join(in_words(a.attribute, a.observed) for a in verdict.failed)
         return {
             "status": "reached" if verdict.realised else "not_reached",
             "hint": f"{wrong}; try more budget.edits or another editor strength" if wrong else "",
+            "right": right.target,
             "evaluation": answers,
-            "measured": {k: None if v != v else v for k, v in measured(verdict, questions).items()},
+            "measured": {k: None if v != v else v for k, v in measured(seen, questions).items()},
         }
 
     def _known(self, clips: ClipDataset, clip: Clip) -> Known | str:
@@ -259,22 +265,23 @@ class SteeringRun:
             self.graph.counterfactual(known, {})
         except UserError as error:
             return f"{path}, clip {clip['id']}: {error}"
-        return known, {}
+        return known
 
     def _observed(self, clip: Clip) -> Known | str:
         """What the steering judge sees in the factual clip; recorded beside the clip's predictions."""
         video = round_to_8_bits(clip["video"])
-        shown = Shown(clip["id"], video, video, float(clip["fps"]))
+        shown = Shown(clip["id"], video, float(clip["fps"]))
         try:
             transcript = Transcript(self.output / "observed" / safe_name(clip["id"]), float(clip["fps"]))
-            verdict: Verdict = ask_judge(
-                transcript, "observe", self.judge, shown, observe(self.graph), clip["neutral_prompt"]
-            )
+            seen = look(transcript, "observe", self.judge, shown, observe(self.graph))
         except NoAnswerError as problem:
             return f"{self.judge.identity}: {problem}; the same command tries again"
         except (CaseError, RecordError) as problem:
             return str(problem)
-        return verdict.values(), {}
+        values = seen.values()
+        if unsure := [name for name, value in values.items() if value == UNSURE]:
+            return f"{self.judge.identity}: cannot tell {', '.join(unsure)}; give the clip's values in a file (factual)"
+        return values
 
     def _manifest(self, clips: ClipDataset, ids: list[str]) -> Json:
         notice = [getattr(clips, "notice", "")]

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lvcf.errors import line
+from lvcf.files import read_lines
 from lvcf.measure.names import figure_of
 from lvcf.measure.table import Line
 from lvcf.metrics.statistics import LEVEL
@@ -94,6 +95,18 @@ def _label(name: str) -> str:
     key, *settings = name.replace("]", "").split("[")
     figure = figure_of(key)
     return f"{ARROWS[figure.better]}{', '.join([figure.title, *settings])}"
+
+
+def print_judges(run: Path) -> None:
+    """What the steering judge saw where the evaluating judge saw each value, in edits that no judge chose."""
+    lines = read_lines(run / "judges.csv")
+    if not lines:
+        return
+    print("\nedits that no judge chose, by what the two judges saw in them (judges.csv)")
+    table = _table("attribute", ["evaluating judge", "steering judge", "edits"])
+    for one in lines:
+        table.add_row(*(escape(one[name]) for name in ("attribute", "evaluator", "judge", "n")))
+    console().print(table)
 
 
 def _print_comparisons(tests: list[Line]) -> None:

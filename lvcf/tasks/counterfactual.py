@@ -14,9 +14,11 @@ from lvcf.given_frames import GivenFrames
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import NoNumberError, check_target
+from lvcf.region import Region
 from lvcf.runs.folder import finished_result
-from lvcf.sampler import Decode, Inversion, InversionPrompt, Prompt, Sampler, Settings, Solver
+from lvcf.sampler import Sampler
 from lvcf.sampling import full_precision
+from lvcf.settings import Decode, Inversion, InversionPrompt, Prompt, Settings, Solver
 from lvcf.targets import parse_target
 
 
@@ -42,10 +44,15 @@ class CounterfactualTask(LightningModule):
         decode: ``plain`` d_cf, ``residual`` x + d_cf - d_ref, or ``detail``: d_cf, sharpened by frames of x.
         given_frames: the clip's frames that stay as they are while the others are drawn beside them: ``none``,
             ``first``, or their numbers from 0; for backbones that were trained so.
+        region: what may change, all else is kept: a box, a mask's file, a table of polygons or a function, see
+            :data:`~lvcf.region.Region`.
+        freeze_frames: numbers from 0 of the frames that are kept; any backbone can.
         tolerance: how far from the target counts as reached, in M's unit.
         seed: of the clips' own noise, together with their ids.
         noise_seed: another seed for the noise alone: the targets drawn stay those of ``seed``.
         starts: how often a clip is sampled at most: again, from other noise, while M is outside tolerance.
+        n_counterfactuals: how many of a clip, each drawn away from those before it; the first is what one alone is.
+        diversity: how far: the weight of that step at t = 1, in units of the latent's own deviation.
 
     Raises:
         UserError: an argument is out of range, or the target is none that M can say.
@@ -67,10 +74,14 @@ class CounterfactualTask(LightningModule):
         solver: Solver = "ddim",
         decode: Decode = "plain",
         given_frames: GivenFrames = "none",
+        region: Region | None = None,
+        freeze_frames: list[int] | None = None,
         tolerance: float = 1.0,
         seed: int = 0,
         noise_seed: int | None = None,
         starts: int = 1,
+        n_counterfactuals: int = 1,
+        diversity: float = 0.2,
     ) -> None:
         super().__init__()
         self.settings = Settings(
@@ -84,10 +95,14 @@ class CounterfactualTask(LightningModule):
             decode=decode,
             prompt_template=prompt_template,
             given_frames=given_frames,
+            region=region,
+            freeze_frames=freeze_frames or [],
             tolerance=tolerance,
             seed=seed,
             noise_seed=noise_seed,
             starts=starts,
+            n_counterfactuals=n_counterfactuals,
+            diversity=diversity,
         )
         self.backbone, self.target_model, self.output = backbone, target_model, output
         self.sampler = Sampler(backbone, target_model, parse_target(target, target_model), self.settings)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lvcf.steering.answers import Answer, NoAnswerError, Question, Reply, Verdict, check_answers, judged
-from lvcf.steering.judges.base import Judge, Shown
-from lvcf.steering.loop import ask_judge
+from lvcf.steering.answers import NoAnswerError, Observation, Question, Reply, Seen, Wanted, most_probable, verdict_of
+from lvcf.steering.judges.base import Edit, Judge, Shown
+from lvcf.steering.loop import judge_edit
 from lvcf.steering.result import measured
 from lvcf.steering.transcript import Transcript
 from tests.steering.painted import FPS, YOUNG_MAN, case, paint
@@ -95,14 +95,15 @@ def test_what_was_observed_decides_what_is_realised(observed, said, right) -> No
         assert server.ask() == (observed, right)
 
 
-def contradiction(questions: list[Question]) -> Verdict:
+class Sure(Observation):
+    """Says that all is as expected, which nobody asked."""
+
+    realised: bool = True
+
+
+def contradiction(questions: list[Question]) -> Seen:
     """Shows the first option of everything and says that all is as expected."""
-    return Verdict(
-        answers=tuple(
-            Answer(attribute=q.attribute, observed=q.options[0], realised=True, confidence=1.0, criticism="")
-            for q in questions
-        )
-    )
+    return Seen(answers=tuple(Sure(attribute=q.attribute, observed=q.options[0], confidence=1.0) for q in questions))
 
 
 def test_figures_count_what_was_observed() -> None:
@@ -116,14 +117,14 @@ class Yes(Judge):
 
     identity = "yes"
 
-    def judge(self, shown: Shown, questions: Any, prompt: str) -> Any:
+    def look(self, shown: Shown, questions: Any) -> Any:
         return Reply(contradiction(questions))
 
 
 def test_a_judge_of_ones_own_cannot_contradict_itself_either(tmp_path) -> None:
     asked = case(YOUNG_MAN, age="old")
-    shown = Shown("clip", paint(YOUNG_MAN), paint(YOUNG_MAN), FPS)
-    verdict = ask_judge(Transcript(tmp_path, FPS), "judge", Yes(), shown, asked.questions, "")
+    shown = Shown("clip", paint(YOUNG_MAN), FPS)
+    verdict = judge_edit(Transcript(tmp_path, FPS), Yes(), Edit(shown, shown, ""), asked.questions, criticise=True)
     assert not verdict.realised
     assert [a.realised for a in verdict.answers] == [False] * 4
     (line,) = (tmp_path / "calls.jsonl").read_text().splitlines()
@@ -131,19 +132,18 @@ def test_a_judge_of_ones_own_cannot_contradict_itself_either(tmp_path) -> None:
 
 
 def test_only_one_spelling_may_be_meant() -> None:
-    question = Question(attribute="x", text="", options=("A", "a"), expected="a", role="intervened")
+    question = Wanted(attribute="x", text="", options=("A", "a"), expected="a", role="intervened")
 
-    def answer(observed: str) -> Verdict:
-        said = Answer(attribute="x", observed=observed, realised=False, confidence=1.0, criticism="")
-        return Verdict(answers=(said,))
+    def seen(observed: str) -> Seen:
+        return Seen(answers=(Observation(attribute="x", observed=observed, confidence=1.0),))
 
-    assert check_answers(answer("a"), [question]).realised
-    assert not check_answers(answer("A"), [question]).realised
+    assert verdict_of(seen("a"), [question]).realised
+    assert not verdict_of(seen("A"), [question]).realised
     with pytest.raises(NoAnswerError):
-        check_answers(answer(" a"), [question])
+        verdict_of(seen(" a"), [question])
 
 
 @pytest.mark.parametrize("share", [float("nan"), float("inf")])
 def test_probabilities_that_are_no_numbers_are_no_answer(share) -> None:
     with pytest.raises(NoAnswerError, match="not finite"):
-        judged(ASKED[0], {"young": share, "old": share})
+        most_probable(ASKED[0], {"young": share, "old": share})

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from lvcf.errors import UserError
-from lvcf.steering.answers import NoAnswerError, Verdict
+from lvcf.steering.answers import NoAnswerError, Seen
 from lvcf.steering.judges import endpoint
 from lvcf.steering.judges.endpoint import Endpoint, EndpointJudge
 from lvcf.steering.judges.face import FaceRulerJudge
@@ -276,14 +276,14 @@ FORMS = {
 def test_a_key_is_hidden_however_an_endpoint_writes_it(form, status, monkeypatch) -> None:
     key = "sk-abc/def+ghi=jkl"
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    echoed = json.dumps({"choices": [{"message": {"content": TEXT.replace('"criticism": ""', '"criticism": "KEY"')}}]})
+    echoed = json.dumps({"choices": [{"message": {"content": TEXT.replace('"old"', '"KEY"')}}]})
     with Scripted(send(echoed.replace("KEY", FORMS[form](key)).encode(), status)) as server:
         endpoint = Endpoint(server.url, "toy", retries=0)
         if status == 200:
-            said = endpoint.ask("judge", [], Verdict, lambda verdict: verdict).answer.answers[0].criticism
+            said = endpoint.ask("look", [], Seen, lambda seen: seen).answer.answers[0].observed
         else:
             with pytest.raises(NoAnswerError) as refused:
-                endpoint.ask("judge", [], Verdict, lambda verdict: verdict)
+                endpoint.ask("look", [], Seen, lambda seen: seen)
             said = str(refused.value)
     assert "[key]" in said
     assert "ghi" not in said

@@ -8,7 +8,8 @@ import torch
 from lvcf.errors import UserError
 from lvcf.models.backbones.detail_decoder import DetailDecoder, detail_decoder, warp
 from lvcf.models.backbones.ltx import LTXBackbone
-from lvcf.sampler import Sampler, Settings
+from lvcf.sampler import Sampler
+from lvcf.settings import Settings
 from lvcf.targets import parse_target
 from tests.toys import BrightDark
 

@@ -256,6 +256,15 @@ def test_a_control_graph_is_shown_beside_the_one_that_judges(steering: Path) -> 
     ]
 
 
+def test_what_is_assumed_of_every_child_is_on_the_page(steering: Path) -> None:
+    assumed = read_graph("steering/graphs/celebv_text.yaml").assumptions
+    assert set(assumed) == {"beard", "baldness"}
+    page = _page(steering)
+    for name, how in assumed.items():
+        assert f"{name} follows, assumed" in page
+        assert how in page
+
+
 def test_a_damaged_file_is_named(steering: Path) -> None:
     (steering / "metrics.json").write_text("{", encoding="utf-8")
     with pytest.raises(UserError, match=r"metrics\.json: damaged"):

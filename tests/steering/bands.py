@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,23 @@ class BandModule(ClipDataModule):
 
     def make_dataset(self, stage: Stage) -> Clips:
         return Clips(self.broken)
+
+
+class KnownClips(Clips):
+    """Clips of a simulator, in whose world a woman who is a man has no beard, whatever the graph says."""
+
+    def known(self, name: str) -> dict[str, str]:
+        return CLIPS[name]
+
+    def truth(self, name: str, do: Mapping[str, str]) -> dict[str, str]:
+        return {**CLIPS[name], **do, "beard": "no"}
+
+
+class KnownModule(BandModule):
+    """A simulated set."""
+
+    def make_dataset(self, stage: Stage) -> Clips:
+        return KnownClips(self.broken)
 
 
 def section(folder: Path) -> dict[str, Any]:

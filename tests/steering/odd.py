@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvcf.data.clip import Clip
+from lvcf.data.clip import Clip, round_to_8_bits
 from lvcf.datamodules.base import Stage
 from lvcf.errors import UserError
-from lvcf.steering.answers import Question, Reply, Rewrite, Verdict
+from lvcf.steering.answers import UNSURE, Question, Reply, Rewrite, Seen
 from lvcf.steering.case import Case
 from lvcf.steering.judges.base import Attempt, Rewriter, Shown
 from tests.steering.bands import CLIPS, BandModule, Clips
-from tests.steering.painted import BandEditor, BandJudge, read
+from tests.steering.painted import BandEditor, BandJudge, paint, read
 
 ODD, FINE = "one", "two"
 """The clip that something happens to: the young woman; and the one that nothing happens to."""
@@ -29,6 +29,11 @@ ODD, FINE = "one", "two"
 def is_odd(clip: Tensor) -> bool:
     """Whether a clip is the odd one: who is young has a dark first band."""
     return read(clip)["age"] < 0.5
+
+
+def is_factual(shown: Shown) -> bool:
+    """Whether a clip is shown as it is."""
+    return torch.equal(shown.video, round_to_8_bits(paint(CLIPS[shown.id])))
 
 
 def break_down(how: str) -> None:
@@ -93,18 +98,17 @@ class MeetingEditor(BandEditor):
 
 
 class OddJudge(BandJudge):
-    """Breaks down at the odd clip's edits, or draws on what it is shown; never when it is asked what is shown."""
+    """Breaks down at the odd clip's edits, or draws on what it is shown; never at the clip as it is."""
 
     def __init__(self, how: str, name: str = "odd judge") -> None:
         super().__init__(name)
         self.how = how
 
-    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
-        reply = super().judge(shown, questions, prompt)
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
+        reply, odd = super().look(shown, questions), shown.id == ODD and not is_factual(shown)
         if self.how == "in place":
-            shown.source.fill_(1.0)
-            shown.edited.fill_(1.0)
-        if questions[0].expected and shown.id == ODD:
+            shown.video.fill_(1.0)
+        if odd:
             break_down(self.how)
         return reply
 
@@ -112,10 +116,19 @@ class OddJudge(BandJudge):
 class OddObserver(OddJudge):
     """Breaks down when it is asked what the odd clip shows."""
 
-    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
-        if not questions[0].expected and shown.id == ODD:
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
+        if shown.id == ODD and is_factual(shown):
             break_down(self.how)
-        return BandJudge.judge(self, shown, questions, prompt)
+        return BandJudge.look(self, shown, questions)
+
+
+class UnsureObserver(BandJudge):
+    """Cannot tell a beard."""
+
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
+        answers = super().look(shown, questions).answer.answers
+        unsure = (a.model_copy(update={"observed": UNSURE}) if a.attribute == "beard" else a for a in answers)
+        return Reply(Seen(answers=tuple(unsure)))
 
 
 class OddRewriter(Rewriter):
@@ -145,9 +158,9 @@ class OddClips(Clips):
             break_down(self.how)
         return super().__getitem__(index)
 
-    def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
+    def known(self, name: str) -> dict[str, str]:
         """Of the odd clip nothing."""
-        return {FINE: CLIPS[FINE]}[name], {}
+        return {FINE: CLIPS[FINE]}[name]
 
 
 class OddModule(BandModule):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lvcf.steering.answers import Question, Reply, Verdict, judged
+from lvcf.steering.answers import Question, Reply, Seen, most_probable
 from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.graph import CausalGraph, read_graph
@@ -90,15 +90,15 @@ class BandJudge(Judge):
     def identity(self) -> str:
         return self.name
 
-    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
         self.calls += 1
-        places = read(shown.edited)
+        places = read(shown.video)
         answers = []
         for question in questions:
             place, last = places[question.attribute], len(question.options) - 1
             odds = {option: max(1.0 - abs(place * last - i), 0.0) for i, option in enumerate(question.options)}
-            answers.append(judged(question, odds))
-        return Reply(Verdict(answers=tuple(answers)))
+            answers.append(most_probable(question, odds))
+        return Reply(Seen(answers=tuple(answers)))
 
 
 def case(factual: dict[str, str], graph: CausalGraph = GRAPH, **do: str) -> Case:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from lvcf.steering.answers import Question, Verdict, check_answers
+from lvcf.steering.answers import Seen, Wanted, in_order, verdict_of
 from lvcf.steering.judges.endpoint import Endpoint
 from tests.http_server import QuietHandler, serve
 
@@ -16,7 +16,7 @@ GOOD: Body = {
     "answers": [{"attribute": "age", "observed": "old", "realised": True, "confidence": 0.9, "criticism": ""}]
 }
 TEXT = json.dumps(GOOD)
-ASKED = [Question(attribute="age", text="What age?", options=("young", "old"), expected="old", role="intervened")]
+ASKED = [Wanted(attribute="age", text="What age?", options=("young", "old"), expected="old", role="intervened")]
 
 
 class Scripted:
@@ -46,7 +46,8 @@ class Scripted:
     @staticmethod
     def ask_of(endpoint: Endpoint) -> tuple[str, bool]:
         """The same of an endpoint that is there already."""
-        (answer,) = endpoint.ask("judge", [], Verdict, lambda said: check_answers(said, ASKED)).answer.answers
+        seen = endpoint.ask("look", [], Seen, lambda said: Seen(answers=in_order(said.answers, ASKED))).answer
+        (answer,) = verdict_of(seen, ASKED).answers
         return answer.observed, answer.realised
 
     def __enter__(self) -> Scripted:

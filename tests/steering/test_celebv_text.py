@@ -90,7 +90,7 @@ def test_clips_values_and_questions(folder) -> None:
         assert (to_frames(clips[i]["video"]) == to_frames(paint(shown))).all()
         assert clips[i]["error"] == ""
         assert clips[i]["prompt"] == f"This {shown['gender']} is {shown['age']}"
-        assert clips.known(name) == (shown, {})
+        assert clips.known(name) == shown
         for edited, value in shown.items():
             asked = clips.asked(name, {edited: other(edited, value)})
             right = GRAPH.counterfactual(shown, {edited: other(edited, value)})

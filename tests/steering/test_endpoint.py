@@ -12,10 +12,12 @@ import pytest
 
 from lvcf.data.clip import round_to_8_bits, to_frames
 from lvcf.errors import UserError
-from lvcf.steering.answers import NoAnswerError
+from lvcf.steering.answers import UNSURE, NoAnswerError, Observation, Seen, verdict_of
 from lvcf.steering.case import observe
-from lvcf.steering.judges.base import Shown
+from lvcf.steering.judges.base import Attempt, Edit, Shown
 from lvcf.steering.judges.endpoint import Endpoint, EndpointJudge, EndpointRewriter
+from lvcf.steering.judges.graph_rewriter import GraphRewriter
+from lvcf.steering.judges.instructions import criticise, step
 from lvcf.steering.loop import Budget, Outcome, Steering
 from lvcf.steering.transcript import Transcript
 from tests.steering.chat import ChatServer, Fault, picture
@@ -50,7 +52,7 @@ def endpoint(server: ChatServer, **options: Any) -> Endpoint:
 
 ASKED = case(YOUNG_MAN, age="old")
 SOURCE = round_to_8_bits(paint(YOUNG_MAN))
-WANTED = Shown("clip", SOURCE, round_to_8_bits(paint(ASKED.target)), FPS)
+BEFORE, WANTED = (Shown("clip", clip, FPS) for clip in (SOURCE, round_to_8_bits(paint(ASKED.target))))
 
 
 def steer(folder, server: ChatServer, **options: Any) -> Outcome:
@@ -63,20 +65,21 @@ def steer(folder, server: ChatServer, **options: Any) -> Outcome:
     )
 
 
-def test_a_verdict_and_what_was_shown(start) -> None:
+def test_what_is_seen_and_what_was_shown(start) -> None:
+    """The judge is asked what it sees: of what was wanted, or was before, nothing stands in the whole request."""
     server = start()
-    reply = EndpointJudge(endpoint(server), frames=2).judge(WANTED, ASKED.questions, "the prompt")
+    reply = EndpointJudge(endpoint(server), frames=2).look(WANTED, ASKED.questions)
     assert reply.answer.values() == ASKED.target
-    assert reply.answer.realised
-    assert (reply.tokens, reply.requests, len(reply.images)) == (100, 1, 4)
+    assert (reply.tokens, reply.requests, len(reply.images)) == (100, 1, 2)
     (body,) = server.bodies
     text, *images = body["messages"][0]["content"]
     shown = [picture(part) for part in images]
-    frames = [to_frames(clip)[i] for clip in (WANTED.source, WANTED.edited) for i in (0, -1)]
-    assert all(np.array_equal(a, b) for a, b in zip(shown, frames, strict=True))  # source first, then the edit
-    assert '"the prompt"' in text["text"]
-    assert "expected: old; this should have been changed" in text["text"]
-    assert "expected: man; this should be as in the source" in text["text"]
+    frames = [to_frames(WANTED.video)[i] for i in (0, -1)]
+    assert all(np.array_equal(a, b) for a, b in zip(shown, frames, strict=True))
+    assert "- beard: Does this person have a beard? Options: no, yes\n" in text["text"]
+    sent = json.dumps({**body, "messages": text["text"]})
+    for told in ("expected", "wanted", "realised", "source", "edit", "changed", "prompt", ASKED.target_prompt):
+        assert told not in sent, told
     wanted = body["response_format"]["json_schema"]
     assert wanted["strict"]
     assert wanted["schema"]["additionalProperties"] is False
@@ -84,14 +87,59 @@ def test_a_verdict_and_what_was_shown(start) -> None:
 
 
 def test_a_wrong_edit_is_criticised(start) -> None:
-    shown = Shown("clip", SOURCE, SOURCE, FPS)
-    verdict = EndpointJudge(endpoint(start())).judge(shown, ASKED.questions, "").answer
-    assert [answer.criticism for answer in verdict.failed] == ["age is young", "beard is no", "baldness is no"]
+    """Who steers is told what was wanted, once it has said what it sees, and shown what was before."""
+    server, edit = start(), Edit(BEFORE, BEFORE, "the prompt")
+    judge = EndpointJudge(endpoint(server), frames=2)
+    verdict = verdict_of(judge.look(edit.edited, ASKED.questions).answer, ASKED.questions)
+    said = judge.criticise(edit, verdict, ASKED.questions).answer
+    assert [one.criticism for one in said.criticisms] == ["age is young", "beard is no", "baldness is no"]
+    assert [a.criticism for a in verdict.criticised(said).failed] == ["age is young", "beard is no", "baldness is no"]
+    text, *images = server.bodies[1]["messages"][0]["content"]
+    assert len(images) == 4
+    assert '"the prompt"' in text["text"]
+    assert "- age is young, old was wanted; this should have been changed\n" in text["text"]
+    assert "- beard is no, yes was wanted; this should follow from the change\n" in text["text"]
+    assert "gender" not in text["text"]  # it is right
+
+
+def test_a_preserved_attribute_that_changed_is_criticised_as_one() -> None:
+    verdict = verdict_of(Seen(answers=tuple(seen(gender="woman"))), ASKED.questions)
+    assert "- gender is woman, man was wanted; this should be as in the source" in criticise(
+        "", verdict, ASKED.questions, 1
+    )
+
+
+def test_a_judge_may_say_that_it_cannot_tell(start) -> None:
+    """It is no value: nothing is right of it, and what was criticised says so."""
+    unsure = json.dumps([{"attribute": n, "observed": "Cannot tell", "confidence": 0.5} for n in GRAPH.variables])
+    server = start([unsure])
+    judge = EndpointJudge(endpoint(server))
+    saw = judge.look(WANTED, ASKED.questions).answer
+    assert '"cannot tell"' in server.bodies[0]["messages"][0]["content"][0]["text"]
+    assert set(saw.values().values()) == {UNSURE}
+    verdict = verdict_of(saw, ASKED.questions)
+    assert len(verdict.failed) == 4
+    assert "- age cannot be told, old was wanted" in criticise("", verdict, ASKED.questions, 1)
+    attempt = Attempt("a prompt", "", 0, SOURCE, verdict)
+    assert "age: age cannot be told" in step(ASKED, [attempt])
+    written = GraphRewriter().rewrite(ASKED, [attempt]).answer
+    assert "cannot" not in written.prompt + written.negative
+
+
+def test_a_bare_list_of_criticisms_is_read(start) -> None:
+    server = start([json.dumps([{"attribute": "Age", "criticism": "too smooth"}])])
+    verdict = verdict_of(Seen(answers=tuple(seen(age="young"))), ASKED.questions)
+    said = EndpointJudge(endpoint(server)).criticise(Edit(BEFORE, BEFORE, ""), verdict, ASKED.questions).answer
+    assert [answer.criticism for answer in verdict.criticised(said).failed] == ["too smooth"]
+
+
+def seen(**other: str) -> list[Observation]:
+    values = {**ASKED.target, **other}
+    return [Observation(attribute=name, observed=value, confidence=1.0) for name, value in values.items()]
 
 
 def test_the_factual_values_can_be_asked_for(start) -> None:
-    shown = Shown("clip", SOURCE, SOURCE, FPS)
-    assert EndpointJudge(endpoint(start())).judge(shown, observe(GRAPH), "").answer.values() == YOUNG_MAN
+    assert EndpointJudge(endpoint(start())).look(BEFORE, observe(GRAPH)).answer.values() == YOUNG_MAN
 
 
 @pytest.mark.parametrize(
@@ -101,10 +149,10 @@ def test_the_factual_values_can_be_asked_for(start) -> None:
 def test_the_ladder_of_formats(start, formats, requests, rung) -> None:
     server = start(formats=formats)
     judge = EndpointJudge(endpoint(server))
-    assert judge.judge(WANTED, ASKED.questions, "").answer.realised
+    assert judge.look(WANTED, ASKED.questions).answer.values() == ASKED.target
     assert len(server.bodies) == requests
     assert server.bodies[-1].get("response_format", {"type": "text"})["type"] == rung
-    assert judge.judge(WANTED, ASKED.questions, "").answer.realised
+    assert judge.look(WANTED, ASKED.questions).answer.values() == ASKED.target
     assert len(server.bodies) == requests + 1  # it remembers
 
 
@@ -130,16 +178,16 @@ def test_what_it_recovers_from(name, start) -> None:
     faults, requests = RECOVERED[name]
     server = start(faults)
     judge = EndpointJudge(endpoint(server, timeout=3.0 if "slow" in name else 5.0))
-    assert judge.judge(WANTED, ASKED.questions, "").answer.values() == ASKED.target
+    assert judge.look(WANTED, ASKED.questions).answer.values() == ASKED.target
     assert len(server.bodies) == requests
 
 
 def test_the_repair_tells_what_was_wrong(start) -> None:
     server = start([VERDICT.replace('"old"', '"ancient"')])
-    EndpointJudge(endpoint(server)).judge(WANTED, ASKED.questions[:1], "")
+    EndpointJudge(endpoint(server)).look(WANTED, ASKED.questions[:1])
     said, complaint = server.bodies[1]["messages"][1:]
     assert said["role"] == "assistant"
-    assert "'ancient' is none of age's options (young, old)" in complaint["content"]
+    assert "'ancient' is none of age's options (young, old, cannot tell)" in complaint["content"]
 
 
 LOST: dict[str, tuple[list[Fault], int, str]] = {
@@ -158,7 +206,7 @@ def test_what_it_says_when_there_is_no_answer(name, start) -> None:
     faults, requests, says = LOST[name]
     server = start(faults)
     with pytest.raises(NoAnswerError) as error:
-        EndpointJudge(endpoint(server, timeout=5.0)).judge(WANTED, ASKED.questions, "")
+        EndpointJudge(endpoint(server, timeout=5.0)).look(WANTED, ASKED.questions)
     assert says in str(error.value)
     assert KEY not in str(error.value)
     assert len(server.bodies) == requests
@@ -168,13 +216,13 @@ def test_nobody_there() -> None:
     server = ChatServer()
     server.close()
     with pytest.raises(NoAnswerError, match="no answer after 2 attempts of 1 s"):
-        EndpointJudge(endpoint(server, timeout=1.0, retries=1)).judge(WANTED, ASKED.questions, "")
+        EndpointJudge(endpoint(server, timeout=1.0, retries=1)).look(WANTED, ASKED.questions)
 
 
 def test_it_waits_as_long_as_it_is_told_but_no_longer_than_it_may(start) -> None:
     server = start([{"Retry-After": "0.3"}, {"Retry-After": "3600"}])
     began = time.perf_counter()
-    EndpointJudge(endpoint(server, longest_wait=0.4)).judge(WANTED, ASKED.questions, "")
+    EndpointJudge(endpoint(server, longest_wait=0.4)).look(WANTED, ASKED.questions)
     assert 0.7 <= time.perf_counter() - began < 600.0
 
 
@@ -217,13 +265,14 @@ def test_the_key_is_written_nowhere(start, tmp_path) -> None:
         assert not path.is_file() or KEY.encode() not in path.read_bytes()
     judged = next(line for line in lines if line["kind"] == "judge" and not line["problem"])
     assert judged["tokens"] >= 100
-    assert len(judged["images"]) == 4
+    assert len(judged["images"]) == 2 + 4  # of the edit, then of both clips for the criticism
+    assert judged["requests"] == 2
 
 
 def test_no_key_is_no_header(start, monkeypatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     server = start()
-    EndpointJudge(endpoint(server)).judge(WANTED, ASKED.questions, "")
+    EndpointJudge(endpoint(server)).look(WANTED, ASKED.questions)
     assert "Authorization" not in server.headers[0]
 
 

@@ -16,10 +16,12 @@ from PIL import Image
 import lvcf
 from lvcf.cli import main
 from lvcf.data.clip import to_clip
+from lvcf.files import read_lines
 from lvcf.measure.sets import split
 from lvcf.metrics.fidelity import ssim
 from lvcf.metrics.statistics import clustered, share_interval
 from lvcf.runs.folder import SUFFIXES, read_predictions
+from lvcf.steering.agreement import confusion
 from lvcf.steering.figures import comparisons, facts, summarise
 from tests.helpers import fails
 from tests.metrics.test_captions import save_bert
@@ -156,6 +158,33 @@ def test_what_is_missing_is_told_and_why(tmp_path, capfd) -> None:
         assert text in printed
     assert "not measured: DOVER (give DOVER's ONNX file, --dover)" in printed
     assert main(["report", str(made)]) == 0
+
+
+def test_two_judges_are_crossed_on_edits_that_neither_chose(run) -> None:
+    """One that sees every beard the other way round, beside the records themselves."""
+    results = [prediction.result for prediction in read_predictions(run)]
+    lines = read_lines(run / "judges.csv")
+    assert {(one["evaluator"], one["judge"]) for one in lines if one["attribute"] == "age"} <= {
+        ("young", "young"),
+        ("old", "old"),
+    }
+    single = [r for r in results if r["method"] in ("initial", "paraphrase", "graph")]
+    edits = {(r["clip"], r["prompt"], r["seed"]) for r in single}
+    assert confusion([*results, *single]) == confusion(results)  # the same edit counts once
+    for name in ("age", "gender", "beard", "baldness"):
+        assert sum(int(one["n"]) for one in lines if one["attribute"] == name) == len(edits)
+    for result in single:
+        for answer in result["history"][0]["verdict"]:
+            if answer["attribute"] == "beard":
+                answer["observed"] = {"no": "yes", "yes": "no"}[answer["observed"]]
+    beards = {(one["evaluator"], one["judge"]) for one in confusion(results) if one["attribute"] == "beard"}
+    assert beards == {("no", "yes"), ("yes", "no")}
+
+
+def test_edits_that_nobody_judged_are_not_crossed(run) -> None:
+    results = [prediction.result for prediction in read_predictions(run)]
+    lost = [{**r, "evaluation": "unavailable: refused"} for r in results]
+    assert confusion(lost) == confusion([r for r in results if r["method"] in ("best_of_n", "steered")]) == []
 
 
 def test_a_clip_that_failed_is_counted_and_left_out(tmp_path, capfd) -> None:

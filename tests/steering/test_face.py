@@ -17,7 +17,7 @@ from lvcf.phantoms.face.attribute_set import FaceAttributesDataset
 from lvcf.phantoms.face.attributes import measure_attributes, set_values, values_of
 from lvcf.phantoms.face.set import draw_factors, frame_times, read_factors, simulate, through_codec
 from lvcf.phantoms.face.simulate import render
-from lvcf.steering.answers import Question
+from lvcf.steering.answers import Question, verdict_of
 from lvcf.steering.case import Case
 from lvcf.steering.graph import read_graph
 from lvcf.steering.judges.base import Shown
@@ -81,12 +81,29 @@ def test_prompts_of_the_data_set_are_the_graphs(face_root) -> None:
     dataset = FaceAttributesDataset(face_root, "all", frames=2, size=16)
     plain = FERV39KDataset(face_root, "all", frames=2, size=16)
     for i in range(len(dataset)):
-        clip, values = dataset[i], dataset.known(dataset.ids[i])[0]
+        clip, values = dataset[i], dataset.known(dataset.ids[i])
         case = Case(clip["id"], clip["neutral_prompt"], GRAPH, values, {})
         assert clip["prompt"] == case.source_prompt == plain[i]["prompt"]
         assert plain[i]["prompt"].endswith(f" {clip['neutral_prompt']}")
         assert combinations()[int(clip["label"])] == values
     assert {name: tuple(v.values) for name, v in GRAPH.variables.items()} == ATTRIBUTES
+
+
+def test_the_truth_is_the_simulators_and_the_target_is_not(face_root) -> None:
+    """Two women who show the same and differ in what no clip shows: one target, two truths."""
+    dataset = FaceAttributesDataset(face_root, "all", frames=2, size=16)
+    name = dataset.ids[0]
+    woman = draw_factors(1, seed=3)[0].do(gender="woman", age=25.0)
+    targets, truths = [], []
+    for noise in (0.2, 0.8):
+        dataset.factors[name] = woman.do(beard_noise=noise)
+        do = {"gender": "man"}
+        targets.append(Case(name, "", GRAPH, dataset.known(name), do).target)
+        truths.append(dataset.truth(name, do))
+        assert truths[-1] == values_of(set_values(dataset.factors[name], do))
+    assert targets[0] == targets[1]
+    assert [truth["beard"] for truth in truths] == ["yes", "no"]
+    assert dataset.truth(name, {"hat": "yes"}) == dataset.truth(name, {"age": "ancient"}) == {}
 
 
 def test_attributes_need_a_simulated_set(face_root, tmp_path) -> None:
@@ -128,29 +145,30 @@ def test_the_judges_read_the_clip(face_root, tmp_path) -> None:
     source, edited = (
         to_clip(through_codec(render(f, times)), 112) for f in (factors, set_values(factors, case.target))
     )
-    right = FaceRulerJudge(face_root).judge(Shown(name, source, edited, 8.0), case.questions, "").answer
-    assert right.realised
-    wrong = FaceRulerJudge(face_root).judge(Shown(name, source, source, 8.0), case.questions, "").answer
-    assert "gender" in [answer.attribute for answer in wrong.failed]
+    right = FaceRulerJudge(face_root).look(Shown(name, edited, 8.0), case.questions).answer
+    assert verdict_of(right, case.questions).realised
+    wrong = FaceRulerJudge(face_root).look(Shown(name, source, 8.0), case.questions).answer
+    assert "gender" in [answer.attribute for answer in verdict_of(wrong, case.questions).failed]
     network = AttributeResNet3D(channels=(8, 8, 16))
     network.save_pretrained(tmp_path)
     judge = FaceNetworkJudge(attribute_resnet_3d(str(tmp_path)))
-    answers = judge.judge(Shown(name, source, edited, 8.0), case.questions, "").answer.answers
+    seen = judge.look(Shown(name, edited, 8.0), case.questions).answer
     (tables,) = judge.network.probabilities(edited[None])
-    for answer in answers:
+    for answer in verdict_of(seen, case.questions).answers:
         assert answer.confidence == pytest.approx(max(tables[answer.attribute].values()))
+        assert answer.observed == max(tables[answer.attribute], key=tables[answer.attribute].get)
         assert answer.realised == (answer.observed == case.target[answer.attribute])
 
 
 def test_strange_questions_and_clips_are_refused(face_root) -> None:
     clip = torch.zeros(3, 16, 112, 112)
     judge = FaceRulerJudge(face_root)
-    question = Question(attribute="age", text="?", options=("young", "old"), expected="old", role="preserved")
+    question = Question(attribute="age", text="?", options=("young", "old"))
     with pytest.raises(UserError, match="has no clip nobody"):
-        judge.judge(Shown("nobody", clip, clip, 8.0), [question], "")
+        judge.look(Shown("nobody", clip, 8.0), [question])
     for changes, says in (({"attribute": "bread"}, "did you mean beard"), ({"options": ("olde",)}, "did you mean old")):
         with pytest.raises(UserError, match=says):
-            judge.judge(Shown("nobody", clip, clip, 8.0), [question.model_copy(update=changes)], "")
+            judge.look(Shown("nobody", clip, 8.0), [question.model_copy(update=changes)])
 
 
 def test_simulated_interventions_are_written(tmp_path) -> None:

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from lvcf.errors import UserError
-from lvcf.steering.answers import NoAnswerError
+from lvcf.steering.answers import UNSURE, NoAnswerError, verdict_of
 from lvcf.steering.judges.base import Attempt, Shown
 from lvcf.steering.judges.local import LocalJudge, LocalModel, LocalRewriter
 from tests.steering.painted import FPS, YOUNG_MAN, case, paint
@@ -96,33 +96,33 @@ def folder(tmp_path_factory) -> Path:
 
 
 ASKED = case(YOUNG_MAN, age="old")
-SHOWN = Shown("clip", paint(YOUNG_MAN), paint(ASKED.target), FPS)
+SHOWN = Shown("clip", paint(ASKED.target), FPS)
 
 
 def test_the_judge_answers_with_the_letters_probabilities(folder) -> None:
     model = LocalModel(str(folder))
-    reply = LocalJudge(model, frames=2).judge(SHOWN, ASKED.questions, "")
+    reply = LocalJudge(model, frames=2).look(SHOWN, ASKED.questions)
     assert [answer.attribute for answer in reply.answer.answers] == ["age", "gender", "beard", "baldness"]
     for answer, question in zip(reply.answer.answers, ASKED.questions, strict=True):
-        assert answer.realised == (answer.observed == question.expected)
-        assert 1.0 / len(question.options) <= answer.confidence <= 1.0
-    assert (len(reply.images), reply.requests) == (4, 4)
+        assert answer.observed in (*question.options, UNSURE)
+        assert 1.0 / (len(question.options) + 1) <= answer.confidence <= 1.0
+    assert (len(reply.images), reply.requests) == (2, 4)
     assert "What is the age of this person?" in reply.asked
-    assert re.search(r"A: young\nB: old", reply.asked)
+    assert re.search(r"A: young\nB: old\nC: cannot tell", reply.asked)
+    assert not [told for told in ("wanted", "expected", "edit", "before") if told in reply.asked]
     age = reply.answer.answers[0]
-    inputs = model._inputs(reply.asked.split("\n\n")[0], [f for clip in SHOWN.frames(2) for f in clip])
-    letters = [model.processor.tokenizer.convert_tokens_to_ids(letter) for letter in "AB"]
+    inputs = model._inputs(reply.asked.split("\n\n")[0], list(SHOWN.frames(2)))
+    letters = [model.processor.tokenizer.convert_tokens_to_ids(letter) for letter in "ABC"]
     with torch.no_grad():
         shares = model.model(**inputs).logits[0, -1, letters].softmax(0)
-    assert age.observed == ("young", "old")[int(shares.argmax())]
+    assert age.observed == ("young", "old", UNSURE)[int(shares.argmax())]
     assert age.confidence == pytest.approx(float(shares.max()), abs=1e-5)
 
 
 def test_the_judge_sees_the_frames(folder) -> None:
     judge = LocalJudge(LocalModel(str(folder)), frames=1)
     one, other = (
-        judge.judge(Shown("clip", SHOWN.source, edited, FPS), ASKED.questions, "").answer
-        for edited in (SHOWN.edited, -SHOWN.edited)
+        judge.look(Shown("clip", video, FPS), ASKED.questions).answer for video in (SHOWN.video, -SHOWN.video)
     )
     assert [a.confidence for a in one.answers] != [a.confidence for a in other.answers]
     assert judge.identity == str(folder)
@@ -130,8 +130,8 @@ def test_the_judge_sees_the_frames(folder) -> None:
 
 def test_the_rewriter_writes_one_line_or_says_that_it_wrote_nothing(folder) -> None:
     model = LocalModel(str(folder), max_new_tokens=6)
-    verdict = LocalJudge(model, frames=1).judge(SHOWN, ASKED.questions, "").answer
-    attempts = [Attempt("an old man", "", 0, SHOWN.edited, verdict)]
+    verdict = verdict_of(LocalJudge(model, frames=1).look(SHOWN, ASKED.questions).answer, ASKED.questions)
+    attempts = [Attempt("an old man", "", 0, SHOWN.video, verdict)]
     rewriter = LocalRewriter(model)
     for ask in (lambda: rewriter.rewrite(ASKED, attempts), lambda: rewriter.paraphrase(ASKED)):
         try:

@@ -13,11 +13,23 @@ import torch
 from lvcf.data.clip import round_to_8_bits, to_frames
 from lvcf.data.video import write_lossless
 from lvcf.errors import UserError
-from lvcf.steering.answers import Answer, NoAnswerError, Reply, Rewrite, Verdict, check_answers, judged
+from lvcf.steering.answers import (
+    Answer,
+    NoAnswerError,
+    Observation,
+    Question,
+    Reply,
+    Rewrite,
+    Seen,
+    Verdict,
+    in_order,
+    verdict_of,
+)
+from lvcf.steering.case import observe
 from lvcf.steering.editors.base import Remembering, content_key
-from lvcf.steering.judges.base import Attempt, Rewriter
+from lvcf.steering.judges.base import Attempt, Rewriter, Shown
 from lvcf.steering.judges.graph_rewriter import GraphRewriter
-from lvcf.steering.loop import Budget, Outcome, Steering
+from lvcf.steering.loop import Budget, Outcome, Steering, look
 from lvcf.steering.methods import DEFAULT
 from lvcf.steering.replay import Absent
 from lvcf.steering.result import Shared, history
@@ -41,8 +53,8 @@ class Failing(BandJudge):
         super().__init__()
         self.silent = silent
 
-    def judge(self, shown, questions, prompt):
-        reply = super().judge(shown, questions, prompt)
+    def look(self, shown, questions):
+        reply = super().look(shown, questions)
         if self.calls in self.silent:
             raise NoAnswerError("refused: no faces, please")
         return reply
@@ -110,10 +122,10 @@ def test_only_what_was_seen_last_is_in_the_negative() -> None:
     seen = [{"gender": "man"}, {"beard": "no"}, {"gender": "man", "beard": "no"}]
     attempts, negatives = [], []
     for wrong in seen:
-        answers = tuple(
-            judged(q, {o: o == {**asked.target, **wrong}[q.attribute] for o in q.options}) for q in asked.questions
-        )
-        attempts.append(Attempt("", "", 0, torch.zeros(1), Verdict(answers=answers)))
+        shown = {**asked.target, **wrong}
+        answers = [Observation(attribute=name, observed=value, confidence=1.0) for name, value in shown.items()]
+        verdict = verdict_of(Seen(answers=tuple(answers)), asked.questions)
+        attempts.append(Attempt("", "", 0, torch.zeros(1), verdict))
         rewrite = GraphRewriter().rewrite(asked, attempts).answer
         negatives.append(rewrite.negative)
         assert "person" not in rewrite.prompt
@@ -297,15 +309,66 @@ def test_every_call_is_recorded(tmp_path) -> None:
 def test_answers_have_to_fit_the_questions() -> None:
     questions = case(YOUNG_MAN, age="old").questions
 
-    def answer(name: str, observed: str = "no") -> Answer:
-        return Answer(attribute=name, observed=observed, realised=True, confidence=1.0, criticism="")
+    def answer(name: str, observed: str = "no") -> Observation:
+        return Observation(attribute=name, observed=observed, confidence=1.0)
 
     right = [answer("baldness"), answer("beard"), answer("gender", "man"), answer("age", "old")]
-    in_order = check_answers(Verdict(answers=tuple(right)), questions)
-    assert [a.attribute for a in in_order.answers] == ["age", "gender", "beard", "baldness"]
+    assert [a.attribute for a in in_order(right, questions)] == ["age", "gender", "beard", "baldness"]
     for wrong in (right[:3], [*right, right[0]], [*right[:3], answer("hair")], [*right[:3], answer("age", "ancient")]):
         with pytest.raises(NoAnswerError):
-            check_answers(Verdict(answers=tuple(wrong)), questions)
+            in_order(wrong, questions)
+
+
+class Spied(BandJudge):
+    """Keeps what it is given to look at and asked to criticise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[Question]] = []
+        self.criticised: list[tuple[str, list[str]]] = []
+
+    def look(self, shown, questions):
+        assert list(vars(shown)) == ["id", "video", "fps"]
+        self.asked.append(list(questions))
+        return super().look(shown, questions)
+
+    def criticise(self, edit, verdict, wanted):
+        self.criticised.append((edit.prompt, [answer.attribute for answer in verdict.failed]))
+        return super().criticise(edit, verdict, wanted)
+
+
+def test_nobody_who_looks_is_told_what_was_wanted(tmp_path) -> None:
+    """Not the judge that steers either: it criticises afterwards, what was wrong and nothing else."""
+    judge, asked = Spied(), case(YOUNG_MAN, age="old")
+    outcome = steering(tmp_path, asked, BandEditor(needs=["old very old"]), judge).run("steered")
+    assert outcome.stopped == "realised"
+    assert judge.asked == [observe(asked.graph)] * 2
+    assert {type(question) for question in judge.asked[0]} == {Question}
+    assert judge.criticised == [(outcome.attempts[0].prompt, ["age"])]
+    assert outcome.attempts[0].verdict.failed[0].criticism == "the clip shows age = young, not old"
+
+
+@pytest.mark.parametrize("method", ["initial", "paraphrase", "graph", "best_of_n"])
+def test_nobody_criticises_where_nobody_listens(tmp_path, method) -> None:
+    judge = Spied()
+    steering(tmp_path, case(YOUNG_MAN, age="old"), BandEditor(deaf=["age"]), judge, edits=2).run(method)
+    assert judge.asked
+    assert judge.criticised == []
+
+
+def test_what_the_evaluator_is_asked_holds_nothing_that_was_wanted(tmp_path) -> None:
+    asked, edited = case(YOUNG_MAN, age="old"), Shown("clip", paint(YOUNG_WOMAN), FPS)
+    transcript, judge = Transcript(tmp_path, FPS), Spied()
+    seen = look(transcript, "evaluate", judge, edited, asked.questions)
+    assert seen.values() == YOUNG_WOMAN
+    (line,) = (json.loads(row) for row in (tmp_path / "calls.jsonl").read_text().splitlines())
+    assert line["request"] == {
+        "images": {"shown": edited.hash},
+        "questions": [question.model_dump(mode="json") for question in observe(asked.graph)],
+    }
+    assert set(line["answer"]["answers"][0]) == {"attribute", "observed", "confidence"}
+    right = [a.attribute for a in verdict_of(seen, asked.questions).answers if a.realised]
+    assert right == []  # age, gender, beard, baldness of an old man
 
 
 def test_bad_budgets_and_methods(tmp_path) -> None:

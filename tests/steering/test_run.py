@@ -108,6 +108,41 @@ def test_a_control_graph_is_judged_by_the_graph_that_counts(section, tmp_path) -
     assert result["measured"]["violations"] == 1.0
 
 
+def test_factual_values_that_the_judge_cannot_tell_are_asked_of_the_user(section, tmp_path, capfd) -> None:
+    section |= {"judge": {"class_path": "tests.steering.odd.UnsureObserver"}, "methods": ["graph"], "clips": 1}
+    assert main(steer(section, tmp_path)) == 1
+    assert "cannot tell beard; give the clip's values in a file (factual)" in capfd.readouterr().out
+
+
+def test_an_evaluator_that_cannot_tell_finds_nothing_right_in_it(section, tmp_path) -> None:
+    section |= {"evaluator": {"class_path": "tests.steering.odd.UnsureObserver", "init_args": {"name": "unsure"}}}
+    assert main(steer(section | {"methods": ["graph"], "interventions": [{"age": "other"}], "clips": 1}, tmp_path)) == 0
+    (result,) = results(tmp_path / "run").values()
+    assert (result["status"], result["measured"]["joint"]) == ("not_reached", 0.0)
+    assert "beard cannot be told" in result["hint"]
+
+
+def test_what_a_simulator_alone_knows_is_the_evaluations(section, tmp_path) -> None:
+    """The method aims at what the graph makes of what is shown; what is right, the simulator says."""
+    section |= {"factual": "data", "interventions": [{"gender": "man"}], "methods": ["graph", "steered"], "clips": 1}
+    section["data"] = {"class_path": "tests.steering.bands.KnownModule"}
+    assert main(steer(section, tmp_path)) == 0
+    for result in results(tmp_path / "run").values():
+        assert result["target"]["beard"] == "yes"
+        assert result["prompt"] == "a video of a young man with a beard"
+        assert result["stopped"] in ("realised", "done")
+        assert (result["right"]["beard"], result["status"]) == ("no", "not_reached")
+        assert {a["attribute"]: a["expected"] for a in result["evaluation"]} == result["right"]
+        assert result["measured"]["violations"] == 1.0
+    for path in (tmp_path / "run").rglob("calls.jsonl"):
+        steered = [json.loads(line) for line in path.read_text().splitlines()]
+        asked = [line["request"] for line in steered if line["kind"] != "evaluate"]
+        assert all(
+            one["expected"] != "no" for r in asked for one in r.get("questions", []) if one["attribute"] == "beard"
+        )
+    assert main(["steer", "--replay", str(tmp_path / "run")]) == 0
+
+
 def test_a_second_run_does_what_is_missing_and_a_replay_needs_nobody(section, tmp_path, capfd) -> None:
     run = tmp_path / "run"
     section["methods"] = ["graph", "steered"]

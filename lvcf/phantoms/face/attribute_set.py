@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lvcf.data.clip import Clip, Split
-from lvcf.data.face_attributes import index_of
+from lvcf.data.face_attributes import ATTRIBUTES, index_of
 from lvcf.data.ferv39k import FERV39KDataset, expression_prompt, scene_words
 from lvcf.datamodules.base import Stage
 from lvcf.datamodules.ferv39k import FERV39KDataModule
 from lvcf.errors import UserError
-from lvcf.phantoms.face.attributes import noise_of, values_of
+from lvcf.phantoms.face.attributes import set_values, values_of
 from lvcf.phantoms.face.set import read_factors
 
 
@@ -35,13 +36,18 @@ class FaceAttributesDataset(FERV39KDataset):
 
     def __getitem__(self, index: int) -> Clip:
         clip, entry = super().__getitem__(index), self.entries[index]
-        clip["label"] = float(index_of(self.known(clip["id"])[0]))
+        clip["label"] = float(index_of(self.known(clip["id"])))
         clip["neutral_prompt"] = expression_prompt(entry.label, scene_words(entry.path))
         return clip
 
-    def known(self, name: str) -> tuple[dict[str, str], dict[str, float]]:
-        """A clip's attributes, and the exogenous choices u in 0-1 of those that have causes."""
-        return values_of(self.factors[name]), noise_of(self.factors[name])
+    def known(self, name: str) -> dict[str, str]:
+        """A clip's attributes."""
+        return values_of(self.factors[name])
+
+    def truth(self, name: str, do: Mapping[str, str]) -> dict[str, str]:
+        """Its attributes by the phantom's own mechanisms and this clip's noise; empty if ``do`` sets something else."""
+        settable = all(value in ATTRIBUTES.get(attribute, ()) for attribute, value in do.items())
+        return values_of(set_values(self.factors[name], dict(do))) if settable else {}
 
 
 class FaceAttributesDataModule(FERV39KDataModule):

@@ -46,11 +46,6 @@ def values_of(factors: FaceFactors) -> dict[str, str]:
     }
 
 
-def noise_of(factors: FaceFactors) -> dict[str, float]:
-    """The exogenous choices u in 0-1 of beard and baldness: yes where u >= 1 - P(yes | parents)."""
-    return {"beard": 1.0 - factors.beard_noise, "baldness": factors.baldness_noise}
-
-
 def set_values(factors: FaceFactors, values: dict[str, str]) -> FaceFactors:
     """``do(values)``; what shows its value already keeps its exact factor, and still counts as set."""
     shown, kept = values_of(factors), {name: getattr(factors, name) for name in values}

@@ -11,7 +11,7 @@ for (const list of document.querySelectorAll('#interventions tbody')) {
   const none = () => make('td', {className: 'quiet', textContent: '–'});
   const sign = right => make('span', {className: `badge ${right ? 'reached' : 'failed'}`, textContent: right ? 'right' : 'wrong'});
 
-  const answered = answer => cell(answer.observed, ' ', sign(answer.realised), about(answer.criticism), about(`confidence ${answer.confidence.toFixed(2)}`));
+  const answered = answer => cell(answer.observed, ' ', sign(answer.realised), about(`confidence ${answer.confidence.toFixed(2)}`));
   const scrolled = (label, table) => make('div', {className: 'scroll framed', tabIndex: 0, role: 'region', ariaLabel: label}, table);
   const columns = names => make('thead', {}, make('tr', {}, ...names.map(name => make('th', {scope: 'col', textContent: name}))));
 

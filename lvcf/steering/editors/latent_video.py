@@ -12,8 +12,9 @@ from lvcf.checks import check_choice, check_number
 from lvcf.data.clip import round_to_8_bits
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
-from lvcf.sampler import Decode, Diffusion, Settings
+from lvcf.sampler import Diffusion
 from lvcf.sampling import DiffusionState, Prompts, SamplingCallback
+from lvcf.settings import Decode, Settings
 from lvcf.steering.editors.base import Editor, finite, not_finite
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from lvcf.data.clip import to_frames
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
-from lvcf.steering.answers import Question, Reply, Rewrite, Verdict
+from lvcf.steering.answers import Criticism, Criticisms, Question, Reply, Rewrite, Seen, Verdict, Wanted
 from lvcf.steering.case import Case
 
 MOST_SHOWN = 128
@@ -24,29 +24,37 @@ MOST_SHOWN = 128
 
 @dataclass(frozen=True)
 class Shown:
-    """What a judge looks at.
+    """What a judge looks at: one clip, neither what it was before nor what was wanted of it.
 
     Attributes:
         id: the clip's.
-        source: the factual clip ``(3, T, H, W)`` in [-1, 1].
-        edited: the edited one, of the same shape, on 8-bit levels.
-        fps: frames per second of both.
+        video: ``(3, T, H, W)`` in [-1, 1], on 8-bit levels.
+        fps: frames per second.
     """
 
     id: str
-    source: Tensor
-    edited: Tensor
+    video: Tensor
     fps: float
 
     @cached_property
-    def hashes(self) -> dict[str, str]:
-        """sha256 of both clips' 8-bit frames."""
-        return {"source": frames_hash(to_frames(self.source)), "edited": frames_hash(to_frames(self.edited))}
+    def hash(self) -> str:
+        """sha256 of its 8-bit frames."""
+        return frames_hash(to_frames(self.video))
 
-    def frames(self, number: int) -> tuple[Frames, Frames]:
-        """``number`` frames of each, evenly spaced from the first to the last, ``(n, H, W, 3)`` uint8."""
-        wanted = np.linspace(0, self.source.shape[1] - 1, number).round().astype(int)
-        return to_frames(self.source)[wanted], to_frames(self.edited)[wanted]
+    def frames(self, number: int) -> Frames:
+        """``number`` frames, evenly spaced from the first to the last, ``(n, H, W, 3)`` uint8."""
+        wanted = np.linspace(0, self.video.shape[1] - 1, number).round().astype(int)
+        frames: Frames = to_frames(self.video)[wanted]
+        return frames
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What the steering judge criticises: the clip before and after, and the prompt that was to blame."""
+
+    source: Shown
+    edited: Shown
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ class Attempt:
 
 
 class Judge(ABC):
-    """Says which attributes an edited clip shows: L = judge(frames, evaluation instruction, prompt)."""
+    """Says what a clip shows, blindly; the one that steers also criticises, and knows then what was wanted."""
 
     @property
     @abstractmethod
@@ -75,12 +83,31 @@ class Judge(ABC):
         """Who answers; two judges of one identity are the same judge."""
 
     @abstractmethod
-    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
-        """Answer every question about the edited clip that ``prompt`` made.
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
+        """Answer every question about a clip by what is seen.  Whether that is right is not the judge's to say.
 
         Raises:
             NoAnswerError: there is none.
         """
+
+    def criticise(self, edit: Edit, verdict: Verdict, wanted: Sequence[Wanted]) -> Reply[Criticisms]:
+        """What is wrong with an edit, for the rewriter; of a judge that has no words, what it saw.
+
+        Args:
+            edit: the clip before and after.
+            verdict: with answers that failed.
+            wanted: the questions with what was wanted.
+
+        Raises:
+            NoAnswerError: there is none.
+        """
+        expected = {question.attribute: question.expected for question in wanted}
+        said = (
+            (a.attribute, f"the clip shows {a.attribute} = {a.observed}, not {expected[a.attribute]}")
+            for a in verdict.failed
+        )
+        criticisms = tuple(Criticism(attribute=name, criticism=sentence) for name, sentence in said)
+        return Reply(Criticisms(criticisms=criticisms), requests=0)
 
 
 class Rewriter(ABC):

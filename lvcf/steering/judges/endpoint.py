@@ -21,10 +21,10 @@ from lvcf.addresses import hidden, shown_address
 from lvcf.data.video import Frames
 from lvcf.errors import UserError, line
 from lvcf.models.targets.black_box import TEMPORARY
-from lvcf.steering.answers import NoAnswerError, Question, Reply, Rewrite, Verdict, check_answers
+from lvcf.steering.answers import Criticisms, NoAnswerError, Question, Reply, Rewrite, Seen, Verdict, Wanted, in_order
 from lvcf.steering.case import Case
 from lvcf.steering.judges import instructions
-from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown, check_shown
+from lvcf.steering.judges.base import Attempt, Edit, Judge, Rewriter, Shown, check_shown
 from lvcf.steering.judges.completion import Completion, read_answer, read_completion
 from lvcf.steering.judges.transport import Response, post
 
@@ -229,11 +229,19 @@ class EndpointJudge(Judge):
         """The endpoint's."""
         return self.endpoint.identity
 
-    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
         """See the base class."""
-        images = [png(frame) for clip in shown.frames(self.frames) for frame in clip]
-        instruction = instructions.evaluation(questions, prompt, self.frames)
-        return self.endpoint.ask(instruction, images, Verdict, lambda verdict: check_answers(verdict, questions))
+        images = [png(frame) for frame in shown.frames(self.frames)]
+        instruction = instructions.look(questions, self.frames)
+        return self.endpoint.ask(
+            instruction, images, Seen, lambda seen: Seen(answers=in_order(seen.answers, questions))
+        )
+
+    def criticise(self, edit: Edit, verdict: Verdict, wanted: Sequence[Wanted]) -> Reply[Criticisms]:
+        """See the base class."""
+        images = [png(frame) for clip in (edit.source, edit.edited) for frame in clip.frames(self.frames)]
+        instruction = instructions.criticise(edit.prompt, verdict, wanted, self.frames)
+        return self.endpoint.ask(instruction, images, Criticisms, lambda said: said)
 
 
 class EndpointRewriter(Rewriter):

@@ -15,7 +15,7 @@ from lvcf.errors import UserError, hint
 from lvcf.models.targets.face_attributes import AttributeResNet3D, attribute_resnet_3d
 from lvcf.phantoms.face.attributes import measure_attributes
 from lvcf.phantoms.face.set import frame_times, read_factors
-from lvcf.steering.answers import Answer, Question, Reply, Verdict, judged
+from lvcf.steering.answers import Observation, Question, Reply, Seen, most_probable
 from lvcf.steering.judges.base import Judge, Shown, check_shown
 
 
@@ -34,12 +34,12 @@ class FaceNetworkJudge(Judge):
         """The network's class."""
         return f"network {type(self.network).__name__}"
 
-    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
         """The most probable values; the confidence is their probability."""
         check_known(questions)
         device = next(self.network.parameters()).device
-        (tables,) = self.network.probabilities(shown.edited[None].to(device))
-        return Reply(Verdict(answers=tuple(judged(q, tables[q.attribute]) for q in questions)))
+        (tables,) = self.network.probabilities(shown.video[None].to(device))
+        return Reply(Seen(answers=tuple(most_probable(q, tables[q.attribute]) for q in questions)))
 
 
 class FaceRulerJudge(Judge):
@@ -64,7 +64,7 @@ class FaceRulerJudge(Judge):
         """The ruler and its set."""
         return f"ruler {self.root}"
 
-    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
         """The nearest painted combination; the confidence is its margin.
 
         Raises:
@@ -73,12 +73,15 @@ class FaceRulerJudge(Judge):
         check_known(questions)
         if shown.id not in self.factors:
             raise UserError(f"{self.root}: Factors.csv has no clip {shown.id}; give the ruler the set that is edited")
-        grid, length = frame_times(), shown.source.shape[1]
+        grid, length = frame_times(), shown.video.shape[1]
         times = grid[clip_indices(grid, length, shown.fps)]
         places = np.linspace(0, length - 1, self.number).round().astype(int)
-        reading = measure_attributes(to_frames(shown.edited)[places], self.factors[shown.id], times[places])
-        answers = [_read(q, reading.values[q.attribute], reading.margins[q.attribute]) for q in questions]
-        return Reply(Verdict(answers=tuple(answers)))
+        reading = measure_attributes(to_frames(shown.video)[places], self.factors[shown.id], times[places])
+        answers = (
+            Observation(attribute=name, observed=reading.values[name], confidence=reading.margins[name])
+            for name in (question.attribute for question in questions)
+        )
+        return Reply(Seen(answers=tuple(answers)))
 
 
 def face_network_judge(weights: str) -> FaceNetworkJudge:
@@ -101,9 +104,3 @@ def check_known(questions: Sequence[Question]) -> None:
             if value not in ATTRIBUTES[question.attribute]:
                 near = hint(value, ATTRIBUTES[question.attribute])
                 raise UserError(f"the face phantom's judges do not know {question.attribute} = '{value}'; {near}")
-
-
-def _read(question: Question, observed: str, margin: float) -> Answer:
-    others = [option for option in question.options if option != observed]
-    answer = judged(question, {observed: 1.0, **dict.fromkeys(others, 0.0)})
-    return answer.model_copy(update={"confidence": margin})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from lvcf.steering.answers import Reply, Rewrite
+from lvcf.steering.answers import UNSURE, Reply, Rewrite
 from lvcf.steering.case import Case
 from lvcf.steering.judges.base import Attempt, Rewriter
 
@@ -31,7 +31,7 @@ class GraphRewriter(Rewriter):
         neutral = case.neutral - set(failures)
         levels = {name: count - (name in case.neutral) for name, count in failures.items()}
         prompt = case.say(case.target, levels, neutral)
-        wrong = {name: value for name, value in seen.items() if value != case.target[name]}
+        wrong = {name: value for name, value in seen.items() if value not in (case.target[name], UNSURE)}
         negative = case.say({**case.factual, **wrong})
         return Reply(Rewrite(prompt=prompt, negative="" if negative == case.source_prompt else negative))
 

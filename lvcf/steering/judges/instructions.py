@@ -1,22 +1,26 @@
-"""What a language model is told: the evaluation instruction, and the instruction of a textual gradient step."""
+"""What a language model is told: how to look, how to criticise, and the instruction of a textual gradient step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lvcf.steering.answers import Question
+from lvcf.steering.answers import UNSURE, Question, Role, Verdict, Wanted, in_words
 from lvcf.steering.case import Case
 from lvcf.steering.judges.base import Attempt
 
-EVALUATE = """You judge an edited video by its frames. The first {number} images are frames of the source video, the
-last {number} are the same moments of the edited video, in order. The edit was asked for with this prompt: "{prompt}".
-Answer every question about the edited video; use the source only to tell what changed.
+LOOK = """These {number} images are frames of a video, in order. Answer every question by what is seen in them.
 
 {questions}
 
-Give one answer per attribute: "observed" is the option that the edited video shows, "realised" says whether that is the
-expected value, "confidence" is a number from 0 to 1, and "criticism" says in one sentence what in the frames is wrong
-and how the prompt is to blame (an empty string if nothing is)."""
+Give one answer per attribute: "observed" is the option that the video shows, or "{unsure}" if the frames do not show
+it, "confidence" is a number from 0 to 1."""
+
+CRITICISE = """The first {number} images are frames of a video, the last {number} are the same moments after an edit, in
+order. The edit was asked for with this prompt: "{prompt}". The edited video is wrong in this:
+
+{wrong}
+
+Give one criticism per attribute: say in one sentence what in the frames is wrong and how the prompt is to blame."""
 
 REWRITE = """You improve the prompt of a text-driven video editor, which you cannot see into. The video shows:
 {factual}. It was changed by {intervention}; under the assumed causal graph the edited video should show: {target}.
@@ -28,29 +32,31 @@ Write the next prompt. Change only what the criticisms ask for, keep everything 
 be seen; leave out what should not be seen and never negate it. "negative" holds a prompt of what the video should move
 away from, or an empty string."""
 
+WISHES: dict[Role, str] = {
+    "intervened": "have been changed",
+    "descendant": "follow from the change",
+    "preserved": "be as in the source",
+}
 PARAPHRASE = """Say this prompt of a video editor in other words, with the same meaning and about the same length:
 "{prompt}".
 "negative" is an empty string."""
 
 
-def evaluation(questions: Sequence[Question], prompt: str, number: int) -> str:
-    """The evaluation instruction for ``number`` frames of each clip."""
-    return EVALUATE.format(number=number, prompt=prompt, questions="\n".join(map(_asked, questions)))
+def look(questions: Sequence[Question], number: int) -> str:
+    """What a judge is asked about ``number`` frames of a clip, and nothing of what was wanted."""
+    asked = (f"- {q.attribute}: {q.text} Options: {', '.join(q.options)}" for q in questions)
+    return LOOK.format(number=number, questions="\n".join(asked), unsure=UNSURE)
 
 
-def _asked(question: Question) -> str:
-    wanted = (
-        f"expected: {question.expected}; this should {_wish(question)}" if question.expected else "nothing is expected"
+def criticise(prompt: str, verdict: Verdict, wanted: Sequence[Wanted], number: int) -> str:
+    """What the steering judge is asked about the answers that failed, and ``number`` frames of both clips."""
+    asked = {question.attribute: question for question in wanted}
+    wrong = (
+        f"- {in_words(a.attribute, a.observed)}, {asked[a.attribute].expected} was wanted; this should "
+        f"{WISHES[asked[a.attribute].role]}"
+        for a in verdict.failed
     )
-    return f"- {question.attribute}: {question.text} Options: {', '.join(question.options)} ({wanted})"
-
-
-def _wish(question: Question) -> str:
-    return {
-        "intervened": "have been changed",
-        "descendant": "follow from the change",
-        "preserved": "be as in the source",
-    }[question.role]
+    return CRITICISE.format(number=number, prompt=prompt, wrong="\n".join(wrong))
 
 
 def step(case: Case, attempts: Sequence[Attempt]) -> str:
@@ -66,7 +72,7 @@ def _tried(number: int, attempt: Attempt) -> str:
     prompt = f'{number}. "{attempt.prompt}"' + (f' (away from "{attempt.negative}")' if attempt.negative else "")
     if attempt.verdict is None:
         return f"{prompt}: not judged"
-    wrong = [f"{answer.attribute}: {answer.criticism or answer.observed}" for answer in attempt.verdict.failed]
+    wrong = [f"{a.attribute}: {a.criticism or in_words(a.attribute, a.observed)}" for a in attempt.verdict.failed]
     return f"{prompt}: {'; '.join(wrong) or 'everything right'}"
 
 

@@ -18,14 +18,14 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from lvcf.data.video import Frames
 from lvcf.errors import UserError, said
-from lvcf.steering.answers import NoAnswerError, Question, Reply, Rewrite, Verdict, judged
+from lvcf.steering.answers import UNSURE, NoAnswerError, Question, Reply, Rewrite, Seen, most_probable
 from lvcf.steering.case import Case
 from lvcf.steering.judges import instructions
 from lvcf.steering.judges.base import Attempt, Judge, Rewriter, Shown, check_shown
 from lvcf.steering.judges.completion import spoken
 
-ASK = """The first {number} images are frames of a video before an edit, the last {number} the same moments after it.
-After the edit: {question}
+ASK = """These {number} images are frames of a video, in order.
+{question}
 {options}
 Answer with the letter alone."""
 WRITE = "\n\nAnswer with the prompt alone, on one line, without quotation marks; leave the negative out."
@@ -99,7 +99,7 @@ class LocalJudge(Judge):
 
     Args:
         model: the model.
-        frames: frames shown of each clip.
+        frames: frames shown of a clip.
 
     Raises:
         UserError: no frame is shown.
@@ -113,20 +113,25 @@ class LocalJudge(Judge):
         """The weights."""
         return self.model.weights
 
-    def judge(self, shown: Shown, questions: Sequence[Question], prompt: str) -> Reply[Verdict]:
+    def look(self, shown: Shown, questions: Sequence[Question]) -> Reply[Seen]:
         """See the base class."""
-        frames = [frame for clip in shown.frames(self.frames) for frame in clip]
+        frames = list(shown.frames(self.frames))
         answers, asked, total = [], [], 0
-        for question in questions:
+        for question in (_offered(question) for question in questions):
             lettered = [
                 f"{letter}: {option}" for letter, option in zip(ascii_uppercase, question.options, strict=False)
             ]
             asked.append(ASK.format(number=self.frames, question=question.text, options="\n".join(lettered)))
             shares, tokens = self.model.options(asked[-1], frames, len(question.options))
-            answers.append(judged(question, dict(zip(question.options, shares, strict=True))))
+            answers.append(most_probable(question, dict(zip(question.options, shares, strict=True))))
             total += tokens
         hashes = [hashlib.sha256(frame.tobytes()).hexdigest() for frame in frames]
-        return Reply(Verdict(answers=tuple(answers)), "\n\n".join(asked), hashes, total, len(asked))
+        return Reply(Seen(answers=tuple(answers)), "\n\n".join(asked), hashes, total, len(asked))
+
+
+def _offered(question: Question) -> Question:
+    """A question whose last option is that the frames do not tell."""
+    return question.model_copy(update={"options": (*question.options, UNSURE)})
 
 
 class LocalRewriter(Rewriter):

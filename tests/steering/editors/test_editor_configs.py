@@ -18,6 +18,7 @@ from lvcf.configuration import config_folder, read_section
 from lvcf.data.clip import to_frames
 from lvcf.data.video import write_lossless
 from lvcf.runs.folder import read_predictions
+from lvcf.steering.transcript import COUNTED
 from tests.helpers import fails
 from tests.steering.chat import ChatServer
 from tests.steering.editors.tiny import save_stable_diffusion
@@ -128,13 +129,13 @@ def test_from_a_folder_of_clips_to_a_table(editor, sd_weights, clips, servers, t
         assert result["target"] == {**YOUNG_WOMAN, "age": "old"}
         assert {answer["attribute"] for answer in result["evaluation"]} == set(YOUNG_WOMAN)
         assert prediction.counterfactual().shape == prediction.factual().shape == (FRAMES, SIZE, SIZE, 3)
-        assert result["cost"]["tokens"] == 100 * result["cost"]["calls"]
+        assert result["cost"]["tokens"] == 100 * requests(prediction.folder)
     assert len(list(cache.iterdir())) == 1  # one clip, prepared once for both methods
     asked = [line["request"]["prompt"] for line in calls(predictions["steered"].folder) if line["kind"] == "edit"]
     assert asked[0] == "a video of an old woman"
     assert len(asked) == 1 or asked[1] == "a video of a very old, elderly, wrinkled woman"  # as the endpoint rewrites
     assert len(evaluator.bodies) == 2  # the best edit of either method, and nothing else
-    assert len(judge.bodies) == 1 + sum(p.result["cost"]["calls"] for p in predictions.values())  # and the clip itself
+    assert len(judge.bodies) == 1 + sum(requests(p.folder) for p in predictions.values())  # and the clip itself
     manifest = json.loads((run / "manifest.json").read_text())
     assert (judge.url in manifest["judge"], evaluator.url in manifest["evaluator"]) == (True, True)
     assert not any(KEY.encode() in path.read_bytes() for path in run.rglob("*") if path.is_file())
@@ -143,3 +144,8 @@ def test_from_a_folder_of_clips_to_a_table(editor, sd_weights, clips, servers, t
 
 def calls(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "calls.jsonl").read_text().splitlines()]
+
+
+def requests(folder: Path) -> int:
+    """Sent for a counterfactual, evaluation aside: a judge that criticises is asked twice."""
+    return sum(int(str(line["requests"])) for line in calls(folder) if line["kind"] in COUNTED)
