@@ -78,7 +78,7 @@ SHIPPED = {
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
         "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_do}.yaml`,\n"
         "`configs/face_motion/{denoiser_given,detail_decoder}.yaml` for `given`;\n"
-        "`configs/{face,motion}/{target,target_right,latent_reader}.yaml` and `configs/face/{oracle,attributes}.yaml`.\n"
+        "`configs/{face,motion}/{target,target_right,latent_reader}.yaml`, `configs/face/{oracle,attributes}.yaml`.\n"
         "Of trainings in pieces, as the configurations tell, the last piece is shown.",
     ),
 }
