@@ -30,8 +30,9 @@ def write_log(folder: Path, rows: list[dict[str, str]]) -> None:
 def source(tmp_path_factory, backbone_folder, target_folder, oracle_folder) -> Path:
     """What `make weights` leaves: the parts and a log of every training."""
     root = tmp_path_factory.mktemp("trained") / "phantom"
-    for part, folder in zip(SHIPPED["phantom"].parts, (backbone_folder, target_folder, oracle_folder), strict=True):
-        shutil.copytree(folder, root / part)
+    folders = {"backbone": backbone_folder, "target": target_folder, "oracle": oracle_folder}
+    for part in SHIPPED["phantom"].parts:
+        shutil.copytree(folders[part.removesuffix("_right")], root / part)
     for i, training in enumerate(SHIPPED["phantom"].trainings):
         rows = [
             {"step": "9", "train/loss": "0.7", "val/mae": ""},

@@ -240,8 +240,8 @@ def test_a_steering_runs_clips_are_chosen_by_intervention_and_show_what_the_judg
     cells = f"[...{row}.cells].map(c => [...c.childNodes].map(n => n.textContent).join('|'))"
     beard = page.js(cells.format("'beard'"))
     assert beard[:2] == ["beard|follows", "yes → no"]
-    assert beard[2].startswith("yes| |wrong|the clip shows beard = yes, not no|")
-    assert beard[4].startswith("no| |right||")
+    assert beard[2].startswith("yes| |wrong|confidence 1.00")  # the evaluating judge does not criticise
+    assert beard[4].startswith("no| |right|confidence 1.00")
     assert page.js(cells.format("'violations'"))[2:] == ["1", "1", "0", "0", "0"]
     assert page.js(cells.format("'prompt'"))[1] == "a video of an old man with a beard"
     page.click("#choices [value='0']")
