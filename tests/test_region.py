@@ -31,21 +31,9 @@ from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.families import FAMILIES, SIZES, save_family
 from tests.helpers import fails, parse, predict_arguments, results, subset
-from tests.toys import BrightDark, Capture, GaussianBackbone, LinearTarget, as_clip, make_clips, predict
+from tests.toys import BrightDark, Capture, GaussianBackbone, LinearTarget, Listener, as_clip, make_clips, predict
 
 BOX, FROZEN = (1, 2, 6, 7), [0, 3]
-
-
-class Listener(LinearTarget):
-    """Keeps every clip that it is asked about."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[Tensor] = []
-
-    def forward(self, video: Tensor) -> Tensor:
-        self.asked.append(video.detach().clone())
-        return super().forward(video)
 
 
 class OwnPath(SamplingCallback):

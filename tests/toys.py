@@ -82,6 +82,18 @@ class LinearTarget(TargetModel):
         return self.offset + self.slope * video[..., :height, :width].mean(dim=(1, 2, 3, 4))
 
 
+class Listener(LinearTarget):
+    """Keeps every clip that it is asked about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Tensor] = []
+
+    def forward(self, video: Tensor) -> Tensor:
+        self.asked.append(video.detach().clone())
+        return super().forward(video)
+
+
 class BrightDark(TargetModel):
     """A two-class classifier of the mean brightness against a threshold."""
 

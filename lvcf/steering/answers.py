@@ -90,18 +90,22 @@ class Observation(BaseModel):
     confidence: float = Field(ge=0.0, le=1.0)
 
 
-class Seen(BaseModel):
-    """What a judge sees, one observation per question."""
+class _Listed(BaseModel):
+    """An answer that is one list; a bare list is that one."""
 
     model_config = ANSWERED
-
-    answers: tuple[Observation, ...]
 
     @model_validator(mode="before")
     @classmethod
     def _read_list(cls, given: object) -> object:
-        """A bare list is the list of answers."""
-        return {"answers": given} if isinstance(given, list) else given
+        (field,) = cls.model_fields
+        return {field: given} if isinstance(given, list) else given
+
+
+class Seen(_Listed):
+    """What a judge sees, one observation per question."""
+
+    answers: tuple[Observation, ...]
 
     def values(self) -> dict[str, str]:
         """What is shown."""
@@ -129,18 +133,10 @@ class Criticism(BaseModel):
     criticism: str
 
 
-class Criticisms(BaseModel):
+class Criticisms(_Listed):
     """What the steering judge criticises in an edit."""
 
-    model_config = ANSWERED
-
     criticisms: tuple[Criticism, ...]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_list(cls, given: object) -> object:
-        """A bare list is the list of criticisms."""
-        return {"criticisms": given} if isinstance(given, list) else given
 
 
 class Verdict(BaseModel):

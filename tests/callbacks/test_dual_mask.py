@@ -18,7 +18,7 @@ from lvcf.presets import method_label
 from lvcf.region import in_pixels
 from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
-from tests.toys import BrightDark, GaussianBackbone, LinearTarget, as_clip, make_clips, predict
+from tests.toys import BrightDark, GaussianBackbone, LinearTarget, Listener, as_clip, make_clips, predict
 
 
 def mask(**options) -> DualMask:
@@ -51,16 +51,6 @@ class Steps(SamplingCallback):
     def on_step_end(self, state: SamplingState) -> None:
         scales = state.backbone.alpha_sigma(state.grid[state.index])
         self.seen.append((state.z.clone(), noised(state.z_ref, state.noise, scales), self.masks.edited.clone()))
-
-
-class Listener(LinearTarget):
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[Tensor] = []
-
-    def forward(self, video: Tensor) -> Tensor:
-        self.asked.append(video.detach().clone())
-        return super().forward(video)
 
 
 def run(tmp_path, callbacks, model=None, **options):
