@@ -30,6 +30,9 @@ class PosteriorStep(SamplingCallback):
         margin: log-odds of the target class that are wanted.
         largest: most root-mean-square change of one step, in units of the latent's own deviation.
         time: at which time the reader reads clean estimates; ``None`` for that of the step.
+        gain: of a value: read how far it moved from the clip's own path, so that what the reader misreads of both drops
+            out, and want this many times the change that is missing from M's reading of the clip; ``None`` reads the
+            value itself.
 
     Raises:
         UserError: a number is out of range.
@@ -43,15 +46,19 @@ class PosteriorStep(SamplingCallback):
         margin: float = 10.0,
         largest: float = 1.0,
         time: float | None = None,
+        gain: float | None = None,
     ) -> None:
         for name, value in {"factor": factor, "deviation": deviation, "largest": largest}.items():
             check_number(f"{NAME}.{name}", value, 0.0, above=True)
         check_number(f"{NAME}.margin", margin, 0.0)
         if time is not None:
             check_number(f"{NAME}.time", time, 0.0, 1.0)
+        if gain is not None:
+            check_number(f"{NAME}.gain", gain, 0.0, above=True)
         self.reader = reader.eval().requires_grad_(False)
         self.factor, self.deviation, self.margin = factor, deviation, margin
-        self.largest, self.time = largest, time
+        self.largest, self.time, self.gain = largest, time, gain
+        self.factual = torch.zeros(0)
 
     def label(self) -> str:
         """See the base class."""
@@ -61,24 +68,31 @@ class PosteriorStep(SamplingCallback):
         """Refuse a reader that was taught another model.
 
         Raises:
-            UserError: its classes are not M's.
+            UserError: its classes are not M's, or ``gain`` is set for classes.
         """
         if tuple(self.reader.labels) != tuple(state.model.labels):
             raise UserError(
                 f"{NAME}.reader: was taught {list(self.reader.labels) or 'a value'}, the target model says "
                 f"{list(state.model.labels) or 'a value'}; teach one with lvcf fit (docs/method.md, 19)"
             )
+        if self.gain is not None and self.reader.labels:
+            raise UserError(f"{NAME}.gain {self.gain}: is for values, and M says classes; leave it out")
         self.reader.to(state.z.device)
+        self.factual = state.prediction.clone()
 
     def on_clean_estimate(self, state: SamplingState) -> None:
         """Move the active rows whose reading is not there yet."""
         rows, goal = state.rows, state.goal[state.rows]
         t = state.t if self.time is None else torch.full_like(state.t, self.time)
-        seen = state.clean + state.offset
+        seen = state.clean if self.gain is not None else state.clean + state.offset
         with torch.enable_grad(), full_precision(seen.device):
             point = seen.detach().float().requires_grad_(True)
             output = self.reader.read(point, t)
             missing = self._missing(output, goal)
+            if self.gain is not None:
+                own = self.reader.read((state.z_ref[rows] - state.offset).float(), t).detach()
+                output = self.factual[rows] + output - own
+                missing = self.gain * self._missing(self.factual[rows], goal) - (output - self.factual[rows])
             (gradient,) = torch.autograd.grad(-missing.sum(), point)
         missing = missing.detach()
         state.prediction[rows] = goal.reading(output.detach())

@@ -15,6 +15,7 @@ from lvcf.data.clip import Batch
 from lvcf.diffusion.parameterization import expand
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.backbones.detail_decoder import DetailDecoder
+from lvcf.models.backbones.discriminator import PatchDiscriminator
 from lvcf.tasks.autoencoder import edge_error
 from lvcf.tasks.optim import finite, one_cycle
 
@@ -22,13 +23,19 @@ SHOWN = 2
 """Own frames that are shown in training."""
 FIRST_SHARE = 0.5
 """How often one of them is the clip's first, as at explanation time."""
+ESTIMATED_SHARE = 0.5
+"""How often the latents are the denoiser's estimates, if they ever are."""
 
 
 class DetailDecoderTask(LightningModule):
     """L1 error of pixels and of spatial differences, of a few frames per clip.
 
     No counterfactual is needed: a clip's frames at other times differ from a frame as a clip differs from its
-    counterfactual.  Noise on the latents stands for what a denoiser's samples have and encoded clips have not.
+    counterfactual.  Noise on the latents stands for what a denoiser's samples have and encoded clips have not, and half
+    of the latents can be the denoiser's own estimates of noised ones, which are as blurred as it is unsure.
+
+    These losses draw what is uncertain as its median, a blur; the adversarial one asks for frames that pass for real.
+    Its gradient at the last layer is held to a share of the others' (Esser et al. 2021, eq. 7).
 
     Args:
         decoder: the detail decoder, untrained or to be trained on.
@@ -38,6 +45,8 @@ class DetailDecoderTask(LightningModule):
         frames: frames per clip that the loss counts.
         latent_noise: largest deviation of the noise, in units of the latent's own; every latent draws its own.
         edge_weight: weight of the differences.
+        adversarial_weight: the adversarial loss's share; 0 leaves it out.
+        estimated_from: latest time that latents are estimated from by the denoiser, in half of the steps; 0: never.
 
     Raises:
         UserError: a number is out of range.
@@ -52,37 +61,61 @@ class DetailDecoderTask(LightningModule):
         frames: int = 4,
         latent_noise: float = 0.2,
         edge_weight: float = 2.0,
+        adversarial_weight: float = 0.0,
+        estimated_from: float = 0.0,
     ) -> None:
         super().__init__()
         check_number("model.lr", lr, 0.0, above=True)
         check_number("model.frames", frames, 1)
-        for name, value in {"latent_noise": latent_noise, "edge_weight": edge_weight}.items():
+        check_number("model.estimated_from", estimated_from, 0.0, 1.0)
+        weights = {"edge_weight": edge_weight, "adversarial_weight": adversarial_weight}
+        for name, value in {"latent_noise": latent_noise, **weights}.items():
             check_number(f"model.{name}", value, 0.0)
         self.decoder, self.backbone = decoder, backbone.eval().requires_grad_(False)
         self.output, self.lr, self.frames = output, lr, frames
-        self.latent_noise, self.edge_weight = latent_noise, edge_weight
+        self.latent_noise, self.estimated_from = latent_noise, estimated_from
+        self.edge_weight, self.adversarial_weight = edge_weight, adversarial_weight
+        self.discriminator = PatchDiscriminator(frames) if adversarial_weight else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """A few frames of every clip, and others that are shown."""
+        """A few frames in a row of every clip, and others that are shown."""
         video = batch["video"]
-        drawn, exact = self._drawn(video)
-        order = torch.randperm(video.shape[2]).tolist()
-        shown, asked = order[:SHOWN], order[SHOWN : SHOWN + self.frames]
-        if float(torch.rand(())) < FIRST_SHARE:
-            shown[0] = 0
+        drawn, exact = self._drawn(video, batch["prompt"])
+        start = int(torch.randint(video.shape[2] - self.frames + 1, ()))
+        asked = slice(start, start + self.frames)
+        shown = draw_shown(video.shape[2], start, self.frames)
         restored = self.decoder(drawn[:, :, asked], video[:, :, shown], exact[:, :, shown])
-        wanted = video[:, :, asked]
+        return self._loss(restored, video[:, :, asked], drawn[:, :, asked])
+
+    def _loss(self, restored: Tensor, wanted: Tensor, drawn: Tensor) -> Tensor:
         error, edges = functional.l1_loss(restored, wanted), edge_error(restored, wanted, dims=(3, 4))
-        self.log_dict({"train/l1": error, "train/edges": edges}, prog_bar=True)
+        said = {"train/l1": error, "train/edges": edges}
         loss: Tensor = error + self.edge_weight * edges
+        if self.discriminator is not None:
+            believed = self.discriminator.believed(restored, drawn)
+            told = self.discriminator.loss(wanted, restored, drawn)
+            said |= {"train/believed": believed, "train/told": told}
+            loss = loss + self.adversarial_weight * self._scale(loss, believed) * believed + told
+        self.log_dict(said, prog_bar=True)
         return finite(loss)
 
+    def _scale(self, loss: Tensor, believed: Tensor) -> Tensor:
+        """How many times weaker the adversarial gradient is than the others', at the decoder's last layer."""
+        last = self.decoder.finish[-1].weight
+        ours, theirs = (torch.autograd.grad(x, last, retain_graph=True)[0].norm() for x in (loss, believed))
+        return (ours / theirs.clamp(min=1e-6)).detach()
+
     @torch.no_grad()
-    def _drawn(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """The clips as the VAE draws noisy latents, and as it draws the latents themselves."""
+    def _drawn(self, video: Tensor, prompts: list[str]) -> tuple[Tensor, Tensor]:
+        """The clips as the VAE draws noisy or estimated latents, and as it draws the latents themselves."""
         latent = self.backbone.encode(video)
         deviation = self.latent_noise * torch.rand(len(latent), device=latent.device)
         noisy = latent + expand(deviation, latent) * torch.randn_like(latent)
+        if self.estimated_from and float(torch.rand(())) < ESTIMATED_SHARE:
+            t = self.estimated_from * torch.rand(len(latent), device=latent.device)
+            alpha, sigma = self.backbone.alpha_sigma(t)
+            z_t = expand(alpha, latent) * latent + expand(sigma, latent) * torch.randn_like(latent)
+            noisy, _ = self.backbone.predict(z_t, t, self.backbone.embed(prompts))
         drawn, exact = self.backbone.decode(torch.cat([noisy, latent]), video.shape[2]).float().chunk(2)
         return drawn, exact
 
@@ -110,4 +143,13 @@ class DetailDecoderTask(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, one cycle."""
-        return one_cycle(self.decoder.parameters(), self.lr, int(self.trainer.estimated_stepping_batches))
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return one_cycle(trained, self.lr, int(self.trainer.estimated_stepping_batches))
+
+
+def draw_shown(frames: int, start: int, asked: int) -> list[int]:
+    """Own frames that are shown: none of those ``asked`` from ``start`` on; in half of the steps one is the first."""
+    others = [t for t in torch.randperm(frames).tolist() if not start <= t < start + asked][:SHOWN]
+    if start > 0 and 0 not in others and float(torch.rand(())) < FIRST_SHARE:
+        others[0] = 0
+    return others

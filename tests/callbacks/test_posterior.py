@@ -59,6 +59,35 @@ def test_the_step_is_the_gaussian_posteriors(tmp_path) -> None:
         torch.testing.assert_close(edited, wanted, atol=1e-4, rtol=1e-4)
 
 
+class BiasedReader(LinearReader):
+    """Misreads by as much on the clip's own path."""
+
+    def read(self, z_t, t):
+        return super().read(z_t, t) + 7.0
+
+
+def test_what_a_reader_misreads_of_both_paths_drops_out(tmp_path) -> None:
+    exact, biased, paired = (
+        moved(tmp_path, reader=reader, largest=1e6, **options)[1].clean
+        for reader, options in ((None, {}), (BiasedReader(), {}), (BiasedReader(), {"gain": 1.0}))
+    )
+    torch.testing.assert_close(paired, exact, atol=1e-4, rtol=1e-4)
+    assert (biased[0] - exact[0]).abs().max() > 0.01
+
+
+def test_more_than_what_is_missing_can_be_wanted(tmp_path) -> None:
+    """With a reading without error a step reaches what is wanted: the factual reading and 1.5 times the way to 80."""
+    _, after, edits = moved(tmp_path, gain=1.5, factor=1.0, deviation=1e-3, largest=1e6)
+    said = [edit.facts["prediction_before"] for edit in edits]
+    wanted = [value + 1.5 * (80.0 - value) for value in said]
+    assert LinearTarget()(after.clean[0]).tolist() == pytest.approx(wanted, abs=0.01)
+
+
+def test_classes_have_no_gain(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"PosteriorStep.gain 1.3: is for values"):
+        moved(tmp_path, "bright", BrightDark(), LogitReader(), gain=1.3)
+
+
 def test_a_value_within_the_target_is_left_alone(tmp_path) -> None:
     before, after, edits = moved(tmp_path, target="0..100")
     assert all(torch.equal(a, b) for a, b in zip(before.clean, after.clean, strict=True))
@@ -95,7 +124,7 @@ def test_a_reader_of_another_model_is_refused(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"factor": 0.0}, {"deviation": 0.0}, {"largest": 0.0}, {"margin": -1}, {"time": 2}]
+    "options", [{"factor": 0.0}, {"deviation": 0.0}, {"largest": 0.0}, {"margin": -1}, {"time": 2}, {"gain": 0.0}]
 )
 def test_what_cannot_be_is_refused(options) -> None:
     with pytest.raises(UserError, match=f"PosteriorStep.{next(iter(options))}"):
