@@ -10,7 +10,7 @@ PIP = $(PY) -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS)
 EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
-PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer target_right)
+PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer detail_decoder target_right latent_reader)
 FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_do face_motion/denoiser_given face_motion/detail_decoder face/target_right motion/target_right face/latent_reader motion/latent_reader
 
 .DEFAULT_GOAL := help
@@ -73,6 +73,7 @@ weights: $(VENV)/.installed  ## train the echo phantom's models from nothing and
 	$(LVCF) simulate echo --out runs/data/echo_train --n 2000 --seed 1
 	$(LVCF) simulate echo --out runs/data/echo_train_more --n 4000 --seed 11
 	$(LVCF) simulate echo_exact --out runs/data/echo_exact_train --n 600 --seed 1
+	$(LVCF) simulate echo --out runs/data/echo_read --n 1200 --seed 31
 	@$(call train,$(PHANTOM))
 	$(PY) -m lvcf.models.pack runs/weights/phantom lvcf/weights/phantom
 

@@ -36,13 +36,15 @@ ELSEWHERE = ("vae", "text_encoder", "tokenizer", "scheduler")
 SHIPPED = {
     "phantom": Weights(
         "weights",
-        ("backbone", "target", "target_right", "oracle"),
-        ("autoencoder", "denoiser", "denoiser_longer", "target", "target_right", "oracle"),
+        ("backbone", "target", "target_right", "oracle", "reader"),
+        ("autoencoder", "denoiser", "denoiser_longer", "detail_decoder", "target", "target_right", "oracle", "reader"),
         "The default weights were trained on simulated echocardiograms only; on real ones they are a demonstration.",
         "2000 simulated clips (`lvcf simulate echo --n 2000 --seed 1`, split 80/10/10) and, for the denoiser's second\n"
         "cycle, 4000 more (`--n 4000 --seed 11`); for `target_right` 600 of the first again without the set's codec\n"
-        "(`lvcf simulate echo_exact --n 600 --seed 1`); then\n"
-        "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer,target_right}.yaml`.",
+        "(`lvcf simulate echo_exact --n 600 --seed 1`), for `reader` 600 of the first and 1200\n"
+        "more (`--seed 31`); then\n"
+        "`configs/phantom/{autoencoder,target,oracle,denoiser,denoiser_longer,detail_decoder,target_right}.yaml` and\n"
+        "`configs/phantom/latent_reader.yaml`.",
     ),
     "face_motion": Weights(
         "weights-face-motion",

@@ -11,7 +11,8 @@ from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.sampler import Sampler
 from lvcf.settings import Settings
 from lvcf.targets import parse_target
-from tests.toys import BrightDark
+from lvcf.tasks.counterfactual import CounterfactualTask
+from tests.toys import BrightDark, GaussianBackbone, LinearTarget, make_clips, predict
 
 SMALL = (8, 16)
 
@@ -85,3 +86,22 @@ def test_detail_decoding_without_one_is_refused(backbone_folder) -> None:
             parse_target("bright", BrightDark()),
             Settings(decode="detail"),
         )
+
+
+class Listening(DetailDecoder):
+    """Keeps what it is shown, and changes nothing."""
+
+    def forward(self, drawn, own, own_drawn):
+        self.own, self.own_drawn = own, own_drawn
+        return drawn
+
+
+def test_evenly_spaced_frames_of_the_clip_are_shown(tmp_path) -> None:
+    backbone = GaussianBackbone()
+    backbone.detail = Listening(SMALL)
+    task = CounterfactualTask(backbone, LinearTarget(), "80", tmp_path, steps=2, decode="detail")
+    clips = make_clips(2, frames=8)
+    predict(task, clips, [])
+    video = torch.stack([clip["video"] for clip in clips])
+    assert torch.equal(backbone.detail.own, video[:, :, ::2])
+    assert torch.equal(backbone.detail.own_drawn, backbone.decode(backbone.encode(video), 8)[:, :, ::2])

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from lvcf.models.backbones.detail_decoder import DetailDecoder
 from lvcf.models.backbones.ltx import LTXBackbone, ltx_backbone
+from lvcf.models.latent_reader import LatentReader
 from lvcf.models.pack import SHIPPED, pack
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
 
@@ -30,7 +31,9 @@ def write_log(folder: Path, rows: list[dict[str, str]]) -> None:
 def source(tmp_path_factory, backbone_folder, target_folder, oracle_folder) -> Path:
     """What `make weights` leaves: the parts and a log of every training."""
     root = tmp_path_factory.mktemp("trained") / "phantom"
-    folders = {"backbone": backbone_folder, "target": target_folder, "oracle": oracle_folder}
+    reader = tmp_path_factory.mktemp("taught") / "reader"
+    LatentReader(4).save_pretrained(reader)
+    folders = {"backbone": backbone_folder, "target": target_folder, "oracle": oracle_folder, "reader": reader}
     for part in SHIPPED["phantom"].parts:
         shutil.copytree(folders[part.removesuffix("_right")], root / part)
     for i, training in enumerate(SHIPPED["phantom"].trainings):

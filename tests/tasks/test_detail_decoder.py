@@ -66,13 +66,13 @@ def striped(n: int) -> DataLoader:
     return DataLoader([{"video": video, "prompt": "stripes"} for video in videos], batch_size=8)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("weight", "least", "most"), [(0.0, 0.0, 0.2), (2.0, 0.6, 1.4)])
+@pytest.mark.parametrize(("weight", "least", "most"), [(0.0, 0.0, 0.2), (4.0, 0.5, 1.5)])
 def test_what_cannot_be_known_is_a_blur_without_the_adversarial_loss(weight, least, most, tmp_path) -> None:
     """Contrast of what is drawn, over the clip's."""
     torch.manual_seed(0)
-    options = {"lr": 5e-3, "latent_noise": 0.0, "edge_weight": 0.0, "adversarial_weight": weight, "frames": 2}
+    options = {"lr": 2e-3, "latent_noise": 0.0, "edge_weight": 0.0, "adversarial_weight": weight, "frames": 2}
     task = DetailDecoderTask(DetailDecoder((8, 16)), ForgettingBackbone(), tmp_path, **options)
-    trainer(150).fit(task, striped(32))
+    trainer(200).fit(task, striped(32))
     clip = next(iter(striped(8)))["video"]
     with torch.no_grad():
         drawn = task.backbone.decode(clip, 8)

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+CONTRAST = 4.0
+"""What a frame adds to the blurred one is seen as many times stronger: it is small, and all there is to judge."""
+
 
 class PatchDiscriminator(nn.Module):
     """A verdict for every patch of a few frames in a row, beside the blurred frames that they were made from.
@@ -27,7 +30,7 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, clip: Tensor, blurred: Tensor) -> Tensor:
         """Verdicts ``(B, 1, H', W')``, towards 1 for real, of clips ``(B, 3, T, H, W)`` in [-1, 1]."""
-        verdict: Tensor = self.layers(torch.cat([clip, blurred], dim=1).flatten(1, 2))
+        verdict: Tensor = self.layers(torch.cat([CONTRAST * (clip - blurred), blurred], dim=1).flatten(1, 2))
         return verdict
 
     def loss(self, real: Tensor, drawn: Tensor, blurred: Tensor) -> Tensor:
