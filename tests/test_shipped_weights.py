@@ -10,6 +10,7 @@ import torch
 import lvcf
 from lvcf.data.echonet import EchoNetDataset
 from lvcf.models.backbones.ltx import ltx_backbone
+from lvcf.models.latent_reader import latent_reader
 from lvcf.models.pack import SHIPPED
 from lvcf.models.targets.ejection_fraction import echo_frame_transformer, echo_resnet_3d
 from lvcf.phantoms.echo.set import simulate
@@ -67,6 +68,27 @@ def test_reconstruction_keeps_the_targets_reading(clips) -> None:
     assert restored.shape == video.shape
     assert float((model(restored) - model(video)).abs().mean()) < 1.5
     assert 10 * float(torch.log10(4 / (restored - video).square().mean())) > 22
+
+
+@torch.no_grad()
+def test_the_detail_decoder_brings_speckle_back(clips) -> None:
+    """Of the frames that are not shown: nearer to the clip than the VAE, and edges nearly as strong as its own."""
+    video, backbone = clips[0], ltx_backbone("phantom/backbone").eval()
+    drawn = backbone.decode(backbone.encode(video), 16)
+    shown, others = [0, 4, 8, 12], [t for t in range(16) if t % 4]
+    restored = backbone.detail(drawn[:, :, others], video[:, :, shown], drawn[:, :, shown])
+    wanted, before = video[:, :, others], drawn[:, :, others]
+    assert float((restored - wanted).square().mean()) < 0.9 * float((before - wanted).square().mean())
+    edges = [float(clip.diff(dim=-1).abs().mean() / wanted.diff(dim=-1).abs().mean()) for clip in (before, restored)]
+    assert edges[0] < 0.8 < edges[1] < 1.15
+
+
+@torch.no_grad()
+def test_the_latent_reader_says_what_its_model_says_of_unseen_clips(clips) -> None:
+    video, _ = clips
+    z, model = ltx_backbone("phantom/backbone").eval().encode(video), echo_resnet_3d("phantom/target").freeze()
+    said = latent_reader("phantom/reader").eval().read(z, torch.full((len(z),), 0.05))
+    assert float((said - model(video)).abs().mean()) < 4.0
 
 
 @torch.no_grad()
