@@ -303,6 +303,9 @@ def place(tmp_path_factory, request, backbone_folder, target_folder) -> Path:
             link(root / weights, backbone_folder)
         if denoiser := settings(path, verb).get("backbone", {"init_args": {}})["init_args"].get("denoiser"):
             with_given_frames(backbone_folder, root / denoiser)
+        elif settings(path, verb).get("decode") == "detail":
+            (root / weights).unlink()
+            with_given_frames(backbone_folder, root / weights)
         for clips in sets_of(path, verb):
             if clips["class_path"].endswith("VideoFolderDataModule") and "table" not in clips["init_args"]:
                 write_clips(root / clips["init_args"]["root"])
