@@ -101,9 +101,10 @@ class DetailDecoderTask(LightningModule):
 
     def _scale(self, loss: Tensor, believed: Tensor) -> Tensor:
         """How many times weaker the adversarial gradient is than the others', at the decoder's last layer."""
-        last = self.decoder.finish[-1].weight
+        last = list(self.decoder.finish.parameters())[-2]  # its weight; its bias comes after
         ours, theirs = (torch.autograd.grad(x, last, retain_graph=True)[0].norm() for x in (loss, believed))
-        return (ours / theirs.clamp(min=1e-6)).detach()
+        scale: Tensor = ours / theirs.clamp(min=1e-6)
+        return scale.detach()
 
     @torch.no_grad()
     def _drawn(self, video: Tensor, prompts: list[str]) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,8 @@ class PatchDiscriminator(nn.Module):
     def loss(self, real: Tensor, drawn: Tensor, blurred: Tensor) -> Tensor:
         """What the discriminator learns by; 0.5 where it cannot tell them apart."""
         verdicts = self(real, blurred), self(drawn.detach(), blurred)
-        return functional.mse_loss(verdicts[0], torch.ones_like(verdicts[0])) + verdicts[1].square().mean()
+        loss: Tensor = functional.mse_loss(verdicts[0], torch.ones_like(verdicts[0])) + verdicts[1].square().mean()
+        return loss
 
     def believed(self, drawn: Tensor, blurred: Tensor) -> Tensor:
         """What the drawing network learns by: 0 where its frames pass for real.  The discriminator gets no gradient."""
