@@ -357,7 +357,7 @@ class Sampler(Diffusion):
         detail = self.backbone.detail
         if self.settings.decode != "detail" or detail is None:
             return lambda clip, _rows: clip
-        spaced = range(0, video.shape[2], max(video.shape[2] // SHOWN, 1))
+        spaced = (place * video.shape[2] // SHOWN for place in range(SHOWN))
         shown = sorted({*numbers_of(self.settings.given_frames), *spaced})
         sharp, blurred = video[:, :, shown], plain[:, :, shown].float()
         return lambda clip, rows: detail(clip.float(), sharp[rows], blurred[rows])

@@ -88,11 +88,12 @@ class PosteriorStep(SamplingCallback):
         with torch.enable_grad(), full_precision(seen.device):
             point = seen.detach().float().requires_grad_(True)
             output = self.reader.read(point, t)
-            missing = self._missing(output, goal)
-            if self.gain is not None:
-                own = self.reader.read((state.z_ref[rows] - state.offset).float(), t).detach()
-                output = self.factual[rows] + output - own
-                missing = self.gain * self._missing(self.factual[rows], goal) - (output - self.factual[rows])
+            if self.gain is None:
+                missing = self._missing(output, goal)
+            else:
+                factual = self.factual[rows]
+                moved = output - self._own_reading(state, t)
+                output, missing = factual + moved, self.gain * self._missing(factual, goal) - moved
             (gradient,) = torch.autograd.grad(-missing.sum(), point)
         missing = missing.detach()
         state.prediction[rows] = goal.reading(output.detach())
@@ -100,6 +101,11 @@ class PosteriorStep(SamplingCallback):
         todo = (missing.abs() > 0).nonzero()[:, 0]
         if len(todo):
             state.clean[todo] += self._step(state, todo, gradient[todo], missing[todo])
+
+    @torch.no_grad()
+    def _own_reading(self, state: SamplingState, t: Tensor) -> Tensor:
+        """What the reader says of the clips' own paths, of the active rows."""
+        return self.reader.read((state.z_ref[state.rows] - state.offset).float(), t)
 
     def _missing(self, output: Tensor, goal: Goal) -> Tensor:
         """How far the reader's number ``(A,)`` has to rise: value to the nearest edge, or log-odds to the margin."""

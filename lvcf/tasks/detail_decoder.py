@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from lvcf.checks import check_number
 from lvcf.data.clip import Batch
+from lvcf.diffusion.inversion import noised
 from lvcf.diffusion.parameterization import expand
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.backbones.detail_decoder import DetailDecoder
@@ -110,13 +111,13 @@ class DetailDecoderTask(LightningModule):
     def _drawn(self, video: Tensor, prompts: list[str]) -> tuple[Tensor, Tensor]:
         """The clips as the VAE draws noisy or estimated latents, and as it draws the latents themselves."""
         latent = self.backbone.encode(video)
-        deviation = self.latent_noise * torch.rand(len(latent), device=latent.device)
-        noisy = latent + expand(deviation, latent) * torch.randn_like(latent)
         if self.estimated_from and float(torch.rand(())) < ESTIMATED_SHARE:
             t = self.estimated_from * torch.rand(len(latent), device=latent.device)
-            alpha, sigma = self.backbone.alpha_sigma(t)
-            z_t = expand(alpha, latent) * latent + expand(sigma, latent) * torch.randn_like(latent)
+            z_t = noised(latent, torch.randn_like(latent), self.backbone.alpha_sigma(t))
             noisy, _ = self.backbone.predict(z_t, t, self.backbone.embed(prompts))
+        else:
+            deviation = self.latent_noise * torch.rand(len(latent), device=latent.device)
+            noisy = latent + expand(deviation, latent) * torch.randn_like(latent)
         drawn, exact = self.backbone.decode(torch.cat([noisy, latent]), video.shape[2]).float().chunk(2)
         return drawn, exact
 
