@@ -35,7 +35,7 @@ def check_given(given: GivenFrames, inversion: str, backbone: Backbone) -> None:
             "lvcf fit --model.given true, or leave them out"
         )
     if inversion == "ddim":
-        raise UserError("model.inversion ddim: holds no given frames; choose fresh, recorded or sdedit")
+        raise UserError("model.inversion ddim: holds no given frames; choose fresh, recorded, annealed or sdedit")
 
 
 def given_latents(given: GivenFrames, backbone: Backbone, frames: int, z_ref: Tensor) -> Tensor | None:

@@ -31,7 +31,7 @@ from lvcf.settings import Settings
 from lvcf.targets import TargetRequest
 from lvcf.wording import Wording
 
-ON_THE_CLIP = ("fresh", "recorded")
+ON_THE_CLIP = ("fresh", "recorded", "annealed")
 """Inversions that keep sampling on the clip by its own noised path."""
 SHOWN = 4
 """Evenly spaced own frames that a detail decoder is shown, beside those that are given."""
@@ -155,15 +155,15 @@ class Diffusion:
         state.z[rows] = state.held(stepped, rows)
 
     def _missed(self, state: DiffusionState, places: Tensor, now: Scales, following: Scales) -> list[Tensor]:
-        """What the step misses on the clip's own path; of ``fresh`` inversion also what its new noise adds."""
+        """What the step misses on the clip's own path; where noise is drawn anew, also what that adds."""
         if self.settings.inversion not in ON_THE_CLIP:
             return []
         rows, z_ref = state.rows, state.z_ref[state.rows]
         z_t = noised(z_ref, state.noise[rows], now)
         reference = self._step(z_t, z_ref - state.offset, now, following, state.reference_history, rows)
         missed = [recorded_residual(reference, z_ref, state.noise[rows], following)]
-        if self.settings.inversion == "fresh":
-            drawn = state.next_noise(places)
+        if self.settings.inversion != "recorded":
+            drawn = state.next_noise(places, annealed=self.settings.inversion == "annealed")
             missed.append(expand(following[1], reference) * (drawn - state.noise[rows]))
             state.noise[rows] = drawn
         return missed

@@ -11,6 +11,7 @@ import torch
 from lightning import Callback
 from torch import Tensor
 
+from lvcf.diffusion.inversion import kept_share
 from lvcf.diffusion.steps import History
 from lvcf.guidance.goal import Goal
 from lvcf.guidance.queries import Ledger, queried
@@ -138,19 +139,22 @@ class DiffusionState:
         """What the next step misses on the clip's own path, where that was found before."""
         return None if self.missed is None else self.missed.get(int(self.index[self.rows[0]]))
 
-    def next_noise(self, following: Tensor) -> Tensor:
+    def next_noise(self, following: Tensor, annealed: bool = False) -> Tensor:
         """Noise of the inverted path of the active rows at the places ``following`` ``(A,)`` of the grid.
 
         One draw per place of the grid, also of those a long stride leaves out: a clip's noise at a place depends on
-        the seed and its id alone, not on guidance or schedule, so methods are paired.
+        the seed and its id alone, not on guidance or schedule, so methods are paired.  Where it is ``annealed``, every
+        draw keeps a share of the noise before it, sqrt(a) w + sqrt(1 - a) w_new.  docs/method.md, 10.
         """
-        strides = (following - self.index[self.rows]).tolist()
-        shape = self.noise.shape[1:]
-        drawn = [
-            [torch.randn(shape, generator=self.generators[i]) for _ in range(stride)][-1]
-            for i, stride in zip(self.rows.tolist(), strides, strict=True)
-        ]
-        return torch.stack(drawn).to(self.noise)
+        kept = kept_share(self.grid) if annealed else torch.zeros_like(self.grid)
+        drawn = []
+        for row, last in zip(self.rows.tolist(), following.tolist(), strict=True):
+            noise = self.noise[row]
+            for share in kept[int(self.index[row]) + 1 : last + 1]:
+                new = torch.randn(noise.shape, generator=self.generators[row]).to(noise)
+                noise = share.sqrt() * noise + (1.0 - share).sqrt() * new
+            drawn.append(noise)
+        return torch.stack(drawn)
 
 
 @dataclass(kw_only=True)

@@ -9,7 +9,7 @@ from lvcf.checks import check_choice, check_number
 from lvcf.given_frames import GivenFrames
 from lvcf.region import Region, check_region, written
 
-Inversion = Literal["fresh", "recorded", "ddim", "sdedit"]
+Inversion = Literal["fresh", "recorded", "annealed", "ddim", "sdedit"]
 Solver = Literal["ddim", "dpmpp_2m"]
 Decode = Literal["plain", "residual", "detail"]
 Prompt = Literal["neutral", "target"]
@@ -38,8 +38,8 @@ class Settings:
         guidance_scale: classifier-free guidance from the inversion's prompt to the target prompt; 1 leaves it out.
         steps: places of the dense time grid.
         strength: where on the noise axis sampling starts, 0-1.
-        inversion: ``fresh`` (recorded, its noise drawn anew every step), ``recorded`` (edit-friendly), ``ddim`` or
-            ``sdedit``.
+        inversion: ``fresh`` (recorded, its noise drawn anew every step), ``recorded`` (edit-friendly), ``annealed``
+            (from fresh to recorded), ``ddim`` or ``sdedit``.
         solver: ``ddim`` or ``dpmpp_2m``.
         decode: ``plain`` d_cf, ``residual`` x + d_cf - d_ref, or ``detail``: d_cf, sharpened by frames of x.
         prompt_template: how a target is said; ``{metadata}`` and ``{target}`` are filled in.

@@ -6,6 +6,9 @@ z_s = step(z_t) + [z_s^rec - step(z_t^rec)], for the stride actually taken.  Wit
 
 Fresh noise, the default, does the same and draws eps anew after every step, on both paths alike, as FlowEdit does
 (Kulikov et al. 2025): what differs between the paths then owes less to one draw.
+
+Annealed noise goes from fresh to recorded on the way down, as DynaEdit's (2603.17989): early draws differ, so that none
+decides the layout, and late ones do not, so that nothing flickers.
 """
 
 from __future__ import annotations
@@ -22,6 +25,11 @@ from lvcf.diffusion.steps import Scales, ddim_step
 def noised(z_ref: Tensor, noise: Tensor, scales: Scales) -> Tensor:
     """alpha z_ref + sigma eps: the start of SDEdit (Meng et al. 2022) and any point of the recorded path."""
     return expand(scales[0], z_ref) * z_ref + expand(scales[1], z_ref) * noise
+
+
+def kept_share(t: Tensor) -> Tensor:
+    """How much of its variance annealed noise keeps on the way to ``t``: 0 at 1, rising linearly to 1 at 0.25."""
+    return ((1.0 - t) / 0.75).clamp(0.0, 1.0)
 
 
 def recorded_residual(stepped: Tensor, z_ref: Tensor, noise: Tensor, following: Scales) -> Tensor:

@@ -38,8 +38,8 @@ class CounterfactualTask(LightningModule):
         inversion_prompt: what the inverted path is told: ``neutral``, or ``factual`` (what M says of the
             clip, in the prompt's words); a neutral ``prompt`` is always inverted with itself.
         strength: where on the noise axis sampling starts, 0-1.
-        inversion: ``fresh`` (recorded, its noise drawn anew every step), ``recorded`` (edit-friendly), ``ddim`` or
-            ``sdedit``.
+        inversion: ``fresh`` (recorded, its noise drawn anew every step), ``recorded`` (edit-friendly), ``annealed``
+            (from fresh to recorded), ``ddim`` or ``sdedit``.
         solver: ``ddim`` or ``dpmpp_2m``.
         decode: ``plain`` d_cf, ``residual`` x + d_cf - d_ref, or ``detail``: d_cf, sharpened by frames of x.
         given_frames: the clip's frames that stay as they are while the others are drawn beside them: ``none``,

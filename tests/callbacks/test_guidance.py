@@ -265,6 +265,16 @@ def test_a_stride_of_the_schedule_leaves_the_last_step_to_the_vae(tmp_path, tiny
     assert steps.places[-1] == [STEPS - 1] * 3
 
 
+@pytest.mark.parametrize("until", [0.0, 0.5])
+def test_guidance_ends_where_it_is_told_to(tmp_path, until) -> None:
+    guided = GradientGuidance(ConstantWeight(0.05), samples=1, until=until)
+    task = CounterfactualTask(GaussianBackbone(), LinearTarget(), "90", tmp_path, steps=STEPS, tolerance=0.1)
+    (edit,) = predict(task, make_clips(1), [guided])
+    times = [row["t"] for row in edit.facts["trajectory"]]
+    assert times == pytest.approx([t for t in torch.linspace(0.9, 0.0, STEPS + 1).tolist()[:-1] if t > until])
+    assert guided.label() == ("RG until t = 0.5" if until else "RG")
+
+
 BAD_TINY = {
     "no last step": (lambda folder: {"true_steps": 0}, "true_steps 0"),
     "no folder": (lambda folder: {"tiny_decoder": "/nowhere/tiny"}, "/nowhere/tiny"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from torch import Tensor
 
-from lvcf.diffusion.inversion import ddim_invert, noised, recorded_residual
+from lvcf.diffusion.inversion import ddim_invert, kept_share, noised, recorded_residual
 from lvcf.diffusion.steps import ddim_step
+from lvcf.models.backbones.base import Embedding
+from lvcf.sampling import DiffusionState, Prompts
 
 MEAN, STD = 0.3, 0.5
 
@@ -50,3 +53,34 @@ def test_ddim_inversion_and_back_returns_for_a_gaussian(steps) -> None:
     for now, following in zip(rising[::-1][:-1], rising[::-1][1:], strict=True):
         z = ddim_step(z, exact_clean(z, now), flow_scales(now), flow_scales(following))
     assert float((z - z_ref).abs().max()) < 6 / steps
+
+
+def walked(grid: Tensor, places: list[int], shape: tuple[int, ...]) -> list[Tensor]:
+    """Annealed noise of one clip at the first place of a grid and at ``places``."""
+    nothing = Prompts(*[Embedding(torch.zeros(1, 1, 1), torch.ones(1, 1))] * 2)
+    generators = [torch.Generator().manual_seed(1)]
+    state = DiffusionState(prompts=nothing, generators=generators, grid=grid, z_ref=torch.zeros(1, *shape))
+    state.rows = torch.tensor([0])
+    noises = [state.noise]
+    for place in places:
+        state.noise = state.next_noise(torch.tensor([place]), annealed=True)
+        state.index = torch.tensor([place])
+        noises.append(state.noise)
+    return noises
+
+
+def test_annealed_noise_keeps_its_share_of_variance_and_stays_standard_normal() -> None:
+    """Below t = 0.25 nothing is drawn anew."""
+    grid = torch.tensor([1.0, 0.8, 0.5, 0.25, 0.1, 0.0])
+    assert kept_share(grid).tolist() == pytest.approx([0.0, 0.2 / 0.75, 0.5 / 0.75, 1.0, 1.0, 1.0])
+    noises = walked(grid, [1, 2, 3, 4, 5], (4, 4, 100, 100))
+    assert [float(noise.std()) for noise in noises] == pytest.approx([1.0] * 6, abs=0.01)
+    correlations = [float((one * other).mean()) for one, other in pairwise(noises)]
+    assert correlations == pytest.approx(kept_share(grid)[1:].sqrt().tolist(), abs=0.01)
+    assert torch.equal(noises[2], noises[-1])
+
+
+def test_annealed_noise_at_a_place_does_not_hang_on_the_strides() -> None:
+    grid = torch.linspace(1.0, 0.0, 7)
+    dense, strided = (walked(grid, places, (2, 2, 3, 3)) for places in ([1, 2, 3, 4], [2, 4]))
+    assert torch.equal(dense[-1], strided[-1])

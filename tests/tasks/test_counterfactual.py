@@ -98,7 +98,7 @@ def hand_written(z_ref: np.ndarray, noises: list[np.ndarray], y: float, weight: 
 
 
 @SIDES
-@pytest.mark.parametrize("inversion", ["sdedit", "recorded", "fresh"])
+@pytest.mark.parametrize("inversion", ["sdedit", "recorded", "fresh", "annealed"])
 @pytest.mark.parametrize("weight", [0.05, -0.05])
 def test_guided_sampling_follows_the_closed_form(tmp_path, target, inversion, weight) -> None:
     """The negative weight is the flipped sign: the same formula then moves M away (see the next test)."""
@@ -106,7 +106,7 @@ def test_guided_sampling_follows_the_closed_form(tmp_path, target, inversion, we
     task = make_task(tmp_path, target, inversion=inversion)
     predict(task, make_clips(3), [guidance(weight), capture, noises])
     state = capture.states[0]
-    assert torch.equal(noises.seen[0], noises.seen[1]) == (inversion != "fresh")
+    assert torch.equal(noises.seen[0], noises.seen[1]) == (inversion not in ("fresh", "annealed"))
     for i in range(3):
         drawn = [noise[i].numpy() for noise in noises.seen]
         wanted = hand_written(state.z_ref[i].double().numpy(), drawn, float(target), weight, inversion)
@@ -180,7 +180,7 @@ STRIDES = [[[1], [1], [1]], [[1, 3, 1], [2], [1, 1, 4]]]
 @pytest.mark.parametrize("strides", STRIDES, ids=["dense", "mixed"])
 @pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m"])
 @pytest.mark.parametrize("decode", ["residual", "plain"])
-@pytest.mark.parametrize("inversion", ["fresh", "recorded"])
+@pytest.mark.parametrize("inversion", ["fresh", "recorded", "annealed"])
 def test_with_guidance_off_the_clips_own_path_returns_it(
     tmp_path, backbone, smooth_clips, solver, decode, strides, inversion
 ):
