@@ -5,7 +5,8 @@ VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
 PY = $(VENV)/bin/python
 LVCF = $(VENV)/bin/lvcf
-PIP = $(PY) -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS)
+# Modules are compiled when they are first imported: most never are.
+PIP = $(PY) -m pip --disable-pip-version-check install -q --no-compile -c $(CONSTRAINTS)
 # All of them: what an extra brings is tested, not skipped.
 EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
@@ -16,7 +17,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-steering bench-face-motion bench-black-box carphone bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-what-may-change bench-speed bench-steering bench-face-motion bench-black-box carphone bench-backbones clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -125,6 +126,22 @@ bench-given: $(VENV)/.installed  ## given frames, by words and by M alone, on 24
 	  cp runs/given_$$part/table.md benchmarks/results/given_$$part.md; \
 	  cp runs/given_$$part/table.csv benchmarks/results/given_$$part.csv; \
 	done
+	$(PY) benchmarks/tables.py
+
+bench-what-may-change: $(VENV)/.installed  ## a region, frozen frames and three counterfactuals a clip, on each phantom (a quarter of an hour)
+	for part in echo face motion; do \
+	  config=$$(test $$part = echo && echo phantom || echo $$part).yaml; \
+	  $(LVCF) simulate $$part --out runs/data/$${part}_kept --n 16 --seed 4200 || exit 1; \
+	  predict="$(LVCF) predict --config $$config --data.root runs/data/$${part}_kept --data.predict_split all"; \
+	  $$predict --model.output runs/kept_$${part}_region --model.region '[24, 16, 88, 96]' --trainer.limit_predict_batches 2 || exit 1; \
+	  $$predict --model.output runs/kept_$${part}_frozen --model.freeze_frames '[0, 1, 2]' --trainer.limit_predict_batches 2 || exit 1; \
+	  $$predict --model.output runs/kept_$${part}_three --model.n_counterfactuals 3 || exit 1; \
+	done
+	$(PY) benchmarks/what_may_change.py
+	$(PY) benchmarks/tables.py
+
+bench-speed: $(VENV)/.installed  ## what every method costs on 4 simulated echocardiograms, in one run with nothing beside it (a quarter of an hour)
+	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/tables.py
 
 bench-steering: $(VENV)/.installed  ## the experiment of benchmarks/plans/steering.md, fixed in advance: 77 simulated faces (half an hour)

@@ -121,6 +121,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "reliance": lambda: whole("reliance"),
     "shortcut": lambda: whole("shortcut"),
     "sanity": lambda: whole("sanity"),
+    "speed": lambda: whole("speed"),
+    "what_may_change": lambda: whole("what_may_change"),
     "manifold_limit": lambda: whole("manifold_limit"),
     "speckle_limit": lambda: whole("speckle_limit"),
     "vae_limit": lambda: whole("vae_limit"),

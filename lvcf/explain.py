@@ -68,7 +68,7 @@ class Explainer:
         self,
         model: Model,
         backbone: str | Path | Backbone = "phantom",
-        method: str | Iterable[SamplingCallback] = "full",
+        method: str | Iterable[SamplingCallback] = "full, n = 1",
         takes: ClipInput | None = None,
         answer: Answer | None = None,
         *,
