@@ -207,9 +207,9 @@ def main() -> None:
     options = parser.parse_args()
     table = compared(Bench(options.clips), options.rounds)
     words = (
-        f"{options.clips} simulated echocardiograms of seed {SEED} in one batch, median of {options.rounds} "
-        f"interleaved rounds, {torch.get_num_threads()} threads; made by `make bench-speed`. The last {len(PARTS) + 1} columns are "
-        "seconds a clip by part."
+        f"{options.clips} simulated echocardiograms of seed {SEED} in one batch, {torch.get_num_threads()} threads; "
+        f"seconds are the median of {options.rounds} interleaved rounds; made by `make bench-speed`. The last "
+        f"{len(PARTS) + 1} columns are seconds a clip by part."
     )
     RESULTS.write_text(f"{words}\n\n{table}\n\n{growing(16)}\n", encoding="utf-8")
 
