@@ -101,7 +101,7 @@ class TargetModel(nn.Module, ABC):
         return self.labels[int(output.argmax())]
 
     def other_outputs(self, video: Tensor) -> dict[str, Tensor]:
-        """What a model of several outputs says by the others, by name, of clips ``(B, 3, T, H, W)``: rows ``(B, K)``."""
+        """What the outputs that are not explained say of clips ``(B, 3, T, H, W)``: rows ``(B, K)`` by name."""
         return {}
 
     def described(self, clips: Tensor) -> tuple[str, str]:

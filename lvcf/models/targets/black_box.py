@@ -176,7 +176,8 @@ class HttpTarget(BlackBox):
     """An endpoint that answers POST requests.
 
     ``json``: ``{"instances": [clip, ...]}`` in nested lists, answered by ``{"predictions": [...]}`` (TensorFlow
-    Serving's and KServe's version 1), of several outputs ``[{"verb": [...], "noun": [...]}, ...]``.  ``npy``: one float32 array in numpy's file format, answered by one.
+    Serving's and KServe's version 1), of several outputs ``[{"verb": [...], "noun": [...]}, ...]``.  ``npy``: one
+    float32 array in numpy's file format, answered by one.
 
     Args:
         url: http or https, without a key: runs keep it.

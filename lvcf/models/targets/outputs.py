@@ -65,4 +65,6 @@ def chosen_name(names: Sequence[str], name: str) -> str:
 def heads(output: object, clips: int) -> dict[str, Tensor]:
     """Those outputs that say something of each of ``clips`` clips, as rows ``(B, K)`` of floats."""
     found = {name: head for name, head in named(output).items() if head.is_floating_point()}
-    return {name: head.reshape(clips, -1) for name, head in found.items() if head.shape[:1] == (clips,) and head.dim() < 3}
+    return {
+        name: head.reshape(clips, -1) for name, head in found.items() if head.shape[:1] == (clips,) and head.dim() < 3
+    }

@@ -161,7 +161,11 @@ def test_bad_folders_are_told_in_one_line(case, folder, tmp_path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_clips_of_another_length_are_told_before_anything_is_edited(capfd, folder, echo_root, backbone_folder, tmp_path):
-    line = fails(capfd, arguments(folder, echo_root, backbone_folder, tmp_path, "--data.frames=8", "--model.target=other"))
+def test_clips_of_another_length_are_told_before_anything_is_edited(
+    capfd, folder, echo_root, backbone_folder, tmp_path
+):
+    line = fails(
+        capfd, arguments(folder, echo_root, backbone_folder, tmp_path, "--data.frames=8", "--model.target=other")
+    )
     assert "takes 16 frames, the clips have 8; set data.frames" in line
     assert results(tmp_path / "run") == {}
