@@ -278,6 +278,8 @@ class HttpTarget(BlackBox):
                 return _numbers(said)
             name = chosen_name([*said], self.answer.output)
             return {name: _numbers(said[name])}
+        except MisfitError as error:
+            raise MisfitError(f"{self.source}: {self._told(str(error))}") from error
         except (ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, RecursionError) as error:
             wanted = 'JSON with "predictions"' if self.body == "json" else "an .npy array"
             raise UserError(

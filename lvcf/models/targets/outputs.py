@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
 from torch import Tensor
@@ -17,14 +17,13 @@ def named(output: object) -> dict[str, Tensor]:
     Names are a mapping's keys (such as transformers' ``ModelOutput``), the fields of a named tuple or a dataclass, and
     the places ``0``, ``1`` ... in a plain tuple or list.
     """
+    pairs: Iterable[tuple[object, object]] = ()
     if isinstance(output, Mapping):
-        pairs = list(output.items())
+        pairs = output.items()
     elif isinstance(output, tuple | list):
-        pairs = list(zip(getattr(output, "_fields", range(len(output))), output, strict=True))
+        pairs = zip(getattr(output, "_fields", range(len(output))), output, strict=True)
     elif is_dataclass(output):
         pairs = [(entry.name, getattr(output, entry.name)) for entry in fields(output)]
-    else:
-        return {}
     return {str(name): value for name, value in pairs if isinstance(value, Tensor)}
 
 
@@ -52,13 +51,14 @@ def chosen_name(names: Sequence[str], name: str) -> str:
     """
     if name in names:
         return name
-    known = line(", ".join(names))
+    known = line(", ".join(names)) or "none"
     if name:
         near = nearest(name, names)
         fix = f"did you mean {near}? it has {known}" if near else f"it has {known}"
         raise MisfitError(f"output {name}: there is none of that name; {fix}")
-    if len(names) > 1:
-        raise MisfitError(f"returns several outputs ({known}); name the one to explain: answer.output")
+    if len(names) != 1:
+        count = "several outputs" if names else "no output"
+        raise MisfitError(f"returns {count} ({known}); name the one to explain: answer.output")
     return names[0]
 
 

@@ -97,7 +97,8 @@ class Answer:
         bounds: the values that can be asked for; null for no bound.
         gives: a classifier's numbers: ``logits`` of classes that exclude each other, their ``probabilities``, or
             ``multi-label``, logits of labels that do not.
-        output: of a model that returns several, the name of the one that is explained (:func:`.outputs.named`).
+        output: of a model that returns several, the name of the one that is explained: a key, a field, or the place in
+            a tuple.
 
     Raises:
         UserError: these contradict each other, or a number is out of its range.

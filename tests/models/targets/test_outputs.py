@@ -25,7 +25,7 @@ from lvcf.models.targets.exported import ExportedTarget, ModuleTarget
 from lvcf.models.targets.outputs import chosen, heads, named
 from lvcf.models.targets.video_classifier import video_classifier
 from lvcf.models.targets.wrapping import Answer, ClipInput, WrappedTarget
-from tests.helpers import fails, predict_arguments, results, subset
+from tests.helpers import fails, parse, predict_arguments, results, subset
 from tests.models.targets.endpoint import Endpoint
 from tests.toys import IMAGENET, GaussianBackbone
 
@@ -337,6 +337,16 @@ def test_bad_endpoint_names(case) -> None:
     served.close()
 
 
+@pytest.mark.parametrize("predictions", [{}, [{}, {}]])
+def test_an_endpoint_that_names_nothing_is_told(predictions) -> None:
+    served = Endpoint("json", lambda x: x)
+    served.fault = lambda: json.dumps({"predictions": predictions}).encode()
+    for name, says in (("", "no output"), ("EF", "output EF: there is none of that name; it has none")):
+        with pytest.raises(UserError, match=says):
+            HttpTarget(served.url, ClipInput((0.0, 1.0), size=4, frames=2), Answer("regression", output=name), "json")
+    served.close()
+
+
 # --- Hugging Face ------------------------------------------------------------------------------------------------
 
 
@@ -389,6 +399,11 @@ def arguments(tmp_path, echo_root, backbone_folder, target_folder) -> list[str]:
     data = subset(echo_root, tmp_path / "data", 2)
     given = predict_arguments(data, backbone_folder, target_folder, tmp_path / "run", "--model.target=other")
     return [option for option in given if "target_model" not in option]
+
+
+def test_a_place_in_a_tuple_is_a_name_on_the_command_line(arguments) -> None:
+    config = parse([*arguments, *declared("0", *CLASSES)])
+    assert config.model.init_args.target_model.init_args.answer.output == "0"
 
 
 def test_predict_explains_one_output_and_reports_the_others(arguments, tmp_path) -> None:
