@@ -22,7 +22,7 @@ from lvcf.measure.model import load_target_model
 from lvcf.models.targets.black_box import HttpTarget, OnnxTarget
 from lvcf.models.targets.check import check_target
 from lvcf.models.targets.exported import ExportedTarget, ModuleTarget
-from lvcf.models.targets.outputs import chosen, heads, named
+from lvcf.models.targets.outputs import heads, named
 from lvcf.models.targets.video_classifier import video_classifier
 from lvcf.models.targets.wrapping import Answer, ClipInput, WrappedTarget
 from tests.helpers import fails, parse, predict_arguments, results, subset
@@ -30,7 +30,7 @@ from tests.models.targets.endpoint import Endpoint
 from tests.toys import IMAGENET, GaussianBackbone
 
 TAKES = ClipInput(range=(0.0, 1.0), size=16, frames=4)
-VERBS, NOUNS = ("push", "lift", "drop"), ("cup", "pen")
+VERBS = ("push", "lift", "drop")
 VERB = Answer("classification", VERBS, output="verb")
 EF = Answer("regression", unit="%", scale=10.0, bounds=(0.0, 100.0), output="EF")
 
@@ -233,9 +233,6 @@ def test_a_half_precision_head_is_read_in_full_precision() -> None:
     assert model(clips()).dtype == model.other_outputs(clips())["x"].dtype == torch.float32
 
 
-# --- ONNX and HTTP -----------------------------------------------------------------------------------------------
-
-
 def onnx_file(path: Path) -> Path:
     """``EF`` 100 times the mean of the clip, ``twice`` both of its columns."""
     onnx = pytest.importorskip("onnx")
@@ -347,9 +344,6 @@ def test_an_endpoint_that_names_nothing_is_told(predictions) -> None:
     served.close()
 
 
-# --- Hugging Face ------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def deit(tmp_path_factory) -> Path:
     """A DeiT with a teacher: ``logits`` are the mean of ``cls_logits`` and ``distillation_logits``."""
@@ -375,9 +369,6 @@ def test_a_hugging_face_output_by_name(deit) -> None:
         UserError, match="output logit: there is none of that name; did you mean logits\\? it has logits, cls"
     ):
         check_target(video_classifier(str(deit), output="logit"), (2, 32, 32))
-
-
-# --- as a user does ----------------------------------------------------------------------------------------------
 
 
 def declared(name: str, *more: str) -> list[str]:
@@ -453,8 +444,3 @@ def test_a_head_that_says_no_number_is_reported_as_none() -> None:
     given = {"backbone": GaussianBackbone(), "size": 16, "progress": False, "steps": 2, "precision": "32-true"}
     explanation = lvcf.Explainer(odd, method=[], takes=TAKES, answer=EF, **given).explain(clips(1)[0], "delta:5")
     assert explanation.facts["other_outputs"]["bad"] == {"numbers": 1, "moved": None, "before": None, "after": None}
-
-
-def test_chosen_says_what_it_is_given() -> None:
-    tensor = torch.zeros(2)
-    assert chosen(tensor, "") is chosen({"a": tensor, "b": tensor + 1}, "a") is tensor
