@@ -245,16 +245,22 @@ def _by_outputs(model: TargetModel, factual: Frames, video: Tensor) -> dict[str,
     clips = torch.stack([to_clip(factual, video.shape[-1]).to(video), video])
     with torch.no_grad(), full_precision(video.device):
         said = model.other_outputs(clips.to(_device(model, video)))
-    return {"output": model.output, "other_outputs": {name: _moved(*rows.cpu()) for name, rows in said.items()}}
+    return {"output": model.output, "other_outputs": {name: _moved(rows.cpu()) for name, rows in said.items()}}
 
 
-def _moved(before: Tensor, after: Tensor) -> dict[str, Any]:
-    """Of one number its value, of several the place of the largest; and the largest change of any; None: no number."""
+def _moved(rows: Tensor) -> dict[str, Any]:
+    """Of one number its value, of several the place of the largest; and the largest change of any; None: no number.
+
+    Args:
+        rows: of the clip and of its counterfactual, ``(2, K)``.
+    """
+    before, after = rows.unbind()
     told: dict[str, Any] = {"numbers": len(before), "moved": float((after - before).abs().max())}
     for name, row in (("before", before), ("after", after)):
         told[name] = float(row[0]) if len(row) == 1 else int(row.argmax())
-    fine = bool(torch.stack([before, after]).isfinite().all())
-    return told if fine else {"numbers": len(before), "moved": None, "before": None, "after": None}
+    return (
+        told if bool(rows.isfinite().all()) else {"numbers": len(before), "moved": None, "before": None, "after": None}
+    )
 
 
 def _device(model: TargetModel, video: Tensor) -> torch.device:
