@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lvcf.data.clip import safe_name, to_frames
+from lvcf.data.clip import safe_name, to_clip, to_frames
 from lvcf.data.video import Frames, write_preview
 from lvcf.edits import Edit
 from lvcf.errors import UserError, told
@@ -26,7 +26,7 @@ from lvcf.runs.panel import beside, panel_frames
 from lvcf.runs.shapes import SCHEMA_VERSION
 from lvcf.runs.writer import check_same, clip_folder, versions, write_others, write_shown
 from lvcf.sampler import DRAWABLE, ask
-from lvcf.sampling import finite
+from lvcf.sampling import finite, full_precision
 
 VERSIONED = ("lvcf", "torch", "lightning", "diffusers", "transformers")
 
@@ -162,8 +162,7 @@ def explained(edit: Edit, factual: Frames, model: TargetModel, method: str, **kn
         method: what the method is called.
         known: what else ``result.json`` tells: ``seed``, ``fps``, ``label``.
     """
-    device = next((p.device for p in model.parameters()), edit.video.device)
-    output, problem = _reading(edit.video[None].to(device), model)
+    output, problem = _reading(edit.video[None].to(_device(model, edit.video)), model)
     if problem:
         return failure(edit.id, problem, seed=known["seed"])
     mask = (edit.mask[0].cpu().numpy() * 255.0).round().astype(np.uint8)
@@ -181,6 +180,7 @@ def explained(edit: Edit, factual: Frames, model: TargetModel, method: str, **kn
         **edit.facts,
         "prediction_after": after,
         "class_after": model.class_of(output[0], float(edit.goal.low)),
+        **_by_outputs(model, factual, edit.video),
         "seed": known["seed"],
         "method": method,
         "fps": known["fps"],
@@ -236,6 +236,35 @@ def _reading(video: Tensor, model: TargetModel) -> tuple[Tensor, str]:
     if not finite(output).all():
         return output, "the target model's output is not a finite number on the saved counterfactual"
     return output, ""
+
+
+def _by_outputs(model: TargetModel, factual: Frames, video: Tensor) -> dict[str, Any]:
+    """Which output of M is explained, and what the others say of the clip and of its counterfactual."""
+    if not model.output:
+        return {}
+    clips = torch.stack([to_clip(factual, video.shape[-1]).to(video), video])
+    with torch.no_grad(), full_precision(video.device):
+        said = model.other_outputs(clips.to(_device(model, video)))
+    return {"output": model.output, "other_outputs": {name: _moved(rows.cpu()) for name, rows in said.items()}}
+
+
+def _moved(rows: Tensor) -> dict[str, Any]:
+    """Of one number its value, of several the place of the largest; and the largest change of any; None: no number.
+
+    Args:
+        rows: of the clip and of its counterfactual, ``(2, K)``.
+    """
+    before, after = rows.unbind()
+    told: dict[str, Any] = {"numbers": len(before), "moved": float((after - before).abs().max())}
+    for name, row in (("before", before), ("after", after)):
+        told[name] = float(row[0]) if len(row) == 1 else int(row.argmax())
+    return (
+        told if bool(rows.isfinite().all()) else {"numbers": len(before), "moved": None, "before": None, "after": None}
+    )
+
+
+def _device(model: TargetModel, video: Tensor) -> torch.device:
+    return next((p.device for p in model.parameters()), video.device)
 
 
 def _label(model: TargetModel, label: float) -> str | float | None:

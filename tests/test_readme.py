@@ -20,6 +20,7 @@ from tests.toys import LinearTarget
 README = (ROOT / "README.md").read_text()
 PAGES = {path: path.read_text() for path in sorted((ROOT / "docs").rglob("*.md"))}
 OWN_MODEL = PAGES[ROOT / "docs" / "own_model.md"]
+PUBLISHED = PAGES[ROOT / "docs" / "published_models.md"]
 KNOBS = PAGES[ROOT / "docs" / "troubleshooting.md"]
 MAKEFILE = (ROOT / "Makefile").read_text()
 LONGEST = 100
@@ -69,7 +70,8 @@ def test_every_command_is_understood(line, tmp_path, monkeypatch, capsys) -> Non
     assert verb in (*LIGHTNING_VERBS, *VERBS)
     monkeypatch.chdir(tmp_path)  # only shipped configurations are found
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "mymodel.py").write_text("\n".join(python_blocks(OWN_MODEL, "nn.Module")))
+    shown = [block for page in (OWN_MODEL, PUBLISHED) for block in python_blocks(page, "nn.Module")]
+    (tmp_path / "mymodel.py").write_text("\n".join(shown))
     if not arguments:  # the verb's name in a sentence
         return
     if verb in LIGHTNING_VERBS:

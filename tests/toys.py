@@ -10,7 +10,14 @@ import torch
 from lightning import Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor
+from transformers import (
+    VideoMAEConfig,
+    VideoMAEForVideoClassification,
+    VideoMAEImageProcessor,
+    VJEPA2Config,
+    VJEPA2ForVideoClassification,
+    VJEPA2VideoProcessor,
+)
 
 from lvcf.data.clip import Clip
 from lvcf.edits import Edit
@@ -141,6 +148,25 @@ def save_videomae(folder: Path, labels: tuple[str, ...], frames: int, size: int 
     VideoMAEForVideoClassification(config).save_pretrained(folder)
     crop = {"height": size, "width": size}
     VideoMAEImageProcessor(size={"shortest_edge": size}, crop_size=crop, **IMAGENET).save_pretrained(folder)
+
+
+def save_vjepa2(folder: Path, labels: tuple[str, ...], frames: int, size: int = 32) -> None:
+    """A random V-JEPA 2 with a classifier's head and its video processor, as the published ones are saved."""
+    config = VJEPA2Config(
+        crop_size=size,
+        frames_per_clip=frames,
+        hidden_size=24,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        num_pooler_layers=1,
+        pred_hidden_size=24,
+        pred_num_attention_heads=2,
+        pred_num_hidden_layers=1,
+        initializer_range=0.2,
+        id2label=dict(enumerate(labels)),
+    )
+    VJEPA2ForVideoClassification(config).save_pretrained(folder)
+    VJEPA2VideoProcessor(crop_size=size).save_pretrained(folder)
 
 
 class Capture(SamplingCallback):

@@ -172,6 +172,8 @@ def _card(clip: Prediction, figures: Mapping[str, float], linked: bool) -> Json:
         else "",
         "panel": show_panel(clip.folder, linked),
         "several": _several(clip, linked) if "counterfactuals" in result else None,
+        "output": result.get("output", ""),
+        "others": _other_outputs(result),
         "fps": result["fps"],
         "trajectory": result["trajectory"],
         "plots": _plots(clip),
@@ -193,6 +195,19 @@ def _several(clip: Prediction, linked: bool) -> Json:
         for number, (each, row) in enumerate(zip(told, levels, strict=True), start=1)
     ]
     return {"video": show_film(clip.folder, OTHERS, linked), "rows": rows}
+
+
+def _other_outputs(result: Json) -> list[Json]:
+    """What the outputs of M that are not explained said before and after."""
+    rows = result.get("other_outputs", {}).items()
+    return [
+        {
+            "name": name,
+            "reading": "value" if told["numbers"] == 1 else f"largest of {told['numbers']}, its place",
+            **{key: "no number" if told[key] is None else readable(told[key]) for key in ("before", "after", "moved")},
+        }
+        for name, told in rows
+    ]
 
 
 def target_text(result: Json) -> str:

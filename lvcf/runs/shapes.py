@@ -95,6 +95,15 @@ class Beside(Shape):
     class_after: str = ""
 
 
+class OtherOutput(Shape):
+    """What an output of M that is not explained says: of one number its value, of several the place of the largest."""
+
+    numbers: int
+    before: float | None
+    after: float | None
+    moved: float | None
+
+
 class Result(AnyResult):
     """``result.json`` of lvcf predict."""
 
@@ -110,6 +119,8 @@ class Result(AnyResult):
     said_before: float = 0.0
     class_before: str = ""
     class_after: str = ""
+    output: str = ""
+    other_outputs: dict[str, OtherOutput] = {}
     trajectory: list[Step] = []
     steps: int = 0
     gradient_evaluations: float = 0.0

@@ -59,6 +59,7 @@ class TargetModel(nn.Module, ABC):
         queries: clips a model without gradients was asked about so far.
         remembers: whether a model without gradients keeps its answers, so as not to be asked twice.
         checked: whether :func:`lvcf.models.targets.check.check_target` has passed it.
+        output: the name of the output that is explained, of a model that returns several.
         source: what messages call it: a file, an address; empty for its class's name.
     """
 
@@ -73,6 +74,7 @@ class TargetModel(nn.Module, ABC):
     queries: int = 0
     remembers: bool = True
     checked: bool = False
+    output: str = ""
     source: str = ""
 
     def __call__(self, video: Tensor) -> Tensor:
@@ -97,6 +99,10 @@ class TargetModel(nn.Module, ABC):
                 return self.labels[int(asked)]
             output = output.index_fill(0, output.new_tensor([asked]).long(), float("-inf"))
         return self.labels[int(output.argmax())]
+
+    def other_outputs(self, video: Tensor) -> dict[str, Tensor]:
+        """What the outputs that are not explained say of clips ``(B, 3, T, H, W)``: rows ``(B, K)`` by name."""
+        return {}
 
     def described(self, clips: Tensor) -> tuple[str, str]:
         """What the network is given for clips, and what to correct if it does not take that; for messages."""

@@ -27,6 +27,7 @@ from lvcf.addresses import hidden, shown_address
 from lvcf.errors import UserError
 from lvcf.models.targets.base import QueryPlan
 from lvcf.models.targets.check import MisfitError
+from lvcf.models.targets.outputs import chosen_name
 from lvcf.models.targets.posting import LARGEST, TooLargeError, post
 from lvcf.models.targets.wrapping import ANY, ONE, Answer, Batch, ClipInput, WrappedTarget
 
@@ -77,12 +78,13 @@ class BlackBox(WrappedTarget):
         self._known: OrderedDict[bytes, Tensor] = OrderedDict()
 
     @abstractmethod
-    def ask(self, clips: Array) -> Array:
-        """The model's output for its own input."""
+    def ask(self, clips: Array) -> Array | dict[str, Array]:
+        """The model's output for its own input, or its outputs by name."""
 
-    def run(self, prepared: Tensor) -> Tensor:
+    def run(self, prepared: Tensor) -> object:
         """See the base class."""
-        return torch.from_numpy(np.array(self.ask(prepared.numpy()), dtype=np.float32))
+        said = self.ask(prepared.numpy())
+        return {name: _tensor(value) for name, value in said.items()} if isinstance(said, dict) else _tensor(said)
 
     @torch.no_grad()
     def read(self, prepared: Tensor) -> Tensor:
@@ -106,8 +108,12 @@ class BlackBox(WrappedTarget):
             self._known.popitem(last=False)
 
 
+def _tensor(values: Array) -> Tensor:
+    return torch.from_numpy(np.array(values, dtype=np.float32))
+
+
 class OnnxTarget(BlackBox):
-    """An ONNX file run by onnxruntime (the ``onnx`` extra): one input of rank 5; its first output is the answer.
+    """An ONNX file run by onnxruntime (the ``onnx`` extra): one input of rank 5; of several outputs one is named.
 
     Clips are given in the input's own type; to whole levels they are rounded.
 
@@ -136,14 +142,18 @@ class OnnxTarget(BlackBox):
         batches = ((fixed, fixed),) if fixed else (ANY, ONE)
         super().__init__(str(file), takes, answer, plan or QueryPlan(), batches)
         self.session, self.entry, self.kind = session, entry.name, INPUT_TYPES[entry.type]
+        try:
+            self.asked = chosen_name([output.name for output in session.get_outputs()], answer.output)
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from error
         self.check()
 
-    def ask(self, clips: Array) -> Array:
-        """One run of the file."""
+    def ask(self, clips: Array) -> dict[str, Array]:
+        """One run of the file, of the chosen output alone."""
         if np.issubdtype(self.kind, np.integer):
             clips = np.rint(clips).clip(np.iinfo(self.kind).min, np.iinfo(self.kind).max)
-        output: Array = self.session.run(None, {self.entry: clips.astype(self.kind)})[0]
-        return output
+        (output,) = self.session.run([self.asked], {self.entry: clips.astype(self.kind)})
+        return {self.asked: output}
 
 
 def _check_levels(path: Path, kind: str, takes: ClipInput) -> None:
@@ -166,7 +176,8 @@ class HttpTarget(BlackBox):
     """An endpoint that answers POST requests.
 
     ``json``: ``{"instances": [clip, ...]}`` in nested lists, answered by ``{"predictions": [...]}`` (TensorFlow
-    Serving's and KServe's version 1).  ``npy``: one float32 array in numpy's file format, answered by one.
+    Serving's and KServe's version 1), of several outputs ``[{"verb": [...], "noun": [...]}, ...]``.  ``npy``: one
+    float32 array in numpy's file format, answered by one.
 
     Args:
         url: http or https, without a key: runs keep it.
@@ -205,12 +216,14 @@ class HttpTarget(BlackBox):
             )
         if body not in ("json", "npy"):
             raise UserError(f"{self.source}: body {body}: choose json or npy")
+        if body == "npy" and answer.output:
+            raise UserError(f"{self.source}: answer.output {answer.output}: an npy answer is one array; take body json")
         self.url, self.body = url, body
         self.timeout, self.retries, self.back_off = timeout, retries, back_off
         self.key = key_of(key_variable) if key_variable else ""
         self.check()
 
-    def ask(self, clips: Array) -> Array:
+    def ask(self, clips: Array) -> Array | dict[str, Array]:
         """One request, repeated with a growing wait while the endpoint is away, slow or busy.
 
         Raises:
@@ -256,18 +269,17 @@ class HttpTarget(BlackBox):
             headers["Authorization"] = f"Bearer {self.key}"
         return urllib.request.Request(self.url, data, headers)
 
-    def _answer(self, data: bytes) -> Array:
+    def _answer(self, data: bytes) -> Array | dict[str, Array]:
         try:
-            said = np.asarray(
-                json.loads(data)["predictions"]
-                if self.body == "json"
-                else np.load(io.BytesIO(data), allow_pickle=False)
-            )
-            if said.dtype.kind == "O":  # JSON has no NaN: null is what a service says of a clip that it cannot read
-                said = np.array([np.nan if value is None else value for value in said.flat]).reshape(said.shape)
-            if said.dtype.kind not in "fiu":
-                raise TypeError("no numbers")
-            return said.astype(np.float32)
+            if self.body == "npy":
+                return _numbers(np.load(io.BytesIO(data), allow_pickle=False))
+            said = _columns(json.loads(data)["predictions"])
+            if not isinstance(said, dict):
+                return _numbers(said)
+            name = chosen_name([*said], self.answer.output)
+            return {name: _numbers(said[name])}
+        except MisfitError as error:
+            raise MisfitError(f"{self.source}: {self._told(str(error))}") from error
         except (ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, RecursionError) as error:
             wanted = 'JSON with "predictions"' if self.body == "json" else "an .npy array"
             raise UserError(
@@ -279,6 +291,27 @@ class HttpTarget(BlackBox):
         """Foreign text in one printable line, without the key."""
         shown = hidden(text, self.key) if self.key else text
         return " ".join("".join(letter if letter.isprintable() else " " for letter in shown).split())[:200]
+
+
+def _columns(predictions: Any) -> Any:
+    """Several outputs by name, as TensorFlow Serving tells them, clip by clip; one output stays as it is."""
+    if isinstance(predictions, list) and predictions and isinstance(predictions[0], dict):
+        return {name: [row[name] for row in predictions] for name in predictions[0]}
+    return predictions
+
+
+def _numbers(values: Any) -> Array:
+    """An answer as an array.
+
+    Raises:
+        TypeError: it holds something else than numbers.
+    """
+    said = np.asarray(values)
+    if said.dtype.kind == "O":  # JSON has no NaN: null is what a service says of a clip that it cannot read
+        said = np.array([np.nan if value is None else value for value in said.flat]).reshape(said.shape)
+    if said.dtype.kind not in "fiu":
+        raise TypeError("no numbers")
+    return said.astype(np.float32)
 
 
 def check_address(url: str) -> None:

@@ -49,10 +49,9 @@ class ExportedTarget(WrappedTarget):
         self.graph, self.kind = graph, input_type(graph)
         self.check()
 
-    def run(self, prepared: Tensor) -> Tensor:
+    def run(self, prepared: Tensor) -> object:
         """See the base class."""
-        output: Tensor = self.graph(prepared.to(self.kind))
-        return output
+        return self.graph(prepared.to(self.kind))
 
     def train(self, mode: bool = True) -> ExportedTarget:
         """Nothing to switch: an exported graph has the mode it was exported in, and refuses another."""
@@ -88,10 +87,9 @@ class ModuleTarget(WrappedTarget):
             load_weights(network, file, checkpoint_key)
         self.check()
 
-    def run(self, prepared: Tensor) -> Tensor:
+    def run(self, prepared: Tensor) -> object:
         """See the base class."""
-        output: Tensor = self.network(prepared)
-        return output
+        return self.network(prepared)
 
 
 def exported_batches(graph: nn.Module) -> tuple[Batch, ...]:

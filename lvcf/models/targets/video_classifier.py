@@ -21,11 +21,14 @@ from transformers import (
 
 from lvcf.errors import UserError, said
 from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.outputs import chosen
 from lvcf.models.targets.wrapping import Answer, Gives, check_frames
 
 BILINEAR = 2
 RESAMPLING = {BILINEAR: "bilinear", 3: "bicubic"}
 """PIL's numbers for the filters that have a differentiable counterpart with PIL's own antialiasing."""
+LOGITS = "logits"
+"""What the classifiers of transformers call their answer."""
 LARGEST_ERROR, MEAN_ERROR = 0.02, 0.006
 """How far the differentiable preprocessing may be from the processor's own, in units of 1 after standardising."""
 
@@ -84,12 +87,16 @@ class VideoClassifier(TargetModel):
         preprocessing: what its processor does.
         answer: what its head says.
         frames: frames per clip; None for an image model, which takes any.
+        output: of a network that returns several, the name of the one that is explained; empty for ``logits``.
     """
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing, answer: Answer, frames: int | None) -> None:
+    def __init__(
+        self, network: nn.Module, preprocessing: Preprocessing, answer: Answer, frames: int | None, output: str = ""
+    ) -> None:
         super().__init__()
         self.network, self.preprocessing, self.answer, self.frames = network, preprocessing, answer, frames
         answer.declare(self)
+        self.output = output
 
     def forward(self, video: Tensor) -> Tensor:
         """Clips ``(B, 3, T, H, W)`` in [-1, 1] to logits ``(B, K)``, or a regressor's values ``(B,)``.
@@ -101,9 +108,12 @@ class VideoClassifier(TargetModel):
             check_frames(video, self.frames)
         pixels = self.preprocessing(video)
         if self.frames is not None:
-            return self.answer.read(self.network(pixels).logits, len(video))
-        each: Tensor = self.network(rearrange(pixels, "b t c h w -> (b t) c h w")).logits
-        return self.answer.read(rearrange(each.float(), "(b t) k -> b t k", b=len(video)).mean(1), len(video))
+            return self.answer.read(self._output(pixels), len(video))
+        each = self._output(rearrange(pixels, "b t c h w -> (b t) c h w")).float()
+        return self.answer.read(rearrange(each, "(b t) k -> b t k", b=len(video)).mean(1), len(video))
+
+    def _output(self, pixels: Tensor) -> Tensor:
+        return chosen(self.network(pixels), self.output or LOGITS)
 
     def described(self, clips: Tensor) -> tuple[str, str]:
         """See the base class."""
@@ -116,6 +126,7 @@ def video_classifier(
     scale: float | None = None,
     unit: str = "",
     bounds: tuple[float | None, float | None] = (None, None),
+    output: str = "",
 ) -> VideoClassifier:
     """Load a folder or hub id with a video or image classifier, or a regressor, and its processor.
 
@@ -124,6 +135,8 @@ def video_classifier(
         scale: of a regressor (one output), the training standard deviation of its value.
         unit: of a regressor's value.
         bounds: the values a regressor can be asked for; null for no bound.
+        output: of a network that returns several, such as DeiT's ``cls_logits``, the name of the one that is explained;
+            empty for ``logits``.
 
     Raises:
         UserError: it does not load, reads neither videos nor images, its head is not clear, or its processor does more
@@ -161,7 +174,7 @@ def video_classifier(
     processor = _processor(weights)
     preprocessing = _preprocessing(weights, processor)
     _check(weights, processor, preprocessing, frames or 2)
-    return VideoClassifier(network, preprocessing, answer, frames)
+    return VideoClassifier(network, preprocessing, answer, frames, output)
 
 
 def preprocessing_of(weights: str) -> Preprocessing:

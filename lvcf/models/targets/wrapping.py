@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, get_args
@@ -18,6 +18,7 @@ from lvcf.checks import check_choice
 from lvcf.errors import UserError
 from lvcf.models.targets.base import TargetModel, Task
 from lvcf.models.targets.check import MisfitError, check_target
+from lvcf.models.targets.outputs import chosen, heads
 
 Layout = Literal["BCTHW", "BTCHW", "BTHWC"]
 AXES = {"BCTHW": "b c t h w", "BTCHW": "b t c h w", "BTHWC": "b t h w c"}
@@ -96,6 +97,8 @@ class Answer:
         bounds: the values that can be asked for; null for no bound.
         gives: a classifier's numbers: ``logits`` of classes that exclude each other, their ``probabilities``, or
             ``multi-label``, logits of labels that do not.
+        output: of a model that returns several, the name of the one that is explained: a key, a field, or the place in
+            a tuple.
 
     Raises:
         UserError: these contradict each other, or a number is out of its range.
@@ -107,6 +110,7 @@ class Answer:
     scale: float = 1.0
     bounds: tuple[float | None, float | None] = (None, None)
     gives: Gives = "logits"
+    output: str = ""
 
     def __post_init__(self) -> None:
         if self.task not in get_args(Task) or self.gives not in get_args(Gives):
@@ -135,15 +139,15 @@ class Answer:
         """Tell a model what it says."""
         model.task, model.labels, model.unit, model.scale = self.task, self.labels, self.unit, self.scale
         model.bounds, model.multi_label = self.edges, self.gives == "multi-label"
+        model.output = self.output
 
-    def read(self, output: object, clips: int) -> Tensor:
+    def read(self, returned: object, clips: int) -> Tensor:
         """Values ``(B,)`` or logits ``(B, K)`` of ``clips`` clips, in float32; probabilities become their logarithms.
 
         Raises:
-            UserError: the network's output is of another kind or has another shape.
+            UserError: what the network returned is of another kind, has another shape, or no output of that name.
         """
-        if not isinstance(output, Tensor):
-            raise MisfitError(f"returns a {type(output).__name__}, not one tensor; return the logits or the value")
+        output = chosen(returned, self.output)
         if self.task == "regression" and output.shape in ((clips,), (clips, 1)):
             return output.reshape(clips).float()
         if self.task == "classification" and output.shape == (clips, len(self.labels)):
@@ -153,8 +157,9 @@ class Answer:
             wanted = f"({clips}, {len(self.labels)})"
             if output.numel() == clips:
                 fix = "declare task: regression, or return two logits, 0 and this one, if it is the logit of yes or no"
+        which = f"output {self.output}" if self.output else "output"
         raise MisfitError(
-            f"the target model's output has shape {tuple(output.shape)}, a {self.task} answer {wanted}; {fix}"
+            f"the target model's {which} has shape {tuple(output.shape)}, a {self.task} answer {wanted}; {fix}"
         )
 
     def _logarithms(self, rows: Tensor) -> Tensor:
@@ -185,22 +190,34 @@ class WrappedTarget(TargetModel):
         answer.declare(self)
 
     @abstractmethod
-    def run(self, prepared: Tensor) -> Tensor:
-        """The network itself, on as many inputs as it takes at once."""
+    def run(self, prepared: Tensor) -> object:
+        """What the network itself returns for as many inputs as it takes at once: a tensor, or several by name."""
 
     def forward(self, video: Tensor) -> Tensor:
         """Clips ``(B, 3, T, H, W)`` in [-1, 1] to values ``(B,)`` or logits ``(B, K)``."""
         return self.read(self.takes.prepare(video))
 
     def read(self, prepared: Tensor) -> Tensor:
-        """The answers to inputs, asked for in batches that the network takes; a small one is filled up with copies."""
+        """The answers to inputs, asked for in batches that the network takes."""
+        return torch.cat([self.answer.read(returned, clips)[:kept] for returned, clips, kept in self._parts(prepared)])
+
+    def _parts(self, prepared: Tensor) -> Iterator[tuple[object, int, int]]:
+        """What the network returns for a part, of how many clips, and how many of them count: the rest are copies."""
         least, most = self.batch
-        answers = []
         for part in torch.split(prepared, most):
             lack = max(least - len(part), 0)
             filled = torch.cat([part, part[-1:].expand(lack, *part.shape[1:])]) if lack else part
-            answers.append(self.answer.read(self.run(filled), len(filled))[: len(part)])
-        return torch.cat(answers)
+            yield self.run(filled), len(filled), len(part)
+
+    def other_outputs(self, video: Tensor) -> dict[str, Tensor]:
+        """See the base class."""
+        if not (self.answer.output and self.differentiable):
+            return {}
+        found = [
+            {name: head[:kept].float() for name, head in heads(returned, clips).items() if name != self.answer.output}
+            for returned, clips, kept in self._parts(self.takes.prepare(video))
+        ]
+        return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
     def described(self, clips: Tensor) -> tuple[str, str]:
         """See the base class."""

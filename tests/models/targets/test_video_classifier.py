@@ -12,9 +12,12 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import (
     AutoImageProcessor,
+    AutoModelForVideoClassification,
     ConvNextConfig,
     ConvNextForImageClassification,
     ConvNextImageProcessor,
+    TimesformerConfig,
+    TimesformerForVideoClassification,
     VideoMAEForVideoClassification,
     VideoMAEImageProcessor,
     ViTConfig,
@@ -47,6 +50,10 @@ def folders(tmp_path_factory) -> dict[str, Path]:
         "vivit": (
             VivitForVideoClassification(VivitConfig(num_frames=FRAMES, tubelet_size=[2, 16, 16], **shape)),
             VivitImageProcessor(size={"shortest_edge": SIZE}, crop_size=square),
+        ),
+        "timesformer": (
+            TimesformerForVideoClassification(TimesformerConfig(num_frames=FRAMES, **shape)),
+            VideoMAEImageProcessor(size={"shortest_edge": SIZE}, crop_size=square, **IMAGENET),
         ),
         "convnext": (
             ConvNextForImageClassification(ConvNextConfig(depths=[1] * 4, hidden_sizes=[8] * 4, id2label=LABELS)),
@@ -105,11 +112,12 @@ def test_at_videomaes_own_size(size, tmp_path) -> None:
 
 
 @torch.no_grad()
-def test_a_video_models_logits_are_its_own(folders) -> None:
+@pytest.mark.parametrize("name", ["videomae", "timesformer"])
+def test_a_video_models_logits_are_its_own(folders, name) -> None:
     x = levels(SIZE, SIZE)
-    model = video_classifier(str(folders["videomae"])).freeze()
-    own = VideoMAEForVideoClassification.from_pretrained(folders["videomae"]).eval()
-    torch.testing.assert_close(model(clip(x)), own(published(folders["videomae"], x)).logits, atol=1e-4, rtol=1e-4)
+    model = video_classifier(str(folders[name])).freeze()
+    own = AutoModelForVideoClassification.from_pretrained(folders[name]).eval()
+    torch.testing.assert_close(model(clip(x)), own(published(folders[name], x)).logits, atol=1e-4, rtol=1e-4)
     assert model.labels == ("Pushing", "Pulling", "Lifting")
     assert model.task == "classification"
 
