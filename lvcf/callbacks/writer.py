@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import distributed
 
 from lvcf.data.clip import Batch, safe_name, to_frames
+from lvcf.datamodules.base import clips_of_shard
 from lvcf.edits import Edit
 from lvcf.errors import UserError
 from lvcf.explanation import VERSIONED, explained, failure
@@ -58,7 +59,9 @@ class PredictionWriter(Callback):
 
     def _open(self, trainer: Trainer, task: CounterfactualTask) -> str:
         """Make the run's folder with its manifest; returns what is wrong, or nothing."""
-        run = opened(task.output, self._manifest(trainer, task), task.configuration, "--model.output")
+        manifest = self._manifest(trainer, task)
+        clips = clips_of_shard(trainer.datamodule, len(manifest["ids"]))  # type: ignore[attr-defined]  # of the trainer
+        run = opened(task.output, manifest, task.configuration, "--model.output", clips)
         try:
             self._lock.enter_context(run)
         except UserError as error:
