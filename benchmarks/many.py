@@ -4,9 +4,10 @@
 
 Clips and networks are tiny and the weights random: what is measured is how lvcf runs, not what it explains.  ``lvcf
 predict`` is killed (SIGKILL, both ranks) at moments drawn by ``--seed``, each time started again with the same command,
-and at last let end.  Then every clip has to have one whole folder, which nobody touched after it was first seen, with no
-leftovers beside it; the clips of one shard, computed anew by one process that nobody kills, have to be the same bit for
-bit.  Memory is the resident memory of both ranks' processes, sampled (Linux).  The run's page is opened in Chromium.
+and at last let end.  Then every clip has to have one whole folder, which nobody touched after it was first seen, and
+nothing may be left beside them; the clips of one shard, computed anew by one process that nobody kills, have to be the
+same bit for bit.  Memory is the resident memory of both ranks' processes, sampled (Linux); the run's page is opened in
+Chromium.
 Needs ``pip install -e '.[dev]'``.  Writes ``benchmarks/results/many.md``.
 """
 
@@ -38,7 +39,11 @@ from lvcf.runs.writer import SHOWN
 from tests.browser import browse
 
 RESULTS = Path("benchmarks/results/many.md")
-RANKS, BATCH, SHARDS = 2, 4, 25
+RANKS, BATCH = 2, 4
+SHARD = "13/25"
+"""The part of the clips that is made anew."""
+TWO_RANKS = (f"--trainer.devices={RANKS}", "--trainer.strategy=ddp")
+NETWORKS = {"backbone": "backbone", "target_model": "target"}
 SIZE, FRAMES, FPS = 32, 5, 8.0
 VOLATILE = ("seconds", "peak_memory_bytes")
 WARM = 40
@@ -128,7 +133,7 @@ def save_networks(folder: Path) -> None:
 
 def command(folder: Path, output: Path, *more: str) -> list[str]:
     """``lvcf predict`` on those clips and networks into ``output``."""
-    networks = [f"--model.{key}.weights={folder / name}" for key, name in (("backbone", "backbone"), TARGET)]
+    networks = [f"--model.{key}.weights={folder / name}" for key, name in NETWORKS.items()]
     clips = ["--data=VideoFolderDataModule", f"--data.root={folder / 'clips'}", f"--data.size={SIZE}"]
     clips += [f"--data.frames={FRAMES}", f"--data.batch_size={BATCH}"]
     quick = ["--model.steps=2", "--trainer.accelerator=cpu", "--trainer.precision=32-true", "--threads=1"]
@@ -136,10 +141,6 @@ def command(folder: Path, output: Path, *more: str) -> list[str]:
     quiet = ["--trainer.enable_progress_bar=false"]
     given = [*networks, f"--model.output={output}", *clips, *quick, *quiet, *more]
     return [sys.executable, "-m", "lvcf", "predict", "--config", "phantom.yaml", *given]
-
-
-TARGET = ("target_model", "target")
-TWO_RANKS = (f"--trainer.devices={RANKS}", "--trainer.strategy=ddp")
 
 
 def run_killed(arguments: list[str], output: Path, clips: int, kills: int, seed: int) -> Watch:
@@ -210,7 +211,8 @@ def growth(looks: Sequence[Look]) -> float:
 def faults(output: Path, watch: Watch) -> list[str]:
     """What is wrong with a finished run: clips missing, half there, made twice, or something left over."""
     names, there = read_manifest(output)["ids"], output / "predictions"
-    found = [f"{name}: no {file}" for name in names for file in ("result.json", *SHOWN) if not (there / name / file).is_file()]
+    whole = [(name, file) for name in names for file in ("result.json", *SHOWN)]
+    found = [f"{name}: no {file}" for name, file in whole if not (there / name / file).is_file()]
     found += [f"{path}: no clip's folder" for path in sorted(there.iterdir()) if path.name not in {*names}]
     found += [f"{path}: left over" for path in sorted(output.rglob(".*.partial"))]
     now = stamps(output)
@@ -227,7 +229,8 @@ def _content(output: Path, name: str) -> list[Any]:
     folder = output / "predictions" / name
     result = json.loads((folder / "result.json").read_text())
     videos = [(folder / file).read_bytes() for file in ("factual.mkv", "counterfactual.mkv")]
-    return [{k: v for k, v in result.items() if k not in VOLATILE}, *videos, np.load(folder / "mask.npz")["mask"].tolist()]
+    facts = {key: value for key, value in result.items() if key not in VOLATILE}
+    return [facts, *videos, np.load(folder / "mask.npz")["mask"].tolist()]
 
 
 def timed(*arguments: str) -> Cost:
@@ -250,10 +253,39 @@ def opened(page: Path, folder: Path) -> tuple[float, int]:
         return time.monotonic() - began, int(tab.js("document.querySelectorAll('article').length"))
 
 
-def text_of(rows: Sequence[tuple[str, str]], said: str) -> str:
+def told(folder: Path, watch: Watch, minutes: float, shard: str) -> list[tuple[str, str]]:
+    """What is to be said of a finished run and of its clips of ``shard`` that were made anew.
+
+    Args:
+        folder: with ``run`` and ``alone``.
+        watch: what was seen while the run was made.
+        minutes: it took.
+        shard: of ``alone``.
+    """
+    run, alone = folder / "run", folder / "alone"
+    wrong, others, again, there = faults(run, watch), differing(run, alone), len(stamps(alone)), len(stamps(run))
+    evaluated, reported = timed("evaluate", str(run)), timed("report", str(run))
+    page = run / "report.html"
+    seconds, shown = opened(page, folder)
+    return [
+        ("clips with a folder", f"{there} of {len(read_manifest(run)['ids'])}"),
+        ("missing, half there, written again or left over", "; ".join(wrong[:5]) or "none"),
+        ("half-made folders that kills left and later starts cleared", str(len(watch.leftovers))),
+        (f"bit-identical to one undisturbed process (`--shard {shard}`)", f"{again - len(others)} of {again}"),
+        ("memory of a rank, at most", f"{max(look.resident for look in watch.looks) / MEBI:.0f} MiB"),
+        ("growth of a rank per 100 clips of the run", f"{growth(watch.looks) / MEBI:+.2f} MiB"),
+        ("time of the run, with all starts", f"{minutes:.0f} min"),
+        ("`lvcf evaluate`", f"{evaluated.cpu:.0f} s of CPU, {evaluated.memory / MEBI:.0f} MiB"),
+        ("`lvcf report`", f"{reported.cpu:.0f} s of CPU, {reported.memory / MEBI:.0f} MiB"),
+        ("the page", f"{page.stat().st_size / MEBI:.1f} MiB, {shown} clips, loaded in {seconds:.1f} s"),
+    ]
+
+
+def text_of(rows: Sequence[tuple[str, str]], clips: int, kills: int) -> str:
     """Markdown."""
-    lines = [f"| {name} | {figure} |" for name, figure in rows]
-    return "\n".join([said, "", "| | |", "|---|---|", *lines]) + "\n"
+    said = f"Random weights, clips of {SIZE} px; {clips} clips on {RANKS} ranks of one CPU, killed {kills} times"
+    lines = [f"{said};", "made by `python benchmarks/many.py`.", "", "| measured | |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {figure} |" for name, figure in rows)]) + "\n"
 
 
 def main() -> None:
@@ -261,46 +293,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0, help="of the clips, the moments of the kills and the shard")
+    parser.add_argument("--seed", type=int, default=0, help="of the clips and of the moments of the kills")
     parser.add_argument("--output", type=Path, default=Path("runs/many"), help="is made anew")
     options = parser.parse_args()
-    shutil.rmtree(options.output, ignore_errors=True)
-    run, shard = options.output / "run", 1 + options.seed % SHARDS
-    write_clips(options.output / "clips", options.clips, options.seed)
-    save_networks(options.output)
+    folder: Path = options.output
+    shutil.rmtree(folder, ignore_errors=True)
+    write_clips(folder / "clips", options.clips, options.seed)
+    save_networks(folder)
     began = time.monotonic()
-    watch = run_killed(
-        command(options.output, run, *TWO_RANKS), run, options.clips, options.kills, options.seed
-    )
-    seconds = time.monotonic() - began
-    alone = options.output / "alone"
-    subprocess.run(command(options.output, alone, f"--shard={shard}/{SHARDS}"), stdout=subprocess.DEVNULL, check=False)
-    wrong, others = faults(run, watch), differing(run, alone)
-    evaluated, reported = timed("evaluate", str(run)), timed("report", str(run))
-    loading, shown = opened(run / "report.html", options.output)
-    longest = max(look.clips for look in watch.looks) - min(l.clips for l in watch.looks if l.start == options.kills)
-    rows = [
-        ("clips with one whole folder", f"{len(stamps(run)) - len(wrong)} of {options.clips}"),
-        ("faults (missing, half there, written again, left over)", "; ".join(wrong[:5]) or "none"),
-        ("half-made folders that kills left and later starts cleared", str(len(watch.leftovers))),
-        (
-            f"clips bit-identical to one process that nobody killed (shard {shard}/{SHARDS})",
-            f"{len(stamps(alone)) - len(others)} of {len(stamps(alone))}",
-        ),
-        ("memory of a rank, at most", f"{max(look.resident for look in watch.looks) / MEBI:.0f} MiB"),
-        ("growth of a rank per 100 clips of the run", f"{growth(watch.looks) / MEBI:+.2f} MiB"),
-        ("the whole run, with the starts", f"{seconds / 60:.0f} min"),
-        ("`lvcf evaluate`: CPU, memory at most", f"{evaluated.cpu:.0f} s, {evaluated.memory / MEBI:.0f} MiB"),
-        ("`lvcf report`: CPU, memory at most", f"{reported.cpu:.0f} s, {reported.memory / MEBI:.0f} MiB"),
-        ("the page", f"{(run / 'report.html').stat().st_size / MEBI:.1f} MiB, {shown} clips"),
-        ("opening it in Chromium", f"{loading:.1f} s"),
-    ]
-    said = (
-        f"Random weights, clips of {SIZE} px; {options.clips} clips on {RANKS} ranks, killed {options.kills} times; "
-        f"made by `python benchmarks/many.py`."
-    )
-    text = text_of(rows, said)
-    (options.output / "many.md").write_text(text)
+    killed = command(folder, folder / "run", *TWO_RANKS)
+    watch = run_killed(killed, folder / "run", options.clips, options.kills, options.seed)
+    minutes = (time.monotonic() - began) / 60
+    subprocess.run(command(folder, folder / "alone", f"--shard={SHARD}"), stdout=subprocess.DEVNULL, check=True)
+    text = text_of(told(folder, watch, minutes, SHARD), options.clips, options.kills)
     RESULTS.write_text(text)
     print(text)
 

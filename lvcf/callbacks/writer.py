@@ -23,6 +23,7 @@ from lvcf.explanation import VERSIONED, explained, failure
 from lvcf.presets import method_label
 from lvcf.runs.ranks import orphaned
 from lvcf.runs.shapes import SCHEMA_VERSION
+from lvcf.runs.shards import without_shard
 from lvcf.runs.writer import opened, versions
 from lvcf.tasks.counterfactual import CounterfactualTask
 
@@ -118,7 +119,7 @@ class PredictionWriter(Callback):
             "configuration": fingerprint(task.configuration),
             "target_model": type(task.target_model).__name__,
             "backbone": type(task.backbone).__name__,
-            "command": " ".join(["lvcf", *sys.argv[1:]]),
+            "command": " ".join(["lvcf", *without_shard(sys.argv[1:])]),
             "notice": [text for text in (task.backbone.notice, getattr(clips, "notice", "")) if text],
             "data": str(getattr(clips, "root", "")),
             "versions": versions(*VERSIONED),

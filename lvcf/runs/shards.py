@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from lvcf.errors import UserError
 
@@ -38,3 +39,14 @@ def part_of(number: int, shard: Shard, what: str = "clips") -> range:
     if number < n > 1:
         raise UserError(f"--shard {i}/{n}: {number} {what} make {number} parts at most; lower n")
     return range(number * (i - 1) // n, number * i // n)
+
+
+def without_shard(arguments: Sequence[str]) -> list[str]:
+    """A command line's arguments as those of the whole run."""
+    kept, rest = list[str](), iter(arguments)
+    for argument in rest:
+        if argument == "--shard":
+            next(rest, "")
+        elif not argument.startswith("--shard="):
+            kept.append(argument)
+    return kept
