@@ -1,6 +1,6 @@
 """A run of 1,000 clips on two ranks that is killed ten times: is every clip there once, and what does the run take?
 
-    python benchmarks/many.py
+    python -m benchmarks.many
 
 Clips and networks are tiny and the weights random: what is measured is how lvcf runs, not what it explains.  ``lvcf
 predict`` is killed (SIGKILL, both ranks) at moments drawn by ``--seed``, each time started again with the same command,
@@ -284,7 +284,7 @@ def told(folder: Path, watch: Watch, minutes: float, shard: str) -> list[tuple[s
 def text_of(rows: Sequence[tuple[str, str]], clips: int, kills: int) -> str:
     """Markdown."""
     said = f"Random weights, clips of {SIZE} px; {clips} clips on {RANKS} ranks of one CPU, killed {kills} times"
-    lines = [f"{said};", "made by `python benchmarks/many.py`.", "", "| measured | |", "|---|---|"]
+    lines = [f"{said};", "made by `make bench-many`.", "", "| measured | |", "|---|---|"]
     return "\n".join([*lines, *(f"| {name} | {figure} |" for name, figure in rows)]) + "\n"
 
 
