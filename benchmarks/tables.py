@@ -130,7 +130,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "face_ruler": lambda: whole("face_ruler"),
     "carphone": lambda: whole("carphone"),
     "backbones": lambda: whole("backbones"),
-    "many": lambda: whole("many"),
 }
 
 
