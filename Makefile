@@ -17,7 +17,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-what-may-change bench-speed bench-steering bench-face-motion bench-black-box carphone bench-backbones clean
+.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-what-may-change bench-speed bench-steering bench-face-motion bench-black-box carphone bench-backbones bench-many clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -181,6 +181,10 @@ carphone: $(VENV)/.installed  ## explain a real expression network on a real cli
 
 bench-backbones: $(VENV)/.installed  ## FLOPs of one guided step on published backbones; time and memory on a CUDA GPU (a minute)
 	$(PY) benchmarks/backbones.py
+	$(PY) benchmarks/tables.py
+
+bench-many: $(VENV)/.installed-dev  ## 1,000 tiny clips on two ranks, killed ten times: clips, memory, page (half an hour)
+	$(PY) -m benchmarks.many
 	$(PY) benchmarks/tables.py
 
 clean:  ## remove .venv, .venv-lowest, caches and builds; runs/ stays

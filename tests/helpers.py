@@ -45,6 +45,7 @@ class ParseOnly(LightningCLI):
 
     def add_arguments_to_parser(self, parser: Any) -> None:
         parser.add_argument("--threads", type=int)
+        parser.add_argument("--shard", type=str)
 
     def instantiate_classes(self) -> None:
         pass

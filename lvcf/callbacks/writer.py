@@ -16,12 +16,14 @@ from lightning.pytorch.callbacks import Callback
 from torch import distributed
 
 from lvcf.data.clip import Batch, safe_name, to_frames
+from lvcf.datamodules.base import clips_of_shard
 from lvcf.edits import Edit
 from lvcf.errors import UserError
 from lvcf.explanation import VERSIONED, explained, failure
 from lvcf.presets import method_label
 from lvcf.runs.ranks import orphaned
 from lvcf.runs.shapes import SCHEMA_VERSION
+from lvcf.runs.shards import without_shard
 from lvcf.runs.writer import opened, versions
 from lvcf.tasks.counterfactual import CounterfactualTask
 
@@ -58,7 +60,9 @@ class PredictionWriter(Callback):
 
     def _open(self, trainer: Trainer, task: CounterfactualTask) -> str:
         """Make the run's folder with its manifest; returns what is wrong, or nothing."""
-        run = opened(task.output, self._manifest(trainer, task), task.configuration, "--model.output")
+        manifest = self._manifest(trainer, task)
+        clips = clips_of_shard(trainer.datamodule, len(manifest["ids"]))  # type: ignore[attr-defined]  # of the trainer
+        run = opened(task.output, manifest, task.configuration, "--model.output", clips)
         try:
             self._lock.enter_context(run)
         except UserError as error:
@@ -115,7 +119,7 @@ class PredictionWriter(Callback):
             "configuration": fingerprint(task.configuration),
             "target_model": type(task.target_model).__name__,
             "backbone": type(task.backbone).__name__,
-            "command": " ".join(["lvcf", *sys.argv[1:]]),
+            "command": " ".join(["lvcf", *without_shard(sys.argv[1:])]),
             "notice": [text for text in (task.backbone.notice, getattr(clips, "notice", "")) if text],
             "data": str(getattr(clips, "root", "")),
             "versions": versions(*VERSIONED),

@@ -20,6 +20,7 @@ FIRST: dict[str, tuple[str, Options]] = {
             "--model.backbone.weights NAME": "the weights that draw, a folder or a shipped name",
             "--trainer.callbacks.CLASS.ARGUMENT X": "one argument of a method, such as GradientGuidance.samples 1",
             "--trainer.devices N": "processes or GPUs among which the batches are divided",
+            "--shard i/n": "the i-th of n parts of the run, for job arrays; all write into one --model.output",
             "--data.batch_size N": "clips at once",
             "--threads N": "CPU threads; results are bit-identical at one number only",
         },

@@ -38,9 +38,11 @@ from lvcf.checks import check_devices, check_threads
 from lvcf.cli.closing import closing_words
 from lvcf.cli.help import first_words
 from lvcf.configuration import MEASURING, with_sections
+from lvcf.datamodules.base import ClipDataModule, clips_of_shard
 from lvcf.errors import UserError, cause_of, said
 from lvcf.parsing import one_line, refuse_empty
-from lvcf.runs.folder import read_predictions
+from lvcf.runs.folder import made, read_manifest, read_predictions
+from lvcf.runs.shards import Shard, parse_shard
 from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tracking import check_loggers, complete
 
@@ -84,6 +86,14 @@ class LvcfCLI(LightningCLI):
         int_before_float(parser)
         parser.add_argument("--threads", type=PositiveInt | None, default=None, help="CPU threads of one process")
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        """``--shard`` is of ``lvcf predict`` alone."""
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            about = "the i-th of n parts of the run's batches, i from 1: for job arrays"
+            parser.add_argument("--shard", type=str, metavar="i/n", default="1/1", help=about)
+        return parser
+
     def _parse_ckpt_path(self) -> None:
         """Refuse what is no file; Lightning would also let a file's hyperparameters replace the command line's."""
         config = self.config[self.config.subcommand]
@@ -100,6 +110,7 @@ class LvcfCLI(LightningCLI):
         """Refuse empty entries; set the threads before any model runs; complete W&B loggers."""
         config = self.config[self.subcommand]
         refuse_empty(config)
+        self.shard = parse_shard(config.pop("shard", "1/1"))  # the run's configuration is that of all shards
         output = config.model.get("init_args.output")  # a user's own task may have none
         complete(config.trainer.logger, str(self.subcommand), Path(output) if output else None)
         check_devices(config.trainer.devices, config.trainer.accelerator)
@@ -129,9 +140,18 @@ class LvcfCLI(LightningCLI):
                 raise UserError("trainer.callbacks: no PredictionWriter among them, so nothing would be kept; add one")
 
     def before_predict(self) -> None:
-        """Hand the whole configuration to the task, whose writer keeps it with the run; have M tried."""
+        """Hand the whole configuration to the task, whose writer keeps it with the run; have M tried.
+
+        Raises:
+            UserError: a data module that is no ``ClipDataModule`` is to be divided.
+        """
         if isinstance(self.model, CounterfactualTask):
             self.model.configuration, self.model.check_model = self._written(), True
+        if isinstance(self.datamodule, ClipDataModule):
+            self.datamodule.shard = self.shard
+        elif self.shard != (1, 1):
+            name = type(self.datamodule).__name__
+            raise UserError(f"--shard: {name} is no ClipDataModule, so it has no parts; leave --shard out")
 
     def after_fit(self) -> None:
         """Say what was saved and what uses it."""
@@ -166,7 +186,7 @@ def run(verb: str, arguments: list[str]) -> int:
     warnings.filterwarnings("error", NO_CHECKPOINT)
     cli = _lightning([verb, *with_sections(verb, arguments)])
     if verb == "predict" and isinstance(cli.model, CounterfactualTask) and cli.trainer.is_global_zero:
-        return summarise(cli.model)
+        return summarise(cli.model, cli.datamodule, cli.shard)
     return 0
 
 
@@ -282,14 +302,21 @@ def check_precision(precision: str, device: torch.device) -> None:
         raise UserError(f"--trainer.precision {precision}: {name} has no bfloat16; choose 16-mixed or 32-true")
 
 
-def summarise(task: CounterfactualTask) -> int:
-    """Print how the run went and what to do next; 1 if a clip failed."""
-    predictions = read_predictions(task.output)
+def summarise(task: CounterfactualTask, data: LightningDataModule, shard: Shard) -> int:
+    """Print how this process's part of the run went and what to do next; 1 if one of its clips failed."""
+    names = read_manifest(task.output)["ids"]
+    ours = clips_of_shard(data, len(names))
+    predictions = read_predictions(task.output, names[ours.start : ours.stop])
     count = Counter(str(p.result["status"]) for p in predictions)
     told = ", ".join(f"{n} {status}" for status, n in sorted(count.items()))
-    print(f"{task.output}: {len(predictions)} clips: {told}")
+    sharded = shard != (1, 1)
+    part = " shard {}/{}:".format(*shard) if sharded else ""
+    print(f"{task.output}:{part} {len(predictions)} clips: {told}")
     for prediction in predictions:
         if prediction.result["status"] != "reached":
             print(f"  {prediction.id}: {prediction.result['status']}: {prediction.result['hint']}")
-    print(f"next: lvcf evaluate {task.output} && lvcf report {task.output}")
+    if sharded and (done := made(task.output, names)) < len(names):
+        print(f"{done} of {len(names)} clips are there; lvcf evaluate and lvcf report when all shards are done")
+    else:
+        print(f"next: lvcf evaluate {task.output} && lvcf report {task.output}")
     return int(count["failed"] > 0)

@@ -13,6 +13,7 @@ from lvcf.data.clip import Batch, ClipDataset, check_sampling
 from lvcf.datamodules.resumable import ResumableLoader
 from lvcf.datamodules.sharding import WholeBatches, check_enough, share
 from lvcf.errors import UserError
+from lvcf.runs.shards import Shard, part_of
 
 MOST_WORKERS = 256
 Stage = Literal["train", "val", "test", "predict"]
@@ -29,6 +30,7 @@ class ClipDataModule(LightningDataModule):
 
     Attributes:
         is_finished: whether a clip of this name is predicted already; the prediction writer sets it.
+        shard: the part of the run that is predicted; ``lvcf predict --shard`` sets it.
 
     Raises:
         UserError: a number is out of range, or the clips of the options cannot be.
@@ -43,6 +45,7 @@ class ClipDataModule(LightningDataModule):
         check_sampling(**options or {})
         self.batch_size, self.num_workers = batch_size, num_workers
         self.is_finished: Callable[[str], bool] = lambda name: False
+        self.shard: Shard = (1, 1)
 
     def make_dataset(self, stage: Stage) -> ClipDataset:
         """The data set that ``stage`` reads."""
@@ -64,6 +67,19 @@ class ClipDataModule(LightningDataModule):
         """This rank's batches of the clips to explain, in order; an unreadable clip comes with its error."""
         return self._loader("predict")
 
+    def shard_clips(self, clips: int) -> range:
+        """The numbers of the shard's clips, of a run of ``clips``.
+
+        Raises:
+            UserError: the run has fewer batches than shards.
+        """
+        batches = self._shard_batches(clips)
+        return range(batches.start * self.batch_size, min(batches.stop * self.batch_size, clips))
+
+    def _shard_batches(self, clips: int) -> range:
+        """The numbers of the shard's batches: whole ones, so that no batch depends on the number of shards."""
+        return part_of(-(-clips // self.batch_size), self.shard, f"batches of data.batch_size {self.batch_size}")
+
     def _loader(self, stage: Stage) -> DataLoader[Batch]:
         clips, training = self.make_dataset(stage), stage == "train"
         if training:
@@ -83,12 +99,24 @@ class ClipDataModule(LightningDataModule):
         )
 
     def _share(self, names: list[str]) -> list[int]:
-        """The numbers of this rank's batches."""
-        batches = [names[start : start + self.batch_size] for start in range(0, len(names), self.batch_size)]
+        """The numbers of this rank's batches of the shard."""
+        ours = self._shard_batches(len(names))
+        batches = [names[number * self.batch_size : (number + 1) * self.batch_size] for number in ours]
         finished = [all(map(self.is_finished, batch)) for batch in batches]
         if self.trainer is None:
-            return share(finished, 0, 1)
-        check_enough(len(names), self.batch_size, len(batches), self.trainer.world_size)
+            return [ours[place] for place in share(finished, 0, 1)]
+        check_enough(len(self.shard_clips(len(names))), self.batch_size, len(batches), self.trainer.world_size)
         # rank 0's view for all: over a network, another machine may see a folder later
         finished = self.trainer.strategy.broadcast(finished)
-        return share(finished, self.trainer.global_rank, self.trainer.world_size)
+        return [ours[place] for place in share(finished, self.trainer.global_rank, self.trainer.world_size)]
+
+
+def clips_of_shard(data: LightningDataModule, clips: int) -> range:
+    """The numbers of the clips that this process predicts, of a run of ``clips``.
+
+    A data module that is no :class:`ClipDataModule` has no shards.
+
+    Raises:
+        UserError: the run has fewer batches than shards.
+    """
+    return data.shard_clips(clips) if isinstance(data, ClipDataModule) else range(clips)

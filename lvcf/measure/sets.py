@@ -83,7 +83,7 @@ def told_apart(predictions: list[Prediction]) -> dict[str, Any]:
     """Whether a classifier tells the counterfactuals from the clips that they were made of, by what it sees."""
     if len(predictions) < TOLD_APART:
         return {"plausible/two_sample": unavailable(f"needs {TOLD_APART} clips; there are {len(predictions)}")}
-    made, real = zip(*((p.counterfactual(), p.factual()) for p in predictions), strict=True)
+    made, real = (p.counterfactual() for p in predictions), (p.factual() for p in predictions)
     told: dict[str, Any] = {}
     for seen, found in two_sample(made, real).items():
         key = f"plausible/two_sample[{seen},n={len(predictions)}]"

@@ -16,6 +16,8 @@ Values = NDArray[np.float64]
 LEVEL = 0.95
 """Confidence of every interval."""
 RESAMPLES = 9999
+AT_ONCE = 2**21
+"""Values drawn at once: all resamples of few clips, and no more memory for many clips."""
 SEED = 0
 FEWEST = 2
 """Values below which nothing can be said about their spread."""
@@ -158,6 +160,7 @@ def sign_permutation(difference: Values) -> float:
         permutation_type="samples",
         vectorized=True,
         n_resamples=RESAMPLES,
+        batch=_batch(difference),
         rng=np.random.default_rng(SEED),
     )
     return float(found.pvalue)
@@ -173,6 +176,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
+def _batch(values: Values) -> int:
+    """How many resamples of ``(n,)`` are drawn at once."""
+    return max(AT_ONCE // len(values), 1)
+
+
 def _bootstrap(statistic: Callable[..., Any], samples: tuple[Values, ...], method: str) -> Interval:
     with warnings.catch_warnings():  # BCa of a degenerate sample warns; the caller falls back
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
@@ -183,6 +191,7 @@ def _bootstrap(statistic: Callable[..., Any], samples: tuple[Values, ...], metho
             paired=True,
             vectorized=True,
             confidence_level=LEVEL,
+            batch=_batch(samples[0]),
             method=method,
             rng=np.random.default_rng(SEED),
         ).confidence_interval

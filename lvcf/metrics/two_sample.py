@@ -5,7 +5,7 @@ docs/metrics/plausible.md.  Frames are uint8 ``(T, H, W, 3)``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +45,10 @@ class TwoSample:
     interval: Interval | None
 
 
-def two_sample(made: Sequence[Frames], real: Sequence[Frames]) -> dict[str, TwoSample]:
+def two_sample(made: Iterable[Frames], real: Iterable[Frames]) -> dict[str, TwoSample]:
     """Train and test classifiers on held-out folds, by what they see; a clip and its counterfactual share a fold.
+
+    No clip is kept: they may be read one by one.
 
     Args:
         made: counterfactuals, at least :data:`FEWEST`.
@@ -55,9 +57,10 @@ def two_sample(made: Sequence[Frames], real: Sequence[Frames]) -> dict[str, TwoS
     Returns:
         ``pictures``: small thumbnails; ``drawing``: edges and colours at several sizes, and how they change in time.
     """
+    described = [[(thumbnails(clip), drawing(clip)) for clip in clips] for clips in (made, real)]
     return {
-        name: _told_apart(*(np.stack([describe(clip) for clip in clips]) for clips in (made, real)))
-        for name, describe in (("pictures", thumbnails), ("drawing", drawing))
+        name: _told_apart(*(np.stack([row[seen] for row in rows]) for rows in described))
+        for seen, name in enumerate(("pictures", "drawing"))
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,16 +134,25 @@ def is_steering_run(run: Path) -> bool:
     return is_steering(read_record(_manifest_path(run)))
 
 
-def read_predictions(run: Path) -> list[Prediction]:
+def read_predictions(run: Path, names: Sequence[str] | None = None) -> list[Prediction]:
     """The finished clips, in the manifest's order.
+
+    Args:
+        run: its folder.
+        names: of the clips that are looked for; all of the manifest by default.
 
     Raises:
         UserError: a result is damaged.
     """
     manifest = read_manifest(run)
     shape = SteeringResult if is_steering(manifest) else Result
-    folders = [run / "predictions" / name for name in manifest["ids"]]
+    folders = [run / "predictions" / name for name in (manifest["ids"] if names is None else names)]
     return [Prediction(f, read_shape(f / "result.json", shape)) for f in folders if (f / "result.json").is_file()]
+
+
+def made(run: Path, names: Sequence[str]) -> int:
+    """How many of these clips are there, failed ones too, while other processes may be writing them."""
+    return sum((run / "predictions" / name / "result.json").is_file() for name in names)
 
 
 def unfinished(manifest: Json, made: int, verb: str) -> str:

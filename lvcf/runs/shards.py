@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from lvcf.errors import UserError
 
@@ -23,13 +24,29 @@ def parse_shard(text: str) -> Shard:
     return i, n
 
 
-def part_of(clips: int, shard: Shard) -> range:
-    """The numbers of a shard's clips: neighbours, and in all shards nearly as many.
+def part_of(number: int, shard: Shard, what: str = "clips") -> range:
+    """The numbers of a shard's clips or batches: neighbours, and in all shards nearly as many.
+
+    Args:
+        number: how many the run has.
+        shard: which part.
+        what: is divided, as a message says it.
 
     Raises:
-        UserError: there are fewer clips than shards.
+        UserError: there are fewer than shards.
     """
     i, n = shard
-    if clips < n > 1:
-        raise UserError(f"--shard {i}/{n}: {clips} clips make {clips} parts at most; lower n")
-    return range(clips * (i - 1) // n, clips * i // n)
+    if number < n > 1:
+        raise UserError(f"--shard {i}/{n}: {number} {what} make {number} parts at most; lower n")
+    return range(number * (i - 1) // n, number * i // n)
+
+
+def without_shard(arguments: Sequence[str]) -> list[str]:
+    """A command line's arguments as those of the whole run."""
+    kept, rest = list[str](), iter(arguments)
+    for argument in rest:
+        if argument == "--shard":
+            next(rest, "")
+        elif not argument.startswith("--shard="):
+            kept.append(argument)
+    return kept

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from lvcf.metrics.statistics import (
+    LEVEL,
+    RESAMPLES,
+    SEED,
     Interval,
     clustered,
     compare,
@@ -50,6 +54,18 @@ def test_samples_are_resampled_together() -> None:
     one = np.random.default_rng(2).normal(0, 10, 30)
     found = interval(lambda a, b, axis: (a - b).mean(axis), one + 1.0, one)
     assert [found.low, found.high] == pytest.approx([1.0, 1.0])
+
+
+def test_many_clips_take_little_memory_and_the_digits_are_those_of_all_resamples_at_once() -> None:
+    values = np.random.default_rng(3).normal(size=1000)
+    tracemalloc.start()
+    found = interval(np.mean, values)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    drawn = {"n_resamples": RESAMPLES, "confidence_level": LEVEL, "paired": True, "rng": np.random.default_rng(SEED)}
+    whole = stats.bootstrap((values,), np.mean, method="BCa", **drawn).confidence_interval
+    assert (found.low, found.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
+    assert peak < 80 * 2**20  # all at once take 160 MB
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (3, 20)])

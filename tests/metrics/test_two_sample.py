@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -40,6 +43,20 @@ def test_another_scene_is_told_by_its_pictures(clips) -> None:
 def test_a_clip_and_its_counterfactual_are_held_out_together(clips) -> None:
     """Doing nothing cannot be told apart: who had seen the clip itself in training would err on purpose."""
     assert all(found.auc == 0.5 for found in two_sample(clips, clips).values())
+
+
+def test_no_clip_is_kept(clips) -> None:
+    """A run of a thousand clips would not fit."""
+    read = list[weakref.ref]()
+
+    def one_by_one(chosen: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+        for clip in chosen:
+            read.append(weakref.ref(fresh := clip.copy()))
+            assert sum(one() is not None for one in read) <= 2
+            yield fresh
+
+    assert two_sample(one_by_one(clips[::2]), one_by_one(clips[1::2])) == two_sample(clips[::2], clips[1::2])
+    assert len(read) == len(clips)
 
 
 def test_the_statistic_is_the_area_under_the_curve() -> None:
