@@ -31,8 +31,8 @@ def main(args: list[str]) -> int:
         "--regions",
         type=Path,
         metavar="FILE",
-        help="YAML or JSON of names, each with a box [left, top, right, bottom], a polygon [[x, y], ...] or the file of "
-        "a mask: the share of the change in each",
+        help="YAML or JSON of names, each with a box [left, top, right, bottom], a polygon [[x, y], ...] or the file of a "
+        "mask: the share of the change in each",
     )
     parser.add_argument(
         "--clusters", type=int, metavar="K", help="how many clusters of edits, instead of the number that is clearest"
@@ -67,7 +67,9 @@ def summarise_run(run: Path, regions: Path | None = None, clusters: int | None =
 
 def _finished(run: Path) -> list[Prediction]:
     if is_steering_run(run):
-        raise UserError(f"{run}: a run of lvcf steer; lvcf summarise reads runs of lvcf predict (this one: lvcf report)")
+        raise UserError(
+            f"{run}: a run of lvcf steer; lvcf summarise reads runs of lvcf predict (this one: lvcf report)"
+        )
     predictions = read_predictions(run)
     if not predictions:
         raise UserError(f"{run}: no finished clip; run lvcf predict first")

@@ -1,4 +1,4 @@
-"""What a run's edits changed, clip by clip and as maps over the clips; clips are read one at a time.  Light: no torch."""
+"""What a run's edits changed, clip by clip and as maps over the clips, read one at a time.  Light: no torch."""
 
 from __future__ import annotations
 

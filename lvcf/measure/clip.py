@@ -200,7 +200,10 @@ def _oracle(oracle: TargetModel, video: Tensor, factual: Tensor, result: dict[st
     if oracle.task == "classification":
         seen = oracle.class_of(output).lower()
         agrees = float(seen == result["class_after"].lower())
-        return {"truth/oracle_class": float(seen == target["text"].lower()), "explanation/oracle_agrees": agrees} | moved
+        return {
+            "truth/oracle_class": float(seen == target["text"].lower()),
+            "explanation/oracle_agrees": agrees,
+        } | moved
     reading = float(output)
     away = off_target(reading, target["low"], target["high"])
     gap = abs(reading - result["prediction_after"])

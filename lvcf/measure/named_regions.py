@@ -29,10 +29,14 @@ def read_regions(path: Path) -> dict[str, Marked]:
     except FileNotFoundError as error:
         raise UserError(f"--regions {path}: no such file; name a YAML or JSON file of regions") from error
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UserError(f"--regions {path}: is no YAML ({told(error)}); write lines such as 'septum: [40, 30, 60, 80]'") from error
+        raise UserError(
+            f"--regions {path}: is no YAML ({told(error)}); write lines such as 'septum: [40, 30, 60, 80]'"
+        ) from error
     if not isinstance(content, dict) or not content:
         raise UserError(f"--regions {path}: names no region; give each name {FORMS}")
-    return {str(name): _marked(_find(region, path.parent, f"--regions {path}, {name}:")) for name, region in content.items()}
+    return {
+        str(name): _marked(_find(region, path.parent, f"--regions {path}, {name}:")) for name, region in content.items()
+    }
 
 
 def _find(region: Any, folder: Path, named: str) -> Find:

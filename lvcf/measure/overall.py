@@ -18,9 +18,13 @@ from lvcf.metrics.clusters import CLEAR, FEWEST, Clusters, find_clusters
 from lvcf.metrics.statistics import Interval, Values, interval, mean_interval, pearson, share_interval
 from lvcf.runs.folder import Prediction
 
+BEFORE = "label"
+"""What a data set says of a regressor's factual."""
 MOVED, STAYED = ("truth/pixel_", "truth/action_unit", "truth/path_"), ("leakage/",)
 """Beginnings of the keys of what a simulator's attributes did: of the one that was asked to move, and of the others."""
 LEFT_OUT = ("truth/pixel_ef_r",)
+Attributes = dict[str, dict[str, "Told"]]
+"""Means by key and group."""
 SHOWN_GROUPS = 6
 """Groups that are told apart beside all clips, at most: the largest."""
 APART = 10
@@ -60,7 +64,10 @@ class Moves:
     @property
     def apart(self) -> list[int]:
         """The clips on which the two disagree most, as places in ``ids``."""
-        return [int(i) for i in np.argsort(-np.abs(self.model - self.oracle), kind="stable")[: min(APART, -(-len(self.ids) // 4))]]
+        return [
+            int(i)
+            for i in np.argsort(-np.abs(self.model - self.oracle), kind="stable")[: min(APART, -(-len(self.ids) // 4))]
+        ]
 
 
 def told(values: Sequence[float]) -> Told | None:
@@ -98,14 +105,17 @@ def inside_regions(changes: Changes) -> dict[str, dict[str, dict[str, Told]]]:
     return found
 
 
-def attributes(lines: Mapping[str, Line], changes: Changes) -> tuple[dict[str, Json], dict[str, Json]]:
+def attributes(lines: Mapping[str, Line], changes: Changes) -> tuple[Attributes, Attributes]:
     """What the simulator's attributes did, by key and group: the one that was asked to move, and the others."""
     keys = dict.fromkeys(key for line in lines.values() for key in line)
     kinds = []
     for starts in (MOVED, STAYED):
         rows = {key: _by_group(key, lines, changes) for key in keys if key.startswith(starts) and key not in LEFT_OUT}
         kinds.append({key: row for key, row in rows.items() if row})
-    return kinds[0], kinds[1]
+    moved, stayed = kinds
+    if moved and all(line["task"] == "regression" for line in lines.values() if line["status"] != "failed"):
+        moved = {BEFORE: _by_group(BEFORE, lines, changes), **moved}
+    return moved, stayed
 
 
 def _by_group(key: str, lines: Mapping[str, Line], changes: Changes) -> dict[str, Told]:
@@ -267,9 +277,7 @@ def as_lines(summary: Summary) -> list[Line]:
     """``summary.csv``: one line a clip of the run, in its order, failed ones too."""
     known = {clip.id: clip for clip in summary.changes.clips}
     placed = placed_in(summary.clusters)
-    return [
-        _line(p, known.get(p.id), summary.lines.get(p.id, {}), placed.get(p.id, {})) for p in summary.predictions
-    ]
+    return [_line(p, known.get(p.id), summary.lines.get(p.id, {}), placed.get(p.id, {})) for p in summary.predictions]
 
 
 def placed_in(found: tuple[list[Change], Clusters] | None) -> dict[str, Line]:

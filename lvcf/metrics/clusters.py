@@ -1,8 +1,8 @@
 """Clusters of points, how clear they are, and their typical members.  docs/summaries.md.
 
-k-means after a principal component analysis; the number by the mean silhouette (Rousseeuw 1987).  k-means finds clusters
-in any cloud, so the silhouette is compared with that of clouds which have none: normal ones of the same covariance, as
-SigClust does (Liu et al. 2008).
+k-means after a principal component analysis; the number by the mean silhouette (Rousseeuw 1987).  k-means finds
+clusters in any cloud, so the silhouette is compared with that of clouds which have none: normal ones of the same
+covariance, as SigClust does (Liu et al. 2008).
 """
 
 from __future__ import annotations

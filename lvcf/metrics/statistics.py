@@ -16,6 +16,8 @@ Values = NDArray[np.float64]
 LEVEL = 0.95
 """Confidence of every interval."""
 RESAMPLES = 9999
+AT_ONCE = 2_000_000
+"""Values that are resampled at once: of thousands of clips all resamples together would take gigabytes."""
 SEED = 0
 FEWEST = 2
 """Values below which nothing can be said about their spread."""
@@ -186,6 +188,7 @@ def _bootstrap(statistic: Callable[..., Any], samples: tuple[Values, ...], metho
             samples,
             statistic,
             n_resamples=RESAMPLES,
+            batch=max(1, AT_ONCE // len(samples[0])),
             paired=True,
             vectorized=True,
             confidence_level=LEVEL,

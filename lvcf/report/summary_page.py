@@ -15,7 +15,7 @@ from lvcf.data.video import Frames
 from lvcf.files import Json
 from lvcf.measure.changes import ALL, DOWN, STAY, UP, Change, Maps
 from lvcf.measure.names import ORACLE_MOVED, STATUSES, Figure, figure_of
-from lvcf.measure.overall import Summary, Told, attributes, followed, groups_of, inside_regions, placed_in
+from lvcf.measure.overall import BEFORE, Summary, Told, attributes, followed, groups_of, inside_regions, placed_in
 from lvcf.metrics.clusters import CLEAR, FEWEST
 from lvcf.report.metrics import plain, readable, unit_of
 from lvcf.report.pictures import (
@@ -106,7 +106,9 @@ _FACTS = (
 
 def _told_of(summary: Summary, counts: Mapping[str, int]) -> str:
     """Over how many clips the page tells, and which are left out."""
-    text = f"{len(summary.changes.clips)} clips: {counts['reached']} reached the target, {counts['not_reached']} did not."
+    text = (
+        f"{len(summary.changes.clips)} clips: {counts['reached']} reached the target, {counts['not_reached']} did not."
+    )
     out = {name: sum(p.status == name for p in summary.predictions) for name in ("not_drawable", "failed")}
     others = [f"{count} {STATUSES[name]}" for name, count in out.items() if count]
     return text + (f" Left out: {', '.join(others)}." if others else "")
@@ -148,9 +150,7 @@ def _regions(summary: Summary, top: float) -> list[Json]:
     return [
         {
             "name": name,
-            "picture": outlined_picture(
-                changes.maps[ALL].mean("change"), top, changes.regions[name].mean("region")
-            ),
+            "picture": outlined_picture(changes.maps[ALL].mean("change"), top, changes.regions[name].mean("region")),
             "area": _percent(groups[ALL]["area"].value),
             "clips": groups[ALL]["share"].clips,
             "verdict": _verdict(groups[ALL]["share"], groups[ALL]["area"].value),
@@ -196,7 +196,12 @@ def _attributes(summary: Summary, unit: str, named: Mapping[str, str]) -> Json |
 
 
 def _row(key: str, rows: Mapping[str, Told], unit: str, named: Mapping[str, str]) -> Json:
-    return {"key": key, "figure": figure_of(key, unit), "cells": [_cell(rows.get(group)) for group in named]}
+    own = {BEFORE: Figure("value before", "Of the factual, by the data set.", unit=unit)}
+    return {
+        "key": key,
+        "figure": own.get(key) or figure_of(key, unit),
+        "cells": [_cell(rows.get(group)) for group in named],
+    }
 
 
 def _cell(found: Told | None) -> Json | None:
@@ -215,25 +220,28 @@ def _clusters(summary: Summary, named: Mapping[str, str], cards: Mapping[str, Js
     clips, clusters = summary.clusters
     maps = [_film([clips[i] for i in members]) for members in clusters.typical]
     scale = _scale_of(np.abs(film).max() for film in maps)
-    return limits | {
-        "found": True,
-        "clear": clusters.clear,
-        "score": readable(clusters.score),
-        "chance": readable(clusters.chance),
-        "number": len(clusters.typical),
-        "tried": [(k, readable(score)) for k, score in clusters.scores.items()],
-        "scale": f"{scale:g}",
-        "clusters": [
-            {
-                "clips": len(members),
-                "silhouette": readable(float(clusters.silhouettes[members].mean())),
-                "asked": _composition([clips[i] for i in members], named),
-                "film": [signed_picture(part, scale) for part in film],
-                "typical": [cards[clips[i].id] for i in members[:REPRESENTATIVE]],
-            }
-            for members, film in zip(clusters.typical, maps, strict=True)
-        ],
-    }
+    return (
+        limits
+        | {
+            "found": True,
+            "stand_apart": clusters.clear,  # a dict has its own clear
+            "score": readable(clusters.score),
+            "chance": readable(clusters.chance),
+            "number": len(clusters.typical),
+            "tried": [(k, readable(score)) for k, score in clusters.scores.items()],
+            "scale": f"{scale:g}",
+            "clusters": [
+                {
+                    "clips": len(members),
+                    "silhouette": readable(float(clusters.silhouettes[members].mean())),
+                    "asked": _composition([clips[i] for i in members], named),
+                    "film": [signed_picture(part, scale) for part in film],
+                    "typical": [cards[clips[i].id] for i in members[:REPRESENTATIVE]],
+                }
+                for members, film in zip(clusters.typical, maps, strict=True)
+            ],
+        }
+    )
 
 
 def _film(clips: Sequence[Change]) -> NDArray[np.float64]:
@@ -314,7 +322,10 @@ def _cards(summary: Summary) -> dict[str, Json]:
                 "panel": f"{folder}/panel.mp4",
                 "more": f"report.html#clip-{number}" if has_report else f"{folder}/",
                 "numbers": _numbers(
-                    prediction, known[prediction.id], placed.get(prediction.id, {}), summary.lines.get(prediction.id, {})
+                    prediction,
+                    known[prediction.id],
+                    placed.get(prediction.id, {}),
+                    summary.lines.get(prediction.id, {}),
                 ),
             }
     return found

@@ -44,7 +44,10 @@ def moves_plot(moves: Moves, unit: str) -> Markup:
     axes = Axes(54, _TOP, 290, 270, span, span)
     parts = [axes.grid(f"M moved by ({unit})", f"the oracle moved by ({unit})", ticks(*span))]
     parts.append(line(*axes.at(span[0], span[0]), *axes.at(span[1], span[1]), "target-line"))
-    parts += [line(*axes.at(0, span[0]), *axes.at(0, span[1]), "rule"), line(*axes.at(span[0], 0), *axes.at(span[1], 0), "rule")]
+    parts += [
+        line(*axes.at(0, span[0]), *axes.at(0, span[1]), "rule"),
+        line(*axes.at(span[0], 0), *axes.at(span[1], 0), "rule"),
+    ]
     apart = {*moves.apart}
     for i, name in enumerate(moves.ids):
         x, y = float(moves.model[i]), float(moves.oracle[i])
