@@ -31,8 +31,8 @@ def main(args: list[str]) -> int:
         "--regions",
         type=Path,
         metavar="FILE",
-        help="YAML or JSON of names, each with a box [left, top, right, bottom], a polygon [[x, y], ...] or the file of a "
-        "mask: the share of the change in each",
+        help="YAML or JSON of names, each with a box [left, top, right, bottom], a polygon [[x, y], ...] or a mask's file: "
+        "the share of the change in each",
     )
     parser.add_argument(
         "--clusters", type=int, metavar="K", help="how many clusters of edits, instead of the number that is clearest"
@@ -58,11 +58,12 @@ def summarise_run(run: Path, regions: Path | None = None, clusters: int | None =
         raise UserError(f"--clusters {clusters}: give a whole number from 2 up, or leave it out")
     summary = _summary(run, predictions, _regions(regions), clusters)
     from lvcf.measure.overall import as_json, as_lines
-    from lvcf.report.summary_page import write_page
+    from lvcf.report.summary_page import summary_context
+    from lvcf.report.templates import write_page
 
     write_json(run / "summary.json", as_json(summary))
     write_rows(run / "summary.csv", as_lines(summary))
-    return write_page(summary)
+    return write_page(run / "summary.html", "summary.html.j2", summary_context(summary))
 
 
 def _finished(run: Path) -> list[Prediction]:

@@ -196,21 +196,21 @@ def read_region(place: Path, prediction: Prediction) -> Region:
 def _oracle(oracle: TargetModel, video: Tensor, factual: Tensor, result: dict[str, Any]) -> Line:
     """What the oracle sees: the target's class, or how far its reading is from the target; and whether M agrees."""
     output, target = oracle(video[None])[0], result["target"]
-    moved = _moved(oracle, output, oracle(factual[None])[0], target["text"])
+    both = moved(oracle, output, oracle(factual[None])[0], target["text"])
     if oracle.task == "classification":
         seen = oracle.class_of(output).lower()
         agrees = float(seen == result["class_after"].lower())
         return {
             "truth/oracle_class": float(seen == target["text"].lower()),
             "explanation/oracle_agrees": agrees,
-        } | moved
+        } | both
     reading = float(output)
     away = off_target(reading, target["low"], target["high"])
     gap = abs(reading - result["prediction_after"])
-    return {"truth/oracle_ef": reading, "truth/oracle_ef_error": away, "explanation/oracle_gap": gap} | moved
+    return {"truth/oracle_ef": reading, "truth/oracle_ef_error": away, "explanation/oracle_gap": gap} | both
 
 
-def _moved(oracle: TargetModel, after: Tensor, before: Tensor, target: str) -> Line:
+def moved(oracle: TargetModel, after: Tensor, before: Tensor, target: str) -> Line:
     """By how much the oracle's reading moved, of a classifier its probability of the target; nothing if it knows none.
 
     Args:

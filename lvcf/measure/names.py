@@ -239,7 +239,10 @@ FIGURES = {
         "EF off by the oracle", "Distance of the oracle's reading to the target.", LOWER, "EF points"
     ),
     ORACLE_MOVED: Figure(
-        "oracle's reading moved", "From the factual to the counterfactual; a classifier's probability of the target."
+        "oracle's reading moved",
+        "From the factual to the counterfactual; a classifier's probability of the target.",
+        "",
+        MODEL,
     ),
     "truth/oracle": Figure("oracle", "A model that guidance never saw."),
     "plausible/off_manifold": Figure(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lvcf.data.video import Frames
 from lvcf.files import Json
 from lvcf.measure.changes import ALL, DOWN, STAY, UP, Change, Maps
 from lvcf.measure.names import ORACLE_MOVED, STATUSES, Figure, figure_of
@@ -29,29 +27,22 @@ from lvcf.report.pictures import (
 )
 from lvcf.report.run_page import reconstruction_warning, target_text
 from lvcf.report.summary_plots import change_plot, moves_plot
-from lvcf.report.templates import PAGES, load_template
+from lvcf.report.templates import gradient, ramp
 from lvcf.runs.folder import Prediction, read_manifest, unfinished
-from lvcf.runs.panel import difference_colours
 
 REPRESENTATIVE = 4
 """Clips that are shown of a cluster."""
 TOPS = (0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 255)
 """Levels at which a scale may end."""
+FACTS = (
+    ("target", "target"),
+    ("model explained", "target_model"),
+    ("video model", "backbone"),
+    ("method", "method"),
+    ("prompt", "prompt"),
+)
+"""What the run's manifest tells, by what it is called."""
 ASKED = {ALL: "All clips", UP: "Asked to rise", DOWN: "Asked to fall", STAY: "Asked to stay"}
-
-
-def write_page(summary: Summary) -> Path:
-    """Write ``summary.html`` into the run's folder and return its path; the same page for the same files."""
-    path = summary.run / "summary.html"
-    partial = summary.run / ".summary.html.partial"
-    page = load_template(PAGES / "summary.html.j2")
-    try:
-        with partial.open("w", encoding="utf-8", errors="replace") as stream:
-            stream.writelines(page.generate(summary_context(summary)))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
 
 
 def summary_context(summary: Summary) -> Json:
@@ -65,10 +56,10 @@ def summary_context(summary: Summary) -> Json:
     evaluate = f"lvcf evaluate {shlex.quote(str(summary.run))}"
     return {
         "name": summary.run.resolve().name,
-        "gradient": _gradient(difference_colours(np.linspace(-1, 1, 11), 1)),
-        "sizes_colours": _gradient(size_colours(np.linspace(0, 1, 11), 1)),
+        "gradient": ramp(),
+        "sizes_colours": gradient(size_colours(np.linspace(0, 1, 11), 1)),
         "manifest": manifest,
-        "facts_rows": [(key, str(manifest[name])) for key, name in _FACTS],
+        "facts_rows": [(key, str(manifest[name])) for key, name in FACTS],
         "told_of": _told_of(summary, counts),
         "doubtful": sum(c.status == "reached" and bool(reconstruction_warning(c.result)) for c in summary.drawn),
         "pending": unfinished(manifest, len(summary.predictions), "predict"),
@@ -93,15 +84,6 @@ def summary_context(summary: Summary) -> Json:
         "clips": list(cards.values()),
         "thumbnail": {"height": SIDE, "width": _wide(changes.maps[ALL])},
     }
-
-
-_FACTS = (
-    ("target", "target"),
-    ("model explained", "target_model"),
-    ("video model", "backbone"),
-    ("method", "method"),
-    ("prompt", "prompt"),
-)
 
 
 def _told_of(summary: Summary, counts: Mapping[str, int]) -> str:
@@ -371,8 +353,3 @@ def _signed_scale(groups: Iterable[Maps]) -> float:
 def _scale_of(largest: Iterable[float]) -> float:
     most = min(0.8 * max(largest), TOPS[-1])
     return next(level for level in TOPS if level >= most)
-
-
-def _gradient(colours: Frames) -> str:
-    """Colours as stops of a CSS gradient."""
-    return ", ".join("rgb({} {} {})".format(*colour) for colour in colours)
