@@ -31,8 +31,8 @@ def main(args: list[str]) -> int:
         "--regions",
         type=Path,
         metavar="FILE",
-        help="YAML or JSON of names, each with a box [left, top, right, bottom], a polygon [[x, y], ...] or a mask's file: "
-        "the share of the change in each",
+        help="YAML or JSON of names, each with a box [left, top, right, bottom], a polygon [[x, y], ...] or a mask's "
+        "file: the share of the change in each",
     )
     parser.add_argument(
         "--clusters", type=int, metavar="K", help="how many clusters of edits, instead of the number that is clearest"
