@@ -49,7 +49,7 @@ def summary_context(summary: Summary) -> Json:
     """What ``summary.html.j2`` shows."""
     manifest, changes, unit = read_manifest(summary.run), summary.changes, unit_of(summary.predictions)
     groups = {name: changes.maps[name] for name in groups_of(changes)}
-    top, scale = _top(groups.values()), _signed_scale(groups.values())
+    top, scale, highest = _top(groups.values()), _signed_scale(groups.values()), _highest(groups.values())
     named = {name: _named(name, summary.drawn) for name in groups}
     counts = {status: sum(clip.status == status for clip in changes.clips) for status in STATUSES}
     cards = _cards(summary)
@@ -71,7 +71,7 @@ def summary_context(summary: Summary) -> Json:
         "aligned": _aligned(summary),
         "top": f"{top:g}",
         "scale": f"{scale:g}",
-        "groups": [_group(named[name], maps, top, scale, changes.fps) for name, maps in groups.items()],
+        "groups": [_group(named[name], maps, (top, scale, highest), changes.fps) for name, maps in groups.items()],
         "left_out_groups": len({clip.asked for clip in changes.clips}) - len(groups) + 1 if len(groups) > 1 else 0,
         "names": list(named.values()),
         "regions": _regions(summary, top),
@@ -110,7 +110,9 @@ def _named(group: str, clips: Sequence[Prediction]) -> str:
     return f"Asked for {group}" if classifier and group != ALL else ASKED[group]
 
 
-def _group(name: str, maps: Maps, top: float, scale: float, fps: float) -> Json:
+def _group(name: str, maps: Maps, scales: tuple[float, float, float], fps: float) -> Json:
+    """Its pictures and plots, in the scales of all maps, of all signed maps and of all curves."""
+    top, scale, highest = scales
     mean, spread = maps.mean("curve"), maps.spread("curve")
     return {
         "name": name,
@@ -123,7 +125,7 @@ def _group(name: str, maps: Maps, top: float, scale: float, fps: float) -> Json:
             ("mean signed change", signed_picture(maps.mean("signed"), scale)),
         ],
         "film": [signed_picture(part, scale) for part in maps.mean("film")],
-        "plot": change_plot(mean.tolist(), spread.tolist(), fps, 1.05 * float((mean + spread).max()) or 1.0),
+        "plot": change_plot(mean.tolist(), spread.tolist(), fps, highest),
     }
 
 
@@ -235,7 +237,8 @@ def _composition(clips: Sequence[Change], named: Mapping[str, str]) -> str:
     for clip in clips:
         counts[clip.asked] = counts.get(clip.asked, 0) + 1
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{count} {named.get(asked, f'Asked for {asked}').lower()}" for asked, count in ordered)
+    words = {asked: named.get(asked, f"Asked for {asked}") for asked in counts}
+    return ", ".join(f"{count} {words[asked][0].lower()}{words[asked][1:]}" for asked, count in ordered)
 
 
 def _moves(summary: Summary, unit: str, cards: Mapping[str, Json]) -> Json | None:
@@ -343,6 +346,11 @@ def _wide(maps: Maps) -> int:
 def _top(groups: Iterable[Maps]) -> float:
     """Levels at which the colours of how much changed end, on all maps of the page."""
     return _scale_of(max(maps.mean("change").max(), maps.spread("change").max()) for maps in groups)
+
+
+def _highest(groups: Iterable[Maps]) -> float:
+    """Levels at which the axes of the curves end."""
+    return 1.05 * max(float((maps.mean("curve") + maps.spread("curve")).max()) for maps in groups) or 1.0
 
 
 def _signed_scale(groups: Iterable[Maps]) -> float:
