@@ -256,7 +256,7 @@ def test_nothing_changed_is_said_and_nothing_breaks(tmp_path: Path) -> None:
     assert main(["summarise", str(run), "--regions", str(tmp_path / "regions.yaml")]) == 0
     told = summary(run)
     assert told["groups"]["all clips"]["change_levels"]["mean"] == 0.0
-    assert told["regions"] == {"left": {}}
+    assert told["regions"] == {}
     assert told["clusters"] is None
 
 

@@ -113,7 +113,8 @@ def gather(predictions: Iterable[Prediction], regions: Mapping[str, Marked], loo
     Raises:
         UserError: a clip is damaged, or a region does not fit it.
     """
-    found, shape = Changes(), (0, 0, 0)
+    found = Changes()
+    shape: tuple[int, ...] = ()
     for prediction in predictions:
         factual, final = _read(prediction)
         if not found.clips:

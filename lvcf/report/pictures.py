@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import binary_erosion
 
 from lvcf.data.video import Frames
 from lvcf.runs.folder import Prediction
@@ -17,6 +18,8 @@ from lvcf.runs.panel import data_uri, difference_colours, difference_scale
 THUMBNAIL = "thumbnail.jpg"
 SIDE = 96
 """Height in pixels of a thumbnail's tiles."""
+OUTLINE = 3
+"""Width of a region's outline in pixels of its picture."""
 _SIZES = "inferno"
 _OUTLINE = (64, 224, 255)
 
@@ -46,10 +49,8 @@ def grey_picture(levels: Map) -> str:
 def outlined_picture(size: Map, top: float, region: Map) -> str:
     """A map of how much changed with the edge of a region ``(H, W)`` in 0..1 drawn on it, three times as large."""
     coloured = np.kron(size_colours(size, top), np.ones((3, 3, 1), dtype=np.uint8))
-    inside = np.pad(np.kron(region > 0.5, np.ones((3, 3), dtype=bool)), 1)
-    core = inside[1:-1, 1:-1]
-    within = core & inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:]
-    coloured[core & ~within] = _OUTLINE
+    inside = np.kron(region > 0.5, np.ones((3, 3), dtype=bool))
+    coloured[inside & ~binary_erosion(inside, iterations=OUTLINE)] = _OUTLINE
     return _png(coloured)
 
 

@@ -229,7 +229,7 @@ def _clusters(summary: Summary, named: Mapping[str, str], cards: Mapping[str, Js
 
 
 def _film(clips: Sequence[Change]) -> NDArray[np.float64]:
-    return np.mean([clip.film for clip in clips], axis=0)
+    return np.asarray(np.mean([clip.film for clip in clips], axis=0, dtype=np.float64))
 
 
 def _composition(clips: Sequence[Change], named: Mapping[str, str]) -> str:
@@ -251,13 +251,18 @@ def _moves(summary: Summary, unit: str, cards: Mapping[str, Json]) -> Json | Non
         "clips": len(moves.ids),
         "unit": unit,
         "correlation": _cell(moves.correlation),
-        "same": _cell(moves.same_way),
+        "same": _clips_share(moves.same_way),
         "means": [readable(float(values.mean())) for values in (moves.model, moves.oracle)],
         "sizes": [readable(float(np.abs(values).mean())) for values in (moves.model, moves.oracle)],
         "apart": [
             cards[moves.ids[i]] | {"moved": [_signed(moves.model[i]), _signed(moves.oracle[i])]} for i in moves.apart
         ],
     }
+
+
+def _clips_share(share: Told) -> str:
+    between = f" ({100 * share.ends.low:.0f} to {100 * share.ends.high:.0f} %)" if share.ends else ""
+    return f"{100 * share.value:.0f} % of the clips{between}"
 
 
 def _no_oracle(summary: Summary, evaluate: str) -> str:
