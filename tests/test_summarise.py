@@ -255,7 +255,7 @@ def test_nothing_changed_is_said_and_nothing_breaks(tmp_path: Path) -> None:
     (tmp_path / "regions.yaml").write_text("left: [2, 4, 10, 20]\n")
     assert main(["summarise", str(run), "--regions", str(tmp_path / "regions.yaml")]) == 0
     told = summary(run)
-    assert told["groups"]["all clips"]["change_levels"]["mean"] == 0.0
+    assert told["groups"]["all clips"]["change_levels"] == {"mean": 0.0, "ci_low": 0.0, "ci_high": 0.0, "n": 12}
     assert told["regions"] == {}
     assert told["clusters"] is None
 

@@ -23,6 +23,8 @@ BEFORE = "label"
 MOVED, STAYED = ("truth/pixel_", "truth/action_unit", "truth/path_"), ("leakage/",)
 """Beginnings of the keys of what a simulator's attributes did: of the one that was asked to move, and of the others."""
 LEFT_OUT = ("truth/pixel_ef_r",)
+ONES = "truth/pixel_class"
+"""Beginning of the keys of zeros and ones among them."""
 Attributes = dict[str, dict[str, "Told"]]
 """Means by key and group."""
 SHOWN_GROUPS = 6
@@ -70,13 +72,18 @@ class Moves:
         ]
 
 
-def told(values: Sequence[float]) -> Told | None:
-    """The mean of what is finite, with Wilson's interval of zeros and ones, else a bootstrap's; None of nothing."""
+def told(values: Sequence[float], share: bool = False) -> Told | None:
+    """The mean of what is finite, with its interval; None of nothing.
+
+    Args:
+        values: of the clips.
+        share: they are in 0..1; where all are 0 or 1, the interval is Wilson's and not a bootstrap's.
+    """
     known = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     if not len(known):
         return None
-    share = {*known.tolist()} <= {0.0, 1.0}
-    return Told(float(known.mean()), share_interval(known) if share else mean_interval(known), len(known))
+    of_ones = share and {*known.tolist()} <= {0.0, 1.0}
+    return Told(float(known.mean()), share_interval(known) if of_ones else mean_interval(known), len(known))
 
 
 def groups_of(changes: Changes) -> dict[str, list[Change]]:
@@ -99,7 +106,7 @@ def inside_regions(changes: Changes) -> dict[str, dict[str, dict[str, Told]]]:
     for name in changes.regions:
         for group, clips in groups_of(changes).items():
             known = [clip for clip in clips if math.isfinite(clip.inside[name])]
-            share, area = told([c.inside[name] for c in known]), told([c.covered[name] for c in known])
+            share, area = told([c.inside[name] for c in known], share=True), told([c.covered[name] for c in known])
             if share and area:
                 found.setdefault(name, {})[group] = {"share": share, "area": area}
     return found
@@ -120,7 +127,9 @@ def attributes(lines: Mapping[str, Line], changes: Changes) -> tuple[Attributes,
 
 def _by_group(key: str, lines: Mapping[str, Line], changes: Changes) -> dict[str, Told]:
     rows = {
-        group: told([float(lines[clip.id].get(key, math.nan)) for clip in clips if clip.id in lines])
+        group: told(
+            [float(lines[clip.id].get(key, math.nan)) for clip in clips if clip.id in lines], key.startswith(ONES)
+        )
         for group, clips in groups_of(changes).items()
     }
     return {group: row for group, row in rows.items() if row}
@@ -160,7 +169,7 @@ def moves(predictions: Sequence[Prediction], lines: Mapping[str, Line]) -> Moves
         return None
     model = np.array([p.result["prediction_after"] - p.result["prediction_before"] for p in known], dtype=np.float64)
     oracle = np.array([float(lines[p.id][ORACLE_MOVED]) for p in known], dtype=np.float64)
-    same = told((np.sign(model) == np.sign(oracle)).astype(np.float64).tolist())
+    same = told((np.sign(model) == np.sign(oracle)).astype(np.float64).tolist(), share=True)
     assert same is not None  # there is a clip
     correlation = None
     if len(known) > 1 and min(np.ptp(model), np.ptp(oracle)) > 0:
