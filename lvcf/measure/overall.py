@@ -22,7 +22,6 @@ BEFORE = "label"
 """What a data set says of a regressor's factual."""
 MOVED, STAYED = ("truth/pixel_", "truth/action_unit", "truth/path_"), ("leakage/",)
 """Beginnings of the keys of what a simulator's attributes did: of the one that was asked to move, and of the others."""
-LEFT_OUT = ("truth/pixel_ef_r",)
 ONES = "truth/pixel_class"
 """Beginning of the keys of zeros and ones among them."""
 Attributes = dict[str, dict[str, "Told"]]
@@ -117,7 +116,7 @@ def attributes(lines: Mapping[str, Line], changes: Changes) -> tuple[Attributes,
     keys = dict.fromkeys(key for line in lines.values() for key in line)
     kinds = []
     for starts in (MOVED, STAYED):
-        rows = {key: _by_group(key, lines, changes) for key in keys if key.startswith(starts) and key not in LEFT_OUT}
+        rows = {key: _by_group(key, lines, changes) for key in keys if key.startswith(starts)}
         kinds.append({key: row for key, row in rows.items() if row})
     moved, stayed = kinds
     if moved and all(line["task"] == "regression" for line in lines.values() if line["status"] != "failed"):
