@@ -63,7 +63,7 @@ def make_run(run: Path, clips: int = 16) -> Path:
     """Every even clip was asked to rise and is brighter on the left, every odd one to fall and darker on the right."""
     for i in range(clips):
         factual, rises = grain(i), i % 2 == 0
-        box, levels = (LEFT, 20 + i) if rises else (RIGHT, -20 - i)
+        box, levels = (LEFT, 20 + i % 16) if rises else (RIGHT, -20 - i % 16)
         before = 30.0 if rises else 70.0
         add_clip(run, f"clip_{i:02}", factual, brighter(factual, box, levels), prediction_before=before)
     return write_manifest(run)
@@ -191,8 +191,8 @@ def evaluated(run: Path, moves: list[tuple[float, float]]) -> Path:
     rows = []
     for i, (model, oracle) in enumerate(moves):
         path = run / "predictions" / f"clip_{i:02}" / "result.json"
-        result = json.loads(path.read_text()) | {"prediction_before": 30.0, "prediction_after": 30.0 + model}
-        write_json(path, result)
+        result = json.loads(path.read_text())
+        write_json(path, result | {"prediction_after": result["prediction_before"] + model})
         measured = {"truth/pixel_ef": 40.0 + i, "truth/pixel_ef_error": 2.0, "leakage/brightness_levels": 0.5}
         facts = {"id": f"clip_{i:02}", "status": "reached", "task": "regression", "label": 30.0}
         rows.append(facts | measured | {"truth/oracle_moved": oracle})

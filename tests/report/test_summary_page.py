@@ -105,7 +105,8 @@ def test_a_clips_name_is_escaped_and_leads_to_the_report_where_there_is_one(tmp_
 
 def test_clips_are_sorted_and_filtered(made: Path, page: Page) -> None:
     page.open(made / "summary.html")
-    shown = VISIBLE_CLIPS.replace("'article'", "'#list > article'").replace("'h3'", "'.id'")
+    shown = VISIBLE_CLIPS.replace("'article'", "'#list > article'")
+    shown = shown.replace("'h3'", "'.id'").replace("innerText", "textContent")
     assert page.js(shown) == [f"clip_{i:02}" for i in range(16)]
     choose(page, ".tools", "figure", "change_levels")
     page.click("[name=order]")
