@@ -33,6 +33,8 @@ Region = Box | str | Callable[[str, Tensor], Any]
 Find = Callable[[str, Tensor], Tensor]
 """From a clip's name and the clip to its mask, bool ``(H, W)`` or ``(T, H, W)``."""
 ALL, HALF = slice(None), 127
+NAMED = "model.region"
+"""What messages call a region unless it has another name."""
 CLIP_COLUMN, POLYGON_COLUMN = "clip", "polygon"
 WHOLE = "is no box; give left, top, right, bottom in pixels: left below right, top below bottom, none below 0"
 
@@ -105,11 +107,19 @@ def check_region(region: Region | None, frozen: Sequence[int]) -> None:
         UserError: the box is none, or a frame has a number below 0.
     """
     if not (region is None or isinstance(region, str) or callable(region)):
-        corners = list(region)
-        if len(corners) != 4 or not (0 <= corners[0] < corners[2] and 0 <= corners[1] < corners[3]):
-            raise UserError(f"model.region {corners}: {WHOLE}")
+        check_box(list(region))
     if below := [number for number in frozen if number < 0]:
         raise UserError(f"model.freeze_frames {below[0]}: frames are counted from 0; give their numbers")
+
+
+def check_box(corners: list[int], named: str = NAMED) -> None:
+    """Refuse what is no box.
+
+    Raises:
+        UserError: it is none.
+    """
+    if len(corners) != 4 or not (0 <= corners[0] < corners[2] and 0 <= corners[1] < corners[3]):
+        raise UserError(f"{named} {corners}: {WHOLE}")
 
 
 def written(region: Region) -> Any:
@@ -120,8 +130,12 @@ def written(region: Region) -> Any:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-def read_region(region: Region | None) -> Find | None:
+def read_region(region: Region | None, named: str = NAMED) -> Find | None:
     """What gives every clip its mask; None where all may change.
+
+    Args:
+        region: as it is written.
+        named: what messages call it.
 
     Raises:
         UserError: a file is not there or cannot be read, its mask is empty or of no clip's shape, or a polygon is none.
@@ -131,8 +145,8 @@ def read_region(region: Region | None) -> Find | None:
     if callable(region):
         return _asked(region)
     if not isinstance(region, str):
-        return _box(list(region))
-    return _polygons(Path(region)) if region.lower().endswith(".csv") else _mask(Path(region))
+        return _box(list(region), named)
+    return _polygons(Path(region)) if region.lower().endswith(".csv") else _mask(Path(region), named)
 
 
 def may_change(find: Find | None, frozen: Sequence[int], name: str, video: Tensor) -> Tensor:
@@ -159,14 +173,14 @@ def may_change(find: Find | None, frozen: Sequence[int], name: str, video: Tenso
     return mask[None]
 
 
-def _box(corners: list[int]) -> Find:
+def _box(corners: list[int], named: str) -> Find:
     left, top, right, bottom = corners
 
     def find(_name: str, video: Tensor) -> Tensor:
         height, width = video.shape[2:]
         if right > width or bottom > height:
             raise UserError(
-                f"model.region {corners}: leaves the clips' {width}x{height} pixels; right is at most {width}, bottom "
+                f"{named} {corners}: leaves the clips' {width}x{height} pixels; right is at most {width}, bottom "
                 f"{height}"
             )
         mask = torch.zeros(height, width, dtype=torch.bool)
@@ -176,21 +190,21 @@ def _box(corners: list[int]) -> Find:
     return find
 
 
-def _mask(path: Path) -> Find:
-    mask = torch.from_numpy(_read_mask(path))
+def _mask(path: Path, named: str) -> Find:
+    mask = torch.from_numpy(_read_mask(path, named))
     mask = mask > (HALF if mask.dtype == torch.uint8 else 0)
     if mask.dim() not in (2, 3):
         raise UserError(
-            f"model.region {path}: holds an array of shape {tuple(mask.shape)}; a mask is (height, width) or (frames, "
+            f"{named} {path}: holds an array of shape {tuple(mask.shape)}; a mask is (height, width) or (frames, "
             "height, width)"
         )
     if not mask.any():
-        raise UserError(f"model.region {path}: the mask is empty; make it white (255) where the clips may change")
+        raise UserError(f"{named} {path}: the mask is empty; make it white (255) where the clips may change")
 
     def find(_name: str, video: Tensor) -> Tensor:
         if not _fits(mask, video):
             raise UserError(
-                f"model.region {path}: the mask is {_size(mask)}, the clips are {_size(video[0])}; resize it (clips "
+                f"{named} {path}: the mask is {_size(mask)}, the clips are {_size(video[0])}; resize it (clips "
                 "are explained at data.size)"
             )
         return mask
@@ -198,7 +212,7 @@ def _mask(path: Path) -> Find:
     return find
 
 
-def _read_mask(path: Path) -> NDArray[Any]:
+def _read_mask(path: Path, named: str) -> NDArray[Any]:
     """A picture, of a coloured one its brightest channel; an array; or the entry ``mask`` of several, as runs have it.
 
     Raises:
@@ -206,7 +220,7 @@ def _read_mask(path: Path) -> NDArray[Any]:
     """
     if not path.is_file():
         raise UserError(
-            f"model.region {path}: no such file; name a picture, an .npy, .npz or .csv file, or give a box as "
+            f"{named} {path}: no such file; name a picture, an .npy, .npz or .csv file, or give a box as "
             "[left, top, right, bottom]"
         )
     try:
@@ -216,7 +230,7 @@ def _read_mask(path: Path) -> NDArray[Any]:
         loaded = np.load(path, allow_pickle=False)
         return np.asarray(loaded if isinstance(loaded, np.ndarray) else loaded["mask"])
     except (OSError, ValueError, KeyError, UnidentifiedImageError) as error:
-        raise UserError(f"model.region {path}: is no mask ({told(error)}); save a picture or an array") from error
+        raise UserError(f"{named} {path}: is no mask ({told(error)}); save a picture or an array") from error
 
 
 def _polygons(path: Path) -> Find:
@@ -238,17 +252,44 @@ def _polygons(path: Path) -> Find:
         if safe_name(name) not in found:
             raise ClipRegionError(f"{path}: names no clip '{name}'; add a row with its polygon")
         line, points = found[safe_name(name)]
-        height, width = video.shape[2:]
-        if (points < 0).any() or (points > (width, height)).any():
-            raise ClipRegionError(
-                f"{path}, line {line}: the polygon of clip '{name}' leaves its {width}x{height} pixels; move it inside"
-            )
-        mask = torch.from_numpy(polygon2mask((height, width), points[:, ::-1] - 0.5))
-        if not mask.any():
-            raise ClipRegionError(f"{path}, line {line}: the polygon of clip '{name}' holds no pixel; make it larger")
-        return mask
+        try:
+            return _filled(points, video)
+        except ValueError as error:
+            raise ClipRegionError(f"{path}, line {line}: the polygon of clip '{name}' {error}") from error
 
     return find
+
+
+def read_polygon(points: Sequence[Sequence[float]], named: str) -> Find:
+    """One polygon of points (x, y) for all clips; ``named`` is what messages call it.
+
+    Raises:
+        UserError: it is none.
+    """
+    found = _points(named, ", ".join(" ".join(map(str, point)) for point in points))
+
+    def find(_name: str, video: Tensor) -> Tensor:
+        try:
+            return _filled(found, video)
+        except ValueError as error:
+            raise UserError(f"{named}: the polygon {error}") from error
+
+    return find
+
+
+def _filled(points: NDArray[np.float64], video: Tensor) -> Tensor:
+    """The pixels of a clip whose centres lie in a polygon ``(n, 2)``.
+
+    Raises:
+        ValueError: it leaves them, or holds none.
+    """
+    height, width = video.shape[2:]
+    if (points < 0).any() or (points > (width, height)).any():
+        raise ValueError(f"leaves its {width}x{height} pixels; move it inside")
+    mask = torch.from_numpy(polygon2mask((height, width), points[:, ::-1] - 0.5))
+    if not mask.any():
+        raise ValueError("holds no pixel; make it larger")
+    return mask
 
 
 def _points(where: str, cell: str) -> NDArray[np.float64]:

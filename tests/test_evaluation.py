@@ -15,13 +15,15 @@ from torchmetrics.functional import concordance_corrcoef
 
 from lvcf.cli import main
 from lvcf.measure.against import correlations, paired_tests
-from lvcf.measure.clip import clips_of, composition
+from lvcf.measure.clip import clips_of, composition, moved
 from lvcf.measure.model import load_target_model
 from lvcf.measure.sets import realism, split
 from lvcf.measure.summary import summarise
 from lvcf.metrics.realism import frechet_distance
 from lvcf.metrics.statistics import mean_interval, share_interval
 from lvcf.metrics.transition import area
+from lvcf.models.targets.base import TargetModel
+from lvcf.models.targets.ejection_fraction import echo_frame_transformer
 from lvcf.runs.folder import SUFFIXES, Prediction, read_predictions, read_table
 from tests.helpers import fails, predict_arguments, results, subset
 
@@ -87,6 +89,26 @@ def test_the_model_is_asked_about_the_clips_between(runs, target_folder) -> None
         assert [curves["insertion"][-1], curves["deletion"][0]] == pytest.approx([come, come], abs=1e-3)
         assert [curves["insertion"][0], curves["deletion"][-1]] == pytest.approx([0, 0], abs=1e-3)
     assert metrics["adherence/valid_perturbed"] in (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def test_the_oracle_is_asked_about_the_factual_too(runs, oracle_folder) -> None:
+    oracle = echo_frame_transformer(str(oracle_folder)).freeze()
+    for row, prediction in zip(read_table(runs[1] / "predictions.csv"), read_predictions(runs[1]), strict=True):
+        after, before = (float(oracle(clip[None])[0]) for clip in clips_of(prediction))
+        assert row["truth/oracle_moved"] == pytest.approx(after - before, abs=1e-3)
+        assert row["truth/oracle_moved"] == pytest.approx(row["truth/oracle_ef"] - before, abs=1e-3)
+
+
+def test_a_classifying_oracle_moves_by_its_probability_of_the_target() -> None:
+    class Oracle(TargetModel):
+        task, labels = "classification", ("Sad", "Happy", "Calm")
+
+        def forward(self, video: torch.Tensor) -> torch.Tensor:
+            raise NotImplementedError
+
+    before, after = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3]]))
+    assert moved(Oracle(), after, before, "happy") == pytest.approx({"truth/oracle_moved": 0.4})
+    assert moved(Oracle(), after, before, "no class of its") == {}
 
 
 def test_the_region_is_measured_against_the_mask_and_the_change(runs) -> None:

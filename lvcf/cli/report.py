@@ -7,15 +7,12 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from lvcf.errors import UserError
 from lvcf.files import Json
 from lvcf.report.ablation_page import ablation_context, is_ablation
 from lvcf.report.run_page import run_context
-from lvcf.report.templates import PAGES, load_template
+from lvcf.report.templates import ramp, write_page
 from lvcf.runs.folder import is_steering, read_manifest
-from lvcf.runs.panel import difference_colours
 from lvcf.steering.report import steering_context
 from lvcf.study.report import study_context
 
@@ -55,17 +52,8 @@ def write_report(folder: Path) -> Path:
         UserError: ``folder`` is nothing that lvcf wrote, or one of its files is damaged.
     """
     template, context = _kind(folder)
-    shown = {"name": folder.resolve().name, "gradient": _gradient(), **context(folder)}
-    page = load_template(PAGES / template)
-    path, partial = folder / "report.html", folder / ".report.html.partial"
-    try:
-        # hints and ids may hold bytes that are no text: file names may
-        with partial.open("w", encoding="utf-8", errors="replace") as stream:
-            stream.writelines(page.generate(shown))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    shown = {"name": folder.resolve().name, "gradient": ramp(), **context(folder)}
+    return write_page(folder / "report.html", template, shown)
 
 
 def _kind(folder: Path) -> tuple[str, Context]:
@@ -83,8 +71,3 @@ def _kind(folder: Path) -> tuple[str, Context]:
         f"{folder}: holds no run (manifest.json), no ablation (cell folders) and no study (key.json); "
         "give a folder that lvcf predict, lvcf steer, lvcf ablate or lvcf study make wrote"
     )
-
-
-def _gradient() -> str:
-    """The panel's difference colours as stops of a CSS gradient."""
-    return ", ".join("rgb({} {} {})".format(*colour) for colour in difference_colours(np.linspace(-1, 1, 11), 1))

@@ -16,6 +16,8 @@ from lvcf.data.clip import to_clip
 from lvcf.data.video import Frames
 from lvcf.errors import UserError
 from lvcf.files import damaged, write_json
+from lvcf.guidance.goal import make_goal
+from lvcf.measure.names import ORACLE_MOVED
 from lvcf.measure.table import Line
 from lvcf.metrics import change
 from lvcf.metrics.fidelity import LPIPS_FILES, lpips_distance, lpips_network, lpips_unavailable, psnr, ssim
@@ -113,7 +115,7 @@ def measure_clip(
         if truth.curves:
             write_json(prediction.folder / "curves.json", truth.curves)
     if oracle is not None and truth is not None and oracle.task == prediction.result["task"]:
-        row |= _oracle(oracle, x_final, prediction.result)
+        row |= _oracle(oracle, x_final, x, prediction.result)
     return row
 
 
@@ -191,14 +193,36 @@ def read_region(place: Path, prediction: Prediction) -> Region:
 
 
 @torch.no_grad()
-def _oracle(oracle: TargetModel, video: Tensor, result: dict[str, Any]) -> Line:
+def _oracle(oracle: TargetModel, video: Tensor, factual: Tensor, result: dict[str, Any]) -> Line:
     """What the oracle sees: the target's class, or how far its reading is from the target; and whether M agrees."""
     output, target = oracle(video[None])[0], result["target"]
+    both = moved(oracle, output, oracle(factual[None])[0], target["text"])
     if oracle.task == "classification":
         seen = oracle.class_of(output).lower()
         agrees = float(seen == result["class_after"].lower())
-        return {"truth/oracle_class": float(seen == target["text"].lower()), "explanation/oracle_agrees": agrees}
+        return {
+            "truth/oracle_class": float(seen == target["text"].lower()),
+            "explanation/oracle_agrees": agrees,
+        } | both
     reading = float(output)
     away = off_target(reading, target["low"], target["high"])
     gap = abs(reading - result["prediction_after"])
-    return {"truth/oracle_ef": reading, "truth/oracle_ef_error": away, "explanation/oracle_gap": gap}
+    return {"truth/oracle_ef": reading, "truth/oracle_ef_error": away, "explanation/oracle_gap": gap} | both
+
+
+def moved(oracle: TargetModel, after: Tensor, before: Tensor, target: str) -> Line:
+    """By how much the oracle's reading moved, of a classifier its probability of the target; nothing if it knows none.
+
+    Args:
+        oracle: the model.
+        after: its output of the counterfactual, of one clip.
+        before: of the factual.
+        target: what was asked, in words.
+    """
+    place, labels = 0, [label.lower() for label in oracle.labels]
+    if oracle.task == "classification":
+        if target.lower() not in labels:
+            return {}
+        place = labels.index(target.lower())
+    goal = make_goal([(place, place)], oracle, 0.0)
+    return {ORACLE_MOVED: float(goal.reading(after[None]) - goal.reading(before[None]))}

@@ -46,6 +46,8 @@ WITHIN_BEFORE, CONFIDENCE_BEFORE = (f"{key}_{CORRECTION}" for key in (WITHIN, CO
 FLIPPED, FLIPPED_FROM_RIGHT = "adherence/flip_rate", "adherence/flip_rate_from_right"
 SSIM_OFF = "truth/ssim_off_truth"
 """Distance to the true counterfactual's SSIM: above it, too little has changed."""
+ORACLE_MOVED = "truth/oracle_moved"
+"""From the factual to the counterfactual: the oracle's reading, of a classifier its probability of the target."""
 OF_A_CLIP = (READING, TARGET, ERROR, SQUARED_ERROR, ERROR_BEFORE, SSIM_OFF)
 """Keys whose mean is no figure of ``metrics.json``, or under another name."""
 ABOUT = {
@@ -235,6 +237,12 @@ FIGURES = {
     "truth/oracle_ef": Figure("EF by the oracle", "What a model that guidance never saw reads.", "", "%"),
     "truth/oracle_ef_error": Figure(
         "EF off by the oracle", "Distance of the oracle's reading to the target.", LOWER, "EF points"
+    ),
+    ORACLE_MOVED: Figure(
+        "oracle's reading moved",
+        "From the factual to the counterfactual; a classifier's probability of the target.",
+        "",
+        MODEL,
     ),
     "truth/oracle": Figure("oracle", "A model that guidance never saw."),
     "plausible/off_manifold": Figure(

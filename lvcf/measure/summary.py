@@ -27,7 +27,16 @@ from lvcf.measure.names import (
 )
 from lvcf.measure.table import Line, by_key, tidy
 from lvcf.metrics.recovered import PARTS, pooled_share
-from lvcf.metrics.statistics import Interval, Values, interval, mean_interval, share_interval, spread, standard_error
+from lvcf.metrics.statistics import (
+    Interval,
+    Values,
+    interval,
+    mean_interval,
+    pearson,
+    share_interval,
+    spread,
+    standard_error,
+)
 from lvcf.metrics.unavailable import unavailable
 
 Columns = dict[str, Values]
@@ -152,7 +161,7 @@ def _together(columns: Columns, clips: int) -> dict[str, Any]:
     """Figures that are no means: how well two readings of the same clips go together."""
     found: dict[str, Any] = {}
     for key, statistic, one, other in (
-        ("truth/pixel_ef_r", _pearson, "truth/pixel_ef", "truth/pixel_ef_of_truth"),
+        ("truth/pixel_ef_r", pearson, "truth/pixel_ef", "truth/pixel_ef_of_truth"),
         ("explanation/oracle_concordance", _concordance, READING, "truth/oracle_ef"),
     ):
         if all(len(columns.get(name, ())) == clips for name in (one, other)):
@@ -171,11 +180,6 @@ def _agreement(key: str, statistic: Callable[..., Any], one: Values, other: Valu
 
 def _r2(squares: Values, target: Values, axis: int) -> Any:
     return 1.0 - squares.sum(axis) / ((target - target.mean(axis, keepdims=True)) ** 2).sum(axis)
-
-
-def _pearson(one: Values, other: Values, axis: int) -> Any:
-    a, b = (values - values.mean(axis, keepdims=True) for values in (one, other))
-    return (a * b).sum(axis) / np.sqrt((a**2).sum(axis) * (b**2).sum(axis))
 
 
 def _concordance(one: Values, other: Values, axis: int) -> Any:

@@ -89,6 +89,12 @@ def mean_interval(values: Values) -> Interval | None:
     return interval(np.mean, values)
 
 
+def pearson(one: Values, other: Values, axis: int) -> Any:
+    """Pearson's correlation along ``axis``, for :func:`interval`; not finite where one of them does not vary."""
+    a, b = (values - values.mean(axis, keepdims=True) for values in (one, other))
+    return (a * b).sum(axis) / np.sqrt((a**2).sum(axis) * (b**2).sum(axis))
+
+
 def clustered(values: Values, groups: Sequence[str], share: bool = False) -> tuple[float | None, Interval | None]:
     """Standard error and interval of the mean of ``(n,)`` where values of one group are not independent.
 

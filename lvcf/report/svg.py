@@ -106,6 +106,11 @@ class Axes:
         path = " ".join("{:.1f},{:.1f}".format(*self.at(x, y)) for x, y in points)
         return f'<polyline class="line {kind}" points="{path}"/>'
 
+    def ribbon(self, lower: Points, upper: Points, kind: str) -> str:
+        """The area between two polylines over the same places."""
+        ends = " ".join("{:.1f},{:.1f}".format(*self.at(x, y)) for x, y in [*lower, *reversed(upper)])
+        return f'<polygon class="ribbon {kind}" points="{ends}"/>'
+
     def playhead(self) -> str:
         """A vertical line that the page's script moves with the video, from the first frame to the last."""
         left, right = (f"{x:.1f}" for x in (self.left, self.left + self.width))

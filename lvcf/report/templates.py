@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
+
+from lvcf.data.video import Frames
+from lvcf.files import Json
+from lvcf.runs.panel import difference_colours
 
 PAGES = Path(__file__).with_name("templates")
 """Where those of ``lvcf report`` lie."""
@@ -37,6 +42,29 @@ def explained(text: str) -> Markup:
         Markup('<a class="word" href="#word-{}">{}</a>').format(ANCHORS[part], part) if index % 2 else escape(part)
         for index, part in enumerate(parts)
     )
+
+
+def write_page(path: Path, template: str, shown: Json) -> Path:
+    """Fill a template of :data:`PAGES`; a reader sees the old page or the whole new one.  Returns ``path``."""
+    page, partial = load_template(PAGES / template), path.with_name(f".{path.name}.partial")
+    try:
+        # hints and ids may hold bytes that are no text: file names may
+        with partial.open("w", encoding="utf-8", errors="replace") as stream:
+            stream.writelines(page.generate(shown))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def gradient(colours: Frames) -> str:
+    """Colours ``(n, 3)`` as stops of a CSS gradient."""
+    return ", ".join("rgb({} {} {})".format(*colour) for colour in colours)
+
+
+def ramp() -> str:
+    """The panel's difference colours as stops of a CSS gradient."""
+    return gradient(difference_colours(np.linspace(-1, 1, 11), 1))
 
 
 def load_template(path: Path) -> Template:

@@ -33,6 +33,13 @@ def test_the_interval_of_a_mean_is_near_students_for_normal_values() -> None:
     assert mean_interval(values) == found  # seeded
 
 
+def test_resamples_drawn_in_parts_give_the_same_interval(monkeypatch) -> None:
+    values = np.random.default_rng(2).exponential(1.0, 40)
+    whole = mean_interval(values)
+    monkeypatch.setattr("lvcf.metrics.statistics.AT_ONCE", 4000)
+    assert mean_interval(values) == whole
+
+
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     hits = 0
