@@ -31,6 +31,7 @@ VERBS = {
     "data": ("lvcf.cli.data", "check a data set on disk: counts, unreadable files, labels, frame rates, sizes"),
     "steer": ("lvcf.cli.steer", "steer a video editor by a causal graph, a judge and rewritten prompts"),
     "report": ("lvcf.cli.report", "write the report.html of a run (also of steer), an ablation or a study"),
+    "app": ("lvcf.cli.app", "explain clips on a page in the browser, on this computer alone"),
     "study": ("lvcf.cli.study", "let people compare two runs blind, and analyse their answers"),
 }
 
