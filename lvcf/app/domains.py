@@ -51,9 +51,10 @@ class Domain:
     """A kind of clip.
 
     Attributes:
-        name: of its configuration, as :class:`~lvcf.explain.Explainer` takes it.
+        name: of its configurations, as :class:`~lvcf.explain.Explainer` takes it.
         title: what the page calls it.
         reads: what its model says of a clip.
+        method: what explains its model by that model alone; it may know a reader that was taught that model's answers.
         metadata: what a clip of somebody's own shows, as far as is known.
         model: loads its model.
         draw: simulates a clip from a seed.
@@ -62,6 +63,7 @@ class Domain:
     name: str
     title: str
     reads: str
+    method: str
     metadata: str
     model: Callable[[], TargetModel]
     draw: Callable[[int], Drawn]
@@ -109,6 +111,7 @@ DOMAINS = (
         "phantom",
         "Heart ultrasound",
         "the ejection fraction of the left ventricle, in percent",
+        "posterior",
         VIEW,
         lambda: echo_resnet_3d("phantom/target"),
         _echo,
@@ -117,6 +120,7 @@ DOMAINS = (
         "face",
         "Faces",
         "one of seven expressions",
+        "given + posterior",
         "face",
         lambda: clip_resnet_3d("face_motion/face_target"),
         _face,
@@ -125,6 +129,7 @@ DOMAINS = (
         "motion",
         "Moved objects",
         "what is done with the object",
+        "given + posterior",
         "video of something",
         lambda: clip_resnet_3d("face_motion/motion_target"),
         _motion,

@@ -16,10 +16,13 @@ from lvcf.data.clip import safe_name
 from lvcf.explain import Explainer, Reading
 from lvcf.explanation import Explanation
 from lvcf.models.targets.wrapping import Answer, ClipInput
+from lvcf.presets import methods
 from lvcf.sampling import SamplingCallback, SamplingState
 
-Tell = Callable[[int, int, float], None]
-"""Is told the places of the time grid that are done, all of them, and the seconds that are left."""
+Tell = Callable[[int, int, int, float], None]
+"""Is told which start it is, the places of the time grid that are done, all of them, and the seconds that are left."""
+FULL = "full"
+"""The method for a model of one's own: it needs nothing that was taught that model's answers."""
 Finish = Callable[[Path], object]
 """Adds a page to a run's folder."""
 
@@ -49,21 +52,33 @@ class Choice:
     domain: Domain
     own: OwnModel | None = None
 
+    @property
+    def method(self) -> str:
+        """By its name in :func:`lvcf.presets.methods`."""
+        return self.domain.method if self.own is None else FULL
+
+    @property
+    def usual_steps(self) -> int:
+        """Denoising steps of the method, or of the shipped configuration."""
+        shipped = read_section(f"{self.domain.name}.yaml", "predict")["model"]["init_args"]
+        return int((shipped | methods(self.domain.name)[self.method].settings)["steps"])
+
 
 class Steps(SamplingCallback):
     """Tells how far the sampling is, and ends it when it is asked to; it has no part in the result."""
 
     def __init__(self) -> None:
-        self.tell: Tell = lambda done, steps, left: None
+        self.tell: Tell = lambda start, done, steps, left: None
         self.stop = Event()
-        self.began = 0.0
+        self.start, self.began = 0, 0.0
 
     def label(self) -> str:
         """See the base class."""
         return ""
 
     def on_sampling_start(self, state: SamplingState) -> None:
-        """The clock starts."""
+        """The clock starts; again where the clip is sampled again, from other noise."""
+        self.start += 1
         self.began = time.monotonic()
         self._tell(state)
 
@@ -83,7 +98,7 @@ class Steps(SamplingCallback):
     def _tell(self, state: SamplingState) -> None:
         done, steps = int(state.index.min()), len(state.grid) - 1
         spent = time.monotonic() - self.began
-        self.tell(done, steps, spent / done * (steps - done) if done else 0.0)
+        self.tell(self.start, done, steps, spent / done * (steps - done) if done else 0.0)
 
 
 class Worker:
@@ -119,7 +134,7 @@ class Worker:
         """
         self.steps.stop.clear()
         self._load(choice)
-        self.steps.tell = tell
+        self.steps.tell, self.steps.start = tell, 0
         self.explainer.metadata = given.metadata
         self.explainer.settings = replace(self.explainer.settings, steps=steps)
         found: Explanation = self.explainer.explain(given.path, target.strip())
@@ -137,17 +152,12 @@ class Worker:
         self.choice = None  # until it is loaded
         domain, own = choice.domain, choice.own
         if own is None:
-            self.explainer = Explainer(domain.model(), domain.name, progress=False)
+            self.explainer = Explainer(domain.model(), domain.name, choice.method, progress=False)
         else:
             known = {"takes": own.takes, "answer": own.answer, "frames": own.takes.frames}
-            self.explainer = Explainer(own.file, domain.name, progress=False, **known)
+            self.explainer = Explainer(own.file, domain.name, choice.method, progress=False, **known)
         self.explainer.callbacks.insert(0, self.steps)
         self.choice = choice
-
-
-def usual_steps(domain: Domain) -> int:
-    """Denoising steps of the shipped configuration."""
-    return int(read_section(f"{domain.name}.yaml", "predict")["model"]["init_args"]["steps"])
 
 
 def pack(found: Explanation, folder: Path, finish: Finish) -> Path:

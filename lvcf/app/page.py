@@ -11,8 +11,8 @@ from typing import Any, get_args
 
 import gradio as gr
 
-from lvcf.app.domains import DOMAINS, FRAMES, Domain, Given, example
-from lvcf.app.jobs import Choice, Finish, OwnModel, StoppedError, Worker, pack, usual_steps
+from lvcf.app.domains import DOMAINS, FRAMES, Given, example
+from lvcf.app.jobs import Choice, Finish, OwnModel, StoppedError, Worker, pack
 from lvcf.app.words import TEMPLATES, reading_html, result_html
 from lvcf.data.video_folder import CLIP_SUFFIXES
 from lvcf.errors import UserError, told
@@ -83,11 +83,12 @@ class Page:
     ) -> tuple[str, Any]:
         """The verdict, and the folder to download."""
 
-        def tell(done: int, places: int, left: float) -> None:
-            words = f"Denoising, about {left:.0f} s left" if done else "Denoising"
-            progress((done, places), desc=words if done < places else "Correcting and measuring", unit="steps")
+        def tell(start: int, done: int, places: int, left: float) -> None:
+            again = f" again, try {start}" if start > 1 else ""
+            words = f"Drawing{again}, about {left:.0f} s left" if done else f"Drawing{again}"
+            progress((done, places), desc=words if done < places else "Checking what the model says", unit="steps")
 
-        progress(None, desc="Loading the models")
+        progress(0.0, desc="Loading the model")
         with told_on_the_page():
             choice = choose(name, which, own)
             found = self.worker.explain(choice, given, label or value, int(steps), tell)
@@ -102,7 +103,7 @@ class Page:
 
 @contextmanager
 def told_on_the_page() -> Iterator[None]:
-    """A user's mistake is one line on the page, as it is one on the command line; M may be anybody's and raise anything.
+    """A user's mistake is one line on the page, as it is on the command line; M may be anybody's and raise anything.
 
     Raises:
         Error: with that line.
@@ -209,9 +210,9 @@ def build(page: Page) -> gr.Blocks:
                 steps = gr.Slider(
                     2,
                     MOST_STEPS,
-                    usual_steps(DOMAINS[0]),
+                    Choice(DOMAINS[0]).usual_steps,
                     step=1,
-                    label="Denoising steps",
+                    label="Effort (denoising steps)",
                     info="Fewer are faster; more reach further.",
                     elem_id="steps",
                 )
@@ -226,7 +227,7 @@ def build(page: Page) -> gr.Blocks:
             **read, api_visibility="private"
         )
         draw.click(page.example, name, given, **one, api_visibility="private").then(**read, api_visibility="private")
-        name.change(lambda kind: (usual_steps(BY_NAME[kind]), None), name, [steps, given], queue=False).then(**read)
+        name.change(_another, name, [steps, given, upload], queue=False).then(**read)
         gr.on([which.change, *(field.change for field in own[:1])], **read)
         asked = go.click(_begin, None, [go, stop, download], queue=False).then(
             page.explain, [given, value, label, steps, *choice], [result, download], **one
@@ -255,6 +256,11 @@ def _first() -> tuple[Any, Any, list[Any]]:
             own = own_fields()
         which.change(lambda kind: gr.update(visible=kind == OWN), which, fields, queue=False)
     return name, which, own
+
+
+def _another(name: str) -> tuple[int, None, None]:
+    """Of another kind of clip: its usual steps, and no clip yet."""
+    return Choice(BY_NAME[name]).usual_steps, None, None
 
 
 def _begin() -> tuple[Any, Any, Any]:

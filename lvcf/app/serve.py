@@ -69,7 +69,7 @@ def serve(port: int | None, finish: Finish) -> int:
             css_paths=Path(__file__).with_name("templates") / "app.css",
             app_kwargs={"middleware": [Middleware(OnlyHere)]},
         )
-        print(f"lvcf app: open http://{HOST}:{port} in a browser; Ctrl-C ends it and deletes what was given", flush=True)
+        print(f"lvcf app: open http://{HOST}:{port} in a browser; Ctrl-C ends it, and deletes all it holds", flush=True)
         try:
             over.wait()
         except KeyboardInterrupt:

@@ -19,7 +19,7 @@ from lvcf.runs.panel import panel_frames, player
 
 TEMPLATES = Path(__file__).with_name("templates")
 PLAYS = 'autoplay aria-label="{}" '
-MOST = 7
+MOST = 4
 """Classes that are shown with their probabilities."""
 
 
