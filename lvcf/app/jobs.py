@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -161,10 +160,10 @@ class Worker:
 
 
 def pack(found: Explanation, folder: Path, finish: Finish) -> Path:
-    """The run's folder as a zip below ``folder``, with the page that ``finish`` writes."""
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        run = Path(place) / f"lvcf_{safe_name(found.id)}"
-        found.save(run)
-        finish(run)
-        kept = Path(tempfile.mkdtemp(dir=folder))
-        return Path(shutil.make_archive(str(kept / run.name), "zip", place, run.name))
+    """The run's folder as a zip below ``folder``, in the last one's place, with the page that ``finish`` writes."""
+    packed = folder / "packed"
+    shutil.rmtree(packed, ignore_errors=True)
+    run = packed / f"lvcf_{safe_name(found.id)}"
+    found.save(run)
+    finish(run)
+    return Path(shutil.make_archive(str(run), "zip", packed, run.name))

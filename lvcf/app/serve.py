@@ -43,7 +43,6 @@ def serve(port: int | None, finish: Finish) -> int:
         if error.name != "gradio":
             raise
         raise UserError("lvcf app needs Gradio, which is an extra: pip install 'lvcf[app]'") from error
-    from starlette.middleware import Middleware
 
     over = Event()
     signal.signal(signal.SIGTERM, lambda number, frame: over.set())
@@ -67,7 +66,7 @@ def serve(port: int | None, finish: Finish) -> int:
             footer_links=[],
             theme=THEME,
             css_paths=Path(__file__).with_name("templates") / "app.css",
-            app_kwargs={"middleware": [Middleware(OnlyHere)]},
+            app_kwargs={"middleware": [(OnlyHere, (), {})]},  # class and arguments, as Starlette unpacks them
         )
         print(f"lvcf app: open http://{HOST}:{port} in a browser; Ctrl-C ends it, and deletes all it holds", flush=True)
         try:
