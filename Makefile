@@ -7,7 +7,7 @@ PY = $(VENV)/bin/python
 LVCF = $(VENV)/bin/lvcf
 PIP = $(PY) -m pip --disable-pip-version-check install -q -c $(CONSTRAINTS)
 # All of them: what an extra brings is tested, not skipped.
-EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook
+EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook,app
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer detail_decoder target_right latent_reader)
