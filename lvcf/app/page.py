@@ -26,6 +26,7 @@ KEPT = 3600
 """Seconds after which what was given and made is deleted; all of it is when the program ends."""
 MOST_STEPS = 48
 ASK_FOR_VALUE = "A value (30), a change (delta:-20), or a range (20..30)."
+WAITING = '<p class="waiting">What the model would have had to see appears here.</p>'
 FIRST_SEED = 1000
 """Of the examples: the shipped models saw seeds below."""
 THEME = gr.themes.Base(
@@ -47,18 +48,20 @@ class Page:
     def __init__(self, folder: Path, finish: Finish) -> None:
         self.folder, self.finish, self.worker = folder, finish, Worker()
         self.seeds = itertools.count(FIRST_SEED)
+        self.served: str | None = None
+        """The session whose clip is being explained."""
 
     def uploaded(self, name: str, path: str | None) -> Given | None:
         """The clip that was dropped; none when it was taken away again."""
         return Given(Path(path), BY_NAME[name].metadata) if path else None
 
-    def example(self, name: str) -> Given:
-        """A clip simulated now, another one every time."""
-        return example(BY_NAME[name], next(self.seeds), self.folder)
+    def example(self, name: str) -> tuple[Given, None]:
+        """A clip simulated now, another one every time, in the place of one that was dropped."""
+        return example(BY_NAME[name], next(self.seeds), self.folder), None
 
     def read(self, given: Given | None, name: str, which: str, *own: Any) -> tuple[Any, ...]:
         """Show the clip and what M says, and ask for what it can be asked."""
-        if given is None:
+        if given is None or (which == OWN and not own[0]):  # nothing to read, or nothing that reads it, yet
             return "", gr.skip(), gr.skip(), gr.Button(interactive=False)
         with told_on_the_page():
             choice = choose(name, which, own)
@@ -72,6 +75,7 @@ class Page:
 
     def explain(
         self,
+        request: gr.Request,
         given: Given,
         value: str,
         label: str | None,
@@ -88,6 +92,7 @@ class Page:
             words = f"Drawing{again}, about {left:.0f} s left" if done else f"Drawing{again}"
             progress((done, places), desc=words if done < places else "Checking what the model says", unit="steps")
 
+        self.served = request.session_hash
         progress(0.0, desc="Loading the model")
         with told_on_the_page():
             choice = choose(name, which, own)
@@ -96,9 +101,10 @@ class Page:
             packed = pack(found, self.folder, self.finish)
         return html, gr.DownloadButton(value=str(packed), visible=True)
 
-    def stop(self) -> None:
-        """End what is being explained."""
-        self.worker.stop()
+    def stop(self, request: gr.Request) -> None:
+        """End what is being explained, if it is this page's and does not wait behind another's."""
+        if request.session_hash == self.served:
+            self.worker.stop()
 
 
 @contextmanager
@@ -167,9 +173,14 @@ def three(name: str, text: str) -> tuple[float, float, float]:
 
 def own_fields() -> list[Any]:
     """The fields that say what a model file takes and says."""
-    file = gr.File(label="Model file (TorchScript, .pt2 or ONNX)", file_types=list(MODEL_SUFFIXES), height=110)
+    file = gr.File(
+        label="Model file (TorchScript, .pt2 or ONNX)",
+        file_types=list(MODEL_SUFFIXES),
+        height=110,
+        elem_id="model",
+    )
     says = gr.Radio(["a class", "a value"], value="a class", label="It says")
-    labels = gr.Textbox(label="Class names, in its order", placeholder="absent, present")
+    labels = gr.Textbox(label="Class names, in its order", placeholder="absent, present", elem_id="labels")
     gives = gr.Dropdown(list(get_args(Gives)), value="logits", label="As")
     unit = gr.Textbox(label="Unit of the value", placeholder="%", visible=False)
     scale = gr.Number(1.0, label="Standard deviation of the value in training", visible=False)
@@ -197,7 +208,7 @@ def build(page: Page) -> gr.Blocks:
         given = gr.State(None)
         gr.HTML((TEMPLATES / "head.html").read_text(encoding="utf-8"))
         with gr.Row(equal_height=True):
-            name, which, own = _first()
+            name, which, own, use = _first()
             with gr.Column(elem_classes="step"):
                 gr.HTML("<h2><b>2</b> Give it a clip</h2>")
                 upload = gr.File(label="Drop a video", file_types=list(CLIP_SUFFIXES), height=120, elem_id="upload")
@@ -223,24 +234,20 @@ def build(page: Page) -> gr.Blocks:
 
         choice = [name, which, *own]
         read = {"fn": page.read, "inputs": [given, *choice], "outputs": [reading, value, label, go], **one}
-        upload.change(page.uploaded, [name, upload], given, queue=False, api_visibility="private").then(
-            **read, api_visibility="private"
-        )
-        draw.click(page.example, name, given, **one, api_visibility="private").then(**read, api_visibility="private")
-        name.change(_another, name, [steps, given, upload], queue=False).then(**read)
-        gr.on([which.change, *(field.change for field in own[:1])], **read)
-        asked = go.click(_begin, None, [go, stop, download], queue=False).then(
+        unread = {"fn": _unread, "outputs": [reading, go], "queue": False}
+        dropped = gr.on([upload.upload, upload.clear], page.uploaded, [name, upload], given, queue=False)
+        dropped.then(**unread).then(**read)
+        draw.click(**unread).then(page.example, name, [given, upload], **one).then(**read)
+        name.change(_another, name, [steps, given, upload], queue=False).then(**unread).then(**read)
+        gr.on([which.change, use.click], **unread).then(**read)
+        go.click(_begin, None, [go, stop, download], queue=False).then(
             page.explain, [given, value, label, steps, *choice], [result, download], **one
-        )
-        asked.then(_end, None, [go, stop], queue=False)
+        ).then(_end, None, [go, stop], queue=False)
         stop.click(page.stop, queue=False)
     return blocks
 
 
-WAITING = '<p class="waiting">What the model would have had to see appears here.</p>'
-
-
-def _first() -> tuple[Any, Any, list[Any]]:
+def _first() -> tuple[Any, Any, list[Any], Any]:
     """The first step: the kind of clip, which draws it, and the model."""
     with gr.Column(elem_classes="step"):
         gr.HTML("<h2><b>1</b> Choose what is explained</h2>")
@@ -254,13 +261,19 @@ def _first() -> tuple[Any, Any, list[Any]]:
         which = gr.Radio([SHIPPED, OWN], value=SHIPPED, label="Model", elem_id="which")
         with gr.Column(visible=False) as fields:
             own = own_fields()
+            use = gr.Button("Use this model", elem_id="use", size="md")
         which.change(lambda kind: gr.update(visible=kind == OWN), which, fields, queue=False)
-    return name, which, own
+    return name, which, own, use
 
 
 def _another(name: str) -> tuple[int, None, None]:
     """Of another kind of clip: its usual steps, and no clip yet."""
     return Choice(BY_NAME[name]).usual_steps, None, None
+
+
+def _unread() -> tuple[str, Any]:
+    """Until a clip has been read."""
+    return "", gr.Button(interactive=False)
 
 
 def _begin() -> tuple[Any, Any, Any]:

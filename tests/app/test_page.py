@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -15,7 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.app.test_jobs import Brightness
 from tests.browser import Page, browse
 from tests.helpers import ROOT
 
@@ -119,9 +122,24 @@ def test_a_file_that_is_no_clip_and_a_target_that_is_none_are_told_in_one_line(
     assert page.js("document.documentElement.scrollWidth") <= 390
 
 
-def wait_for(folder: Path, pattern: str) -> list[Path]:
-    import time
+@pytest.mark.slow
+def test_a_model_of_ones_own_is_used_once_its_fields_are_filled_in(address: str, page: Page, tmp_path: Path) -> None:
+    torch.jit.script(Brightness()).save(str(tmp_path / "brightness.pt"))
+    open_page(page, address)
+    page.click("#example")
+    page.wait("document.querySelector('#reading .said') !== null", patience=180)
+    page.click("#which label:nth-of-type(2)")
+    page.wait("document.querySelector('#reading .said') === null")
+    page.give_file("#model input[type=file]", tmp_path / "brightness.pt")
+    page.wait("document.querySelector('#model').innerText.includes('brightness')")
+    page.write("#labels textarea, #labels input", "dark, bright")
+    page.click("#use")
+    page.wait("document.querySelector('#reading .said')?.textContent.match(/^(dark|bright)$/) !== null", patience=180)
+    assert page.js("document.querySelectorAll('#reading .shares li').length") == 2
+    assert page.problems == []
 
+
+def wait_for(folder: Path, pattern: str) -> list[Path]:
     end = time.monotonic() + 60
     while not list(folder.glob(pattern)):
         assert time.monotonic() < end
