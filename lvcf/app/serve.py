@@ -48,7 +48,8 @@ def serve(port: int | None, finish: Finish) -> int:
     signal.signal(signal.SIGTERM, lambda number, frame: over.set())
     with tempfile.TemporaryDirectory(prefix="lvcf_app_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "uploads")
-        blocks = build(Page(Path(folder), finish))
+        page = Page(Path(folder), finish)
+        blocks = build(page)
         blocks.queue(default_concurrency_limit=1, max_size=32, api_open=False)
         blocks.launch(
             server_name=HOST,
@@ -73,6 +74,7 @@ def serve(port: int | None, finish: Finish) -> int:
             over.wait()
         except KeyboardInterrupt:
             over.set()
+        page.worker.stop()  # else its thread keeps the program until the clip is done
         blocks.close(verbose=False)
     return 0
 

@@ -134,7 +134,8 @@ def test_a_model_of_ones_own_is_used_once_its_fields_are_filled_in(address: str,
     page.wait("document.querySelector('#model').innerText.includes('brightness')")
     page.write("#labels textarea, #labels input", "dark, bright")
     page.click("#use")
-    page.wait("document.querySelector('#reading .said')?.textContent.match(/^(dark|bright)$/) !== null", patience=180)
+    said = "document.querySelector('#reading .said')?.textContent ?? ''"
+    page.wait(f"/^(dark|bright)$/.test({said})", patience=180)
     assert page.js("document.querySelectorAll('#reading .shares li').length") == 2
     assert page.problems == []
 
