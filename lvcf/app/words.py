@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from lvcf.app.domains import FPS, Domain, Given
 from lvcf.explain import Reading
 from lvcf.explanation import Explanation
@@ -57,7 +55,7 @@ def _verdict(facts: Json) -> Json:
         "after": f"{said[1]} {unit}".strip(),
         "asked": f"{target_text(facts)} {unit}".strip(),
         "shares": [before, after] if classifier else [],
-        "changed": f"{float(np.clip(100 * facts['mask_share'], 0, 100)):.0f}",
+        "changed": f"{100 * facts['mask_share']:.0f}",
         "seconds": f"{facts['seconds']:.0f}",
     }
 
