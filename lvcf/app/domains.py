@@ -11,7 +11,7 @@ import numpy as np
 from lvcf.data.echonet import VIEW
 from lvcf.data.face_attributes import person
 from lvcf.data.ferv39k import neutral_prompt
-from lvcf.data.ssv2 import window
+from lvcf.data.ssv2 import class_name, window
 from lvcf.data.video import Frames, write_lossless
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import clip_resnet_3d
@@ -103,7 +103,7 @@ def _motion(seed: int) -> Drawn:
     factors = motion.draw_factors(len(motions.ACTIONS), seed)[seed % len(motions.ACTIONS)]
     times = motions.frame_times()
     frames = motions.render(factors, times[window(times, FRAMES, FPS)])
-    return Drawn(frames, FPS, f"video of {factors.placeholders[0]}", f"the action {motions.ACTIONS[factors.action]}")
+    return Drawn(frames, FPS, f"video of {factors.placeholders[0]}", f"the action {class_name(factors.template)}")
 
 
 DOMAINS = (

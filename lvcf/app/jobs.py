@@ -153,8 +153,9 @@ class Worker:
         if own is None:
             self.explainer = Explainer(domain.model(), domain.name, choice.method, progress=False)
         else:
-            known = {"takes": own.takes, "answer": own.answer, "frames": own.takes.frames}
-            self.explainer = Explainer(own.file, domain.name, choice.method, progress=False, **known)
+            self.explainer = Explainer(
+                own.file, domain.name, choice.method, own.takes, own.answer, frames=own.takes.frames, progress=False
+            )
         self.explainer.callbacks.insert(0, self.steps)
         self.choice = choice
 

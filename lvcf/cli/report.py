@@ -42,8 +42,8 @@ def main(args: list[str]) -> int:
     if len(folders) > 1:
         raise UserError(
             f"{folders[1]}: a page is about one folder; compare runs with lvcf evaluate "
-            f"{shlex.join(map(str, folders))}, their clips with lvcf report {shlex.quote(str(folders[0]))} --beside "
-            f"{shlex.quote(str(folders[1]))}, or methods on one page with lvcf ablate"
+            f"{shlex.join(map(str, folders))}, or methods on one page with lvcf ablate, or clips with lvcf report "
+            f"{shlex.quote(str(folders[0]))} --beside {shlex.quote(str(folders[1]))}"
         )
     print(write_report(folders[0], options.beside))
     return 0

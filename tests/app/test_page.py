@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -151,6 +152,9 @@ def wait_for(folder: Path, pattern: str) -> list[Path]:
 @pytest.mark.slow
 def test_only_this_computer_is_answered_and_no_file_but_what_was_given(address: str) -> None:
     assert status(address) == 200
+    port = int(address.rstrip("/").rpartition(":")[2])
+    with pytest.raises(ConnectionRefusedError):  # another of this computer's addresses
+        socket.create_connection(("127.0.0.2", port), timeout=5).close()
     assert status(address, {"Host": "elsewhere.example"}) == 403
     for path in ("/etc/passwd", str(ROOT / "README.md"), str(ROOT / "lvcf" / "app" / "page.py"), "README.md"):
         assert status(f"{address}gradio_api/file={path}") in (403, 404)
