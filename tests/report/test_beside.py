@@ -8,14 +8,13 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lvcf.cli import main
 from lvcf.cli.report import write_report
 from lvcf.report import run_page
 from tests.browser import browse
-from tests.report.test_browser import check_looks, screenshot
+from tests.report.test_browser import check_looks
 
 NAME = "other-run"
 
@@ -58,7 +57,7 @@ def test_clips_are_matched_by_id_and_what_one_run_alone_has_is_said(run_folder: 
 def test_a_page_without_another_run_says_nothing_of_one(run_folder: Path) -> None:
     page = write_report(run_folder).read_text(encoding="utf-8")
     assert "has no such clip" not in page
-    assert "data-title" not in page
+    assert not re.search("<video[^>]*data-title", page)
 
 
 def test_linked_videos_lead_to_the_other_folder(run_folder: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,15 +105,9 @@ def test_both_runs_panels_are_on_the_same_frame(run_folder: Path, tmp_path: Path
             slider = f"{player}.querySelector('[type=range]')"
             page.js(f"{slider}.value = {frame}; {slider}.dispatchEvent(new Event('input'))")
             page.wait(f"{player}.querySelector('output').textContent.startsWith('frame {frame + 1} of 16')")
-            boxes = page.js(
-                f"[...{player}.querySelectorAll('canvas')].map(c => c.getBoundingClientRect())"
-                ".map(b => [b.x + scrollX, b.y + scrollY, b.width, b.height].map(Math.round))"
-            )
-            shot = screenshot(page)
-            tiles = [shot[y + 4 : y + h - 4, x + 4 : x + w - 4].astype(int) for x, y, w, h in boxes]
+            tiles = page.js(f"[...{player}.querySelectorAll('canvas')].map(c => c.toDataURL())")
             assert len(tiles) == 8
-            for one, same in zip(tiles[:4], tiles[4:], strict=True):
-                assert np.abs(one - same[: one.shape[0], : one.shape[1]]).mean() < 3
+            assert tiles[:4] == tiles[4:]
             shots.append(tiles)
-        assert np.abs(shots[0][1] - shots[1][1]).mean() > 3  # the two frames differ by more than that
+        assert shots[0][1] != shots[1][1]
         check_looks(page, run_folder / "report.html")
