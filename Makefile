@@ -8,7 +8,7 @@ LVCF = $(VENV)/bin/lvcf
 # Modules are compiled when they are first imported: most never are.
 PIP = $(PY) -m pip --disable-pip-version-check install -q --no-compile -c $(CONSTRAINTS)
 # All of them: what an extra brings is tested, not skipped.
-EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook
+EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook,app
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer detail_decoder target_right latent_reader)

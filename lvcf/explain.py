@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lvcf.callbacks.progress import StepProgress
 from lvcf.checks import check_choice
 from lvcf.configuration import read_section
 from lvcf.data.clip import Batch, Clip, to_clip, to_frames
+from lvcf.data.video import Frames
 from lvcf.data.video_folder import VideoFolderDataset
 from lvcf.edits import Edit, make_edits
 from lvcf.errors import UserError
@@ -27,7 +28,7 @@ from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.wrapping import Answer, ClipInput
 from lvcf.presets import DOMAINS, callbacks_of, method_label
-from lvcf.sampler import Sampler
+from lvcf.sampler import Sampler, ask
 from lvcf.sampling import SamplingCallback
 from lvcf.settings import Settings
 from lvcf.targets import parse_target
@@ -35,6 +36,19 @@ from lvcf.targets import parse_target
 Model = TargetModel | nn.Module | Callable[[Tensor], Tensor] | str | Path
 Video = NDArray[Any] | Tensor | str | Path
 """``(T, H, W, 3)`` uint8; ``(3, T, H, W)`` float in [-1, 1]; a video file, a DICOM file, a folder of pictures."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A clip, and what M says of it.
+
+    Attributes:
+        clip: as it is explained, ``(T, H, W, 3)`` uint8.
+        says: a classifier's probabilities by class; a regressor's value by its unit.
+    """
+
+    clip: Frames
+    says: dict[str, float]
 
 
 class Explainer:
@@ -97,6 +111,22 @@ class Explainer:
     def method(self) -> str:
         """What the method is called: after what takes part in it."""
         return method_label(self.callbacks, self.settings.prompt)
+
+    def read(self, clip: Video) -> Reading:
+        """What M says of a clip before anything is asked.
+
+        Raises:
+            UserError: it is no clip, or M says no finite number.
+        """
+        batch = self._batch([clip], None, None)
+        if batch["error"][0]:
+            raise UserError(batch["error"][0])
+        model = self.model.freeze()
+        with torch.no_grad():
+            output = ask(model, batch["video"])
+        if not bool(output.isfinite().all()):
+            raise UserError(f"{batch['id'][0]}: the target model's output is not a finite number; check its weights")
+        return Reading(to_frames(batch["video"][0]), _says(model, output[0]))
 
     def explain(
         self,
@@ -273,6 +303,14 @@ def _precision(name: str, device: torch.device) -> Precision:
     """
     check_choice("precision", name, ("bf16-mixed", "32-true"))
     return MixedPrecision("bf16-mixed", device.type) if name == "bf16-mixed" else Precision()
+
+
+def _says(model: TargetModel, output: Tensor) -> dict[str, float]:
+    """One clip's output in words and numbers."""
+    if model.task == "regression":
+        return {model.unit: float(output)}
+    shares = output.sigmoid() if model.multi_label else output.softmax(0)
+    return dict(zip(model.labels, shares.tolist(), strict=True))
 
 
 def _text(target: str | float) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import math
-import tempfile
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -16,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lvcf.data.clip import safe_name, to_clip, to_frames
-from lvcf.data.video import Frames, write_preview
+from lvcf.data.video import Frames
 from lvcf.edits import Edit
 from lvcf.errors import UserError, told
 from lvcf.files import read_record, write_json
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.check import of_the_setup
-from lvcf.runs.panel import beside, panel_frames
+from lvcf.runs.panel import beside, panel_frames, player
 from lvcf.runs.shapes import SCHEMA_VERSION
 from lvcf.runs.writer import check_same, clip_folder, versions, write_others, write_shown
 from lvcf.sampler import DRAWABLE, ask
@@ -135,14 +133,7 @@ class Explanation:
         films = [panel_frames(self.factual, self.video, self.mask)]
         if self.more:
             films.append(beside(self.factual, [each.video for each in (self, *self.more)]))
-        return text + "".join(self._player(film) for film in films)
-
-    def _player(self, film: Frames) -> str:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "panel.mp4"
-            write_preview(path, film, self.facts["fps"])
-            source = f"data:video/mp4;base64,{base64.b64encode(path.read_bytes()).decode()}"
-        return f'<video controls loop muted playsinline style="max-width: 100%" src="{source}"></video>'
+        return text + "".join(player(film, self.facts["fps"]) for film in films)
 
 
 def _shown(facts: dict[str, Any], when: str) -> str:

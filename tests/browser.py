@@ -89,15 +89,33 @@ class Page:
         self.call("Page.navigate", url=path.resolve().as_uri())
         self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
 
+    def visit(self, address: str) -> None:
+        """Load a page that is served."""
+        self.call("Page.navigate", url=address)
+        self.wait(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(address)})")
+
+    def give_file(self, selector: str, path: Path) -> None:
+        """Choose a file in an ``<input type=file>``, as its dialog would."""
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+    def write(self, selector: str, text: str) -> None:
+        """Type over what a field holds, and leave it."""
+        field = f"document.querySelector({json.dumps(selector)})"
+        self.js(f"{field}.focus(); {field}.select()")
+        self.call("Input.insertText", text=text)
+        self.js(f"{field}.dispatchEvent(new Event('change', {{bubbles: true}})); {field}.blur()")
+
     def js(self, expression: str) -> Any:
         """The value of an expression."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, f"{expression}: {answer['exceptionDetails']}"
         return answer["result"].get("value")
 
-    def wait(self, expression: str) -> None:
+    def wait(self, expression: str, patience: float = PATIENCE) -> None:
         """Until an expression is true."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + patience
         while not self.js(expression):
             assert time.monotonic() < end, f"never true: {expression}; {self.problems}"
             time.sleep(0.02)

@@ -67,6 +67,20 @@ def test_a_name_that_is_none_is_told() -> None:
         lvcf.Explain  # noqa: B018
 
 
+def test_a_clip_is_read_before_anything_is_asked(tmp_path: Path) -> None:
+    found = explainer().read(clip())
+    assert found.says == {"points": pytest.approx(float(LinearTarget()(clip()[None])), abs=1e-4)}
+    assert np.array_equal(found.clip, to_frames(clip()))
+    shares = explainer(BrightDark()).read(clip()).says
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert explainer(BrightDark()).explain(clip(), max(shares, key=lambda name: shares[name])).before == pytest.approx(
+        max(shares.values()), abs=1e-4
+    )
+    write_lossless(tmp_path / "short.mkv", np.zeros((3, 16, 16, 3), dtype=np.uint8), 8.0)
+    with pytest.raises(UserError, match="lasts"):
+        explainer().read(tmp_path / "short.mkv")
+
+
 def test_it_gives_the_bits_of_predict(echo_root, backbone_folder, target_folder, tmp_path) -> None:
     """Same models, settings, names, batch and precision: the same counterfactual, readings and trajectory."""
     run = tmp_path / "run"

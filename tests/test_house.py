@@ -11,7 +11,9 @@ from tests.helpers import ROOT
 FLOORS = (
     ("__init__",),
     ("__main__", "results"),
-    ("cli", "explain"),
+    ("cli",),
+    ("app",),
+    ("explain",),
     ("callbacks",),
     ("explanation", "tasks"),
     ("edits", "steering", "study"),

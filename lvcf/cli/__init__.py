@@ -32,6 +32,7 @@ VERBS = {
     "steer": ("lvcf.cli.steer", "steer a video editor by a causal graph, a judge and rewritten prompts"),
     "report": ("lvcf.cli.report", "write the report.html of a run (also of steer), an ablation or a study"),
     "summarise": ("lvcf.cli.summarise", "what the model looks at over all clips of a run: maps, regions, clusters"),
+    "app": ("lvcf.cli.app", "explain clips on a page in the browser, on this computer alone"),
     "study": ("lvcf.cli.study", "let people compare two runs blind, and analyse their answers"),
 }
 

@@ -11,7 +11,7 @@ from typing import Any
 from lvcf.files import Json, read_lines
 from lvcf.measure.names import STATUSES, Figure, figure_of
 from lvcf.report.metrics import Entry, as_number, figures_of, metric_row, plain, readable
-from lvcf.report.run_page import target_text
+from lvcf.report.run_page import reading_line
 from lvcf.runs.folder import SUFFIXES, Prediction, read_manifest, read_metrics, read_predictions
 from lvcf.runs.panel import LAYOUT, data_uri
 
@@ -248,11 +248,5 @@ def _told(clip: Prediction, figures: dict[str, float], keys: Sequence[str]) -> d
     told["values"] = [plain(figures[key]) if key in figures else None for key in keys]
     if clip.failed:
         return told | {"told": clip.result["hint"], "factual": ""}
-    result = clip.result
-    if result["task"] == "classification":
-        reading = f"{result['class_before']} → {result['class_after']}, target {result['target']['text']}"
-    else:
-        before, after = (readable(result[f"prediction_{when}"]) for when in ("before", "after"))
-        reading = f"{before} → {after} {result['unit']}, target {target_text(result)} {result['unit']}"
     frames = hashlib.sha256((clip.folder / "factual.mkv").read_bytes()).hexdigest()[:12]
-    return told | {"told": reading, "factual": frames}
+    return told | {"told": reading_line(clip.result), "factual": frames}

@@ -218,6 +218,14 @@ def target_text(result: Json) -> str:
     return short(low) if low == high else f"{short(low)} to {short(high)}"
 
 
+def reading_line(result: Json) -> str:
+    """What M said of a clip, says of its counterfactual, and was asked to say."""
+    if result["task"] == "classification":
+        return f"{result['class_before']} → {result['class_after']}, target {result['target']['text']}"
+    before, after = (readable(result[f"prediction_{when}"]) for when in ("before", "after"))
+    return f"{before} → {after} {result['unit']}, target {target_text(result)} {result['unit']}"
+
+
 def reconstruction_warning(result: Json) -> str:
     """A warning where the reconstruction alone moved M by a large part of the whole change; else nothing."""
     before, reference, after = (result[f"prediction_{name}"] for name in ("before", "reference", "after"))

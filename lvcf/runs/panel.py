@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from lvcf.data.video import Frames, read_video
+from lvcf.data.video import Frames, read_video, write_preview
 
 Array = NDArray[np.float32]
 
@@ -203,6 +204,15 @@ def show_film(folder: Path, name: str, linked: bool) -> str:
     if linked:
         return f"predictions/{quote(folder.name)}/{name}"
     return data_uri("video/mp4", (folder / name).read_bytes())
+
+
+def player(film: Frames, fps: float, more: str = "") -> str:
+    """A film ``(T, H, W, 3)`` as an HTML player that needs no other file; ``more`` are attributes of its tag."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        write_preview(path, film, fps)
+        source = data_uri("video/mp4", path.read_bytes())
+    return f'<video controls loop muted playsinline {more}style="max-width: 100%" src="{source}"></video>'
 
 
 def data_uri(kind: str, content: bytes) -> str:

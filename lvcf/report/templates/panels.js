@@ -31,7 +31,8 @@ class Player {
     root.classList.add('live');
   }
 
-  // views: [{title, notes, source, tiles, words, names}]: elements above, the video's address, which of its tiles, alt texts
+  // views: [{title, notes, source, poster, tiles, words, names}]: elements above, the video's address, its still, which of
+  // its tiles, alt texts
   async show(views, fps) {
     const turn = this.leave();
     const frame = Math.max(this.frame, 0);
@@ -55,7 +56,7 @@ class Player {
     this.place.replaceChildren(...views.map(view => this.build(view)));
   }
 
-  build({title, notes = [], source, tiles = [], words, names = this.layout.names}) {
+  build({title, notes = [], source, poster, tiles = [], words, names = this.layout.names}) {
     const figures = tiles.map(index => {
       const name = names[index], canvas = make('canvas', {role: 'img', ariaLabel: `${name}, ${words}`});
       if (this.layout.width) this.still(canvas, index);
@@ -64,6 +65,7 @@ class Player {
     });
     const view = make('div', {className: 'view'}, ...(title ? [make('h4', {textContent: title})] : []), ...notes, ...figures);
     if (title) Object.assign(view, {role: 'group', ariaLabel: title});
+    if (poster) view.style.setProperty('--poster', `url("${poster}")`);
     return view;
   }
 

@@ -1,11 +1,13 @@
-// A run's clips: each plays while it is near the window.
+// A run's clips: each plays while it is near the window, with another run's of the same clip below it, in step.
 for (const root of document.querySelectorAll('.player')) {
-  const video = root.querySelector('video'), source = video.getAttribute('src'), poster = video.getAttribute('poster');
   const player = new Player(root, JSON.parse(root.dataset.layout));
-  const views = [{source, tiles: player.layout.names.map((_, index) => index), words: root.dataset.words}];
-  // the still of what changed most: on the tiles until the video is there, and in print
-  video.replaceWith(make('img', {src: poster, alt: video.getAttribute('aria-label'), width: video.width, height: video.height}));
-  root.style.setProperty('--poster', `url("${poster}")`);
+  const tiles = player.layout.names.map((_, index) => index);
+  const views = [...root.querySelectorAll('video')].map(video => {
+    const [source, poster, {title}] = [video.getAttribute('src'), video.getAttribute('poster'), video.dataset];
+    // the still of what changed most: on the tiles until the video is there, and in print
+    video.replaceWith(make('img', {src: poster, alt: video.getAttribute('aria-label'), width: video.width, height: video.height}));
+    return {title, source, poster, tiles, words: title ? `${root.dataset.words}, ${title}` : root.dataset.words};
+  });
   player.lay(views);
   const near = ([entry]) => {
     if (!entry.isIntersecting) player.leave();
