@@ -17,11 +17,10 @@ from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import clip_resnet_3d
 from lvcf.models.targets.ejection_fraction import echo_resnet_3d
 from lvcf.phantoms.echo import set as echo
-from lvcf.phantoms.echo.simulate import EchoFactors
-from lvcf.phantoms.echo.simulate import render as render_echo
+from lvcf.phantoms.echo import simulate as echoes
 from lvcf.phantoms.face import set as face
+from lvcf.phantoms.face import simulate as faces
 from lvcf.phantoms.face.attributes import values_of
-from lvcf.phantoms.face.simulate import render as render_face
 from lvcf.phantoms.motion import set as motion
 from lvcf.phantoms.motion import simulate as motions
 
@@ -87,16 +86,16 @@ def example(domain: Domain, seed: int, folder: Path) -> Given:
 
 
 def _echo(seed: int) -> Drawn:
-    factors = EchoFactors.sample(np.random.default_rng(seed))
-    frames = echo.through_codec(render_echo(factors, echo.frame_times()))
-    return Drawn(frames, echo.FPS, VIEW, f"an ejection fraction of {factors.ef:.0f} %")
+    factors = echoes.EchoFactors.sample(np.random.default_rng(seed))
+    frames = echo.through_codec(echoes.render(factors, echo.frame_times()))
+    return Drawn(frames, echoes.FPS, VIEW, f"an ejection fraction of {factors.ef:.0f} %")
 
 
 def _face(seed: int) -> Drawn:
     (factors,) = face.draw_factors(1, seed)
-    frames = face.through_codec(render_face(factors, face.frame_times()))
+    frames = face.through_codec(faces.render(factors, face.frame_times()))
     words = neutral_prompt(factors.scene, person(values_of(factors)))
-    return Drawn(frames, face.FPS, words, f"the expression {factors.expression}")
+    return Drawn(frames, faces.FPS, words, f"the expression {factors.expression}")
 
 
 def _motion(seed: int) -> Drawn:

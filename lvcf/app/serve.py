@@ -117,15 +117,17 @@ class OnlyHere:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """One request."""
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         host = dict(scope["headers"]).get(b"host", b"").rpartition(b":")[0]
         if host not in (HOST.encode(), b"localhost"):
             await send({"type": "http.response.start", "status": 403, "headers": []})
-            return await send({"type": "http.response.body", "body": b"lvcf app answers to this computer alone"})
+            await send({"type": "http.response.body", "body": b"lvcf app answers to this computer alone"})
+            return
 
         async def told(message: Any) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"content-security-policy", ONLY_FROM_HERE.encode())]
             await send(message)
 
-        return await self.app(scope, receive, told)
+        await self.app(scope, receive, told)
