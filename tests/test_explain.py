@@ -246,7 +246,7 @@ def test_a_panel_plays_in_a_notebook(tmp_path) -> None:
     assert len(read_video(tmp_path / "panel.mp4").frames) == 8
 
 
-METHODS = ["RG", "SG", "SGA", "AGG", "full"]
+METHODS = ["RG", "SG", "SGA", "AGG", "full", "full, n = 1"]
 
 
 @pytest.mark.parametrize("domain", ["phantom", "face", "motion"])
@@ -255,7 +255,7 @@ def test_methods_are_the_ablations_own(domain) -> None:
     assert set(METHODS) <= set(known)
     callbacks = read_section(f"{domain}.yaml", "predict")["trainer"]["callbacks"]
     filled = [{**c, "init_args": c.get("init_args", {})} for c in callbacks if "Writer" not in c["class_path"]]
-    assert [{**c, "init_args": c.get("init_args", {})} for c in known["full"].callbacks] == filled
+    assert [{**c, "init_args": c.get("init_args", {})} for c in known["full, n = 1"].callbacks] == filled
 
 
 WRONG = {
