@@ -8,6 +8,7 @@ Reliance is exact, by do(content) x do(marker); see :mod:`lvcf.phantoms.motion.r
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.targets.clip_classifier import clip_resnet_3d
 from lvcf.phantoms.motion.reliance import interventions, reliance, share_on_marker
 from lvcf.phantoms.motion.set import read_factors
-from lvcf.phantoms.motion.simulate import ACTIONS
-from lvcf.runs.folder import read_manifest, read_predictions
+from lvcf.phantoms.motion.simulate import ACTIONS, MotionFactors
+from lvcf.runs.folder import Prediction, read_manifest, read_predictions
 
 RUNS = Path("runs/ablation_shortcut")
 WEIGHTS = Path("runs/weights/shortcut")
@@ -35,30 +36,55 @@ def restored(backbone: Backbone, video: Tensor) -> NDArray[np.float64]:
     return round_to_8_bits(clip).double().numpy()
 
 
-def measure(name: str, backbone: Backbone) -> dict[str, float]:
-    """One target model: its reliance, its explanations' share on the marker, and the best that share can be."""
-    run = RUNS / name
-    truths = read_factors(Path(read_manifest(run)["data"]))
-    finished = [p for p in read_predictions(run) if not p.failed]
-    asked = {p.id: list(ACTIONS)[int(p.result["target"]["low"])] for p in finished}
-    predictions = [p for p in finished if asked[p.id] != truths[p.id].action]  # M may misread a clip: nothing to change
-    names = [asked[p.id] for p in predictions]
-    targets = [list(ACTIONS).index(name) for name in names]
-    clips = [interventions(truths[p.id], action) for p, action in zip(predictions, names, strict=True)]
-    shares, best = [], []
-    for prediction, four in zip(predictions, clips, strict=True):
-        factual, final = (to_clip(frames, 112) for frames in (prediction.factual(), prediction.counterfactual()))
-        reference = restored(backbone, factual)
-        shares.append(share_on_marker(final.double().numpy(), reference))
-        ideal = four[1] if name == "relying" else four[2]
-        best.append(share_on_marker(restored(backbone, ideal), reference))
-    reached = [p.result["status"] == "reached" for p in predictions]
+class Explained(NamedTuple):
+    """A clip that was explained: what the run wrote, what it was made from, and the action that M was asked for."""
+
+    prediction: Prediction
+    factors: MotionFactors
+    asked: str
+
+
+def explained(run: Path) -> list[Explained]:
+    """The finished clips of a run that were asked for another action than they show: M may misread a clip."""
+    truths, actions = read_factors(Path(read_manifest(run)["data"])), list(ACTIONS)
+    found = [
+        Explained(p, truths[p.id], actions[int(p.result["target"]["low"])])
+        for p in read_predictions(run)
+        if not p.failed
+    ]
+    return [one for one in found if one.asked != one.factors.action]
+
+
+def share_of(one: Explained, backbone: Backbone) -> tuple[float, NDArray[np.float64]]:
+    """The share of a clip's change that is on the marker, and the clip's reconstruction, which the change is from."""
+    factual, final = (to_clip(frames, 112) for frames in (one.prediction.factual(), one.prediction.counterfactual()))
+    reference = restored(backbone, factual)
+    return share_on_marker(final.double().numpy(), reference), reference
+
+
+def summary(clips: list[Explained], shares: list[float]) -> dict[str, float]:
+    """What is told of the explanations of one model."""
     return {
-        "clips": len(predictions),
-        "reliance on the marker": reliance(clip_resnet_3d(str(WEIGHTS / name)).freeze(), clips, targets),
-        "reached": float(np.mean(reached)),
+        "reached": float(np.mean([one.prediction.status == "reached" for one in clips])),
         "share of the change on the marker": float(np.mean(shares)),
         "its standard error": float(np.std(shares, ddof=1) / np.sqrt(len(shares))),
+    }
+
+
+def measure(name: str, backbone: Backbone) -> dict[str, float]:
+    """One target model: its reliance, its explanations' share on the marker, and the best that share can be."""
+    found = explained(RUNS / name)
+    clips = [interventions(one.factors, one.asked) for one in found]
+    targets = [list(ACTIONS).index(one.asked) for one in found]
+    shares, best = [], []
+    for one, four in zip(found, clips, strict=True):
+        share, reference = share_of(one, backbone)
+        shares.append(share)
+        best.append(share_on_marker(restored(backbone, four[1] if name == "relying" else four[2]), reference))
+    return {
+        "clips": len(found),
+        "reliance on the marker": reliance(clip_resnet_3d(str(WEIGHTS / name)).freeze(), clips, targets),
+        **summary(found, shares),
         "ceiling": float(np.mean(best)),
     }
 

@@ -120,6 +120,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "black_box_whole": lambda: whole("black_box"),
     "reliance": lambda: whole("reliance"),
     "shortcut": lambda: whole("shortcut"),
+    "repair": lambda: whole("repair"),
     "sanity": lambda: whole("sanity"),
     "manifold_limit": lambda: whole("manifold_limit"),
     "speckle_limit": lambda: whole("speckle_limit"),

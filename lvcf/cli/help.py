@@ -1,4 +1,4 @@
-"""What ``lvcf predict --help``, ``fit --help`` and ``repair --help`` say first; the parser's own list of everything follows."""
+"""What predict, fit and repair say first under ``--help``; the parser's own list of everything follows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FIRST: dict[str, tuple[str, Options]] = {
         {
             "--config FILE": "a shipped configuration, such as motion/repair.yaml, or your own",
             "--model.network CLASS": "the model that the runs explained, with its weights",
-            "--data.runs '[RUN, ...]'": "folders of lvcf predict against it; what they changed is irrelevant, all of it",
+            "--data.runs '[RUN, ...]'": "folders of lvcf predict against it; all that they changed is irrelevant",
             "--model.region WHAT": "or only inside a box, a mask's file, or a CSV file of polygons",
             "--data.labels FILE": "or as people say: a CSV file, columns clip and label",
             "--data.oracle CLASS": "or as another model says",

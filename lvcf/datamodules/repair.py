@@ -212,6 +212,11 @@ class RepairDataModule(ClipDataModule):
         self.pairs: list[Pair] = []
 
     @property
+    def is_judged(self) -> bool:
+        """Whether somebody says what each counterfactual shows."""
+        return self.labels is not None or self.oracle is not None
+
+    @property
     def declared_by(self) -> str:
         """Who says what the counterfactuals show."""
         if self.labels is not None:

@@ -80,6 +80,11 @@ class RepairTask(TargetTask):
         """Check what is declared, and measure M as it is."""
         super().setup(stage)
         if stage == "fit" and not self.before:
+            if self.find is not None and self._data.is_judged:
+                raise UserError(
+                    f"model.region {self.region}: clips keep their labels whatever is shown there; leave out "
+                    "data.labels and data.oracle"
+                )
             for pair in self._data.pairs:
                 self._numbers([pair.label, pair.declared], [pair.id] * 2)
             self.network.to(self.trainer.strategy.root_device)

@@ -30,7 +30,9 @@ def check_trainable(model: TargetModel) -> None:
             "lvcf.models.targets.exported.ModuleTarget"
         )
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UserError(f"model.network {name}: has no parameters that may be trained; name another model, or set their requires_grad")
+        raise UserError(
+            f"model.network {name}: has no parameters to train; name another model, or set their requires_grad"
+        )
 
 
 def save_target(model: TargetModel, folder: Path) -> None:
