@@ -181,7 +181,8 @@ def measured(model: TargetModel, clips: ClipDataset) -> dict[str, float]:
     for batch in loader:
         label = batch["label"].long() if model.task == "classification" else batch["label"].float()
         scores.update(model(batch["video"].to(device)), label.to(device))
-    found = {"clips": float(len(clips))} | {name: float(value) for name, value in scores.compute().items()}
+    found = {"clips": float(len(clips))}
+    found |= {name: float(value) for name, value in scores.compute().items() if value.isfinite()}  # R2 needs two
     root = getattr(clips, "root", None)
     told = None if root is None else reliance_on_marker(model, root)
     return found if told is None else found | {"reliance_on_marker": told}
