@@ -3,8 +3,9 @@
     make bench-repair
 
 Every row is one model: right on held-out clips without and with the marker, its exact reliance on the marker
-(:mod:`lvcf.phantoms.motion.reliance`), and, of held-out clips that were explained by the model alone, the share of the
-change that lies on the marker.  The figures of models are those of ``repair.json``.
+(:mod:`lvcf.phantoms.motion.reliance`), and the share of the change that lies on the marker, of clips that were explained
+by the model alone: before, those that the repair used; after, held-out ones.  The figures of models are those of
+``repair.json``; a repair that was not made has no row.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lvcf.files import read_record
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.backbones.ltx import ltx_backbone
 
-RUNS = Path("runs/ablation_repair")
+BEFORE, RUNS = Path("runs/ablation_shortcut/relying"), Path("runs/ablation_repair")
 WEIGHTS = Path("runs/weights/shortcut")
 RESULTS = Path("benchmarks/results/repair.md")
 REPAIRS = {"region": "repaired", "run": "repaired_run", "oracle": "repaired_oracle"}
@@ -32,11 +33,11 @@ def figures(held_out: dict[str, Any]) -> list[str]:
     return [f"{value:.3f}" for value in values]
 
 
-def changed(cell: str, backbone: Backbone) -> str:
+def changed(run: Path, backbone: Backbone) -> str:
     """The share on the marker with its standard error and how many of how many clips reached; a dash without a run."""
-    if not (RUNS / cell).is_dir():
+    if not run.is_dir():
         return "–"
-    clips = explained(RUNS / cell)
+    clips = explained(run)
     told = summary(clips, [share_of(one, backbone)[0] for one in clips])
     share, error = told["share of the change on the marker"], told["its standard error"]
     return f"{share:.3f} ± {error:.3f} ({told['reached'] * len(clips):.0f} of {len(clips)} reached)"
@@ -46,8 +47,8 @@ def table(reports: dict[str, dict[str, Any]], backbone: Backbone) -> str:
     """Markdown, a row per model."""
     first = reports["region"]
     sets = first["before"]
-    rows = [["before", *figures(sets), changed("relying", backbone)]]
-    rows += [[name, *figures(report["after"]), changed(name, backbone)] for name, report in reports.items()]
+    rows = [["before", *figures(sets), changed(BEFORE, backbone)]]
+    rows += [[name, *figures(report["after"]), changed(RUNS / name, backbone)] for name, report in reports.items()]
     head = [
         f"Simulated motions; {first['pairs']} counterfactuals, {first['training_clips']} training clips, "
         f"{first['steps']} steps; measured on {sets['unmarked']['clips']:.0f} clips without and "
@@ -60,7 +61,8 @@ def table(reports: dict[str, dict[str, Any]], backbone: Backbone) -> str:
 
 
 if __name__ == "__main__":
-    told = {name: read_record(WEIGHTS / folder / "repair.json") for name, folder in REPAIRS.items()}
+    reports = {name: WEIGHTS / folder / "repair.json" for name, folder in REPAIRS.items()}
+    told = {name: read_record(path) for name, path in reports.items() if path.is_file()}
     text = table(told, ltx_backbone("face_motion/backbone").eval())
     RESULTS.write_text(text, encoding="utf-8")
     print(text)

@@ -68,6 +68,7 @@ class RepairTask(TargetTask):
             raise UserError(f"model.network {type(network).__name__}: is multi-label; only single labels are repaired")
         self.region, self.find, self.consistency = region, read_region(region), consistency
         self.before: Figures = {}
+        self.after: Figures = {}
 
     @property
     def _data(self) -> RepairDataModule:
