@@ -152,7 +152,7 @@ bench-black-box: $(VENV)/.installed  ## the echo phantom's model as an ONNX file
 	cp runs/ablation_black_box/table.csv benchmarks/results/black_box.csv
 	$(PY) benchmarks/tables.py
 
-bench-repair: $(VENV)/.installed  ## repair a motion model that relies on a marker, by three declarations, and explain it again (an hour)
+bench-repair: $(VENV)/.installed  ## repair a motion model that relies on a marker, and explain it again (an hour)
 	$(LVCF) simulate motion --out runs/data/motion_alone --n 320 --seed 21 --marker alone
 	$(LVCF) fit --config motion/target_relying.yaml
 	$(LVCF) simulate motion --out runs/data/motion_shortcut --n 32 --seed 220 --marker label
@@ -161,10 +161,8 @@ bench-repair: $(VENV)/.installed  ## repair a motion model that relies on a mark
 	$(LVCF) simulate motion --out runs/data/motion_unmarked --n 120 --seed 1600
 	$(LVCF) simulate motion --out runs/data/motion_held_out --n 64 --seed 1700 --marker label
 	$(LVCF) repair --config motion/repair.yaml
-	$(LVCF) repair --config motion/repair.yaml --model.region null --model.output runs/weights/shortcut/repaired_run
-	$(LVCF) repair --config motion/repair.yaml --model.region null --model.output runs/weights/shortcut/repaired_oracle --data.oracle lvcf.models.targets.clip_classifier.clip_resnet_3d --data.oracle.weights face_motion/motion_target_right
 	$(LVCF) simulate motion --out runs/data/motion_after --n 16 --seed 1800 --marker label
-	$(LVCF) ablate --config ablations/repair.yaml --n 8
+	$(LVCF) ablate --config ablations/repair.yaml --only region --n 8
 	$(PY) -m benchmarks.repair
 	$(PY) benchmarks/tables.py
 
