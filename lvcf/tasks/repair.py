@@ -105,7 +105,7 @@ class RepairTask(TargetTask):
     def _of_pairs(self, batch: RepairBatch) -> Tensor:
         """Counterfactuals as they are declared, and as their clips where the change is irrelevant."""
         declared = self._numbers(batch["declared"], batch["pair"])
-        factual, counterfactual = (self.network(self._degraded(batch[k])) for k in ("factual", "counterfactual"))  # type: ignore[literal-required]
+        factual, counterfactual = (self.network(self._degraded(batch[k])) for k in ("factual", "counterfactual"))
         apart = disagreement(self.network, factual, counterfactual) * batch["same"]
         return self._of_output(counterfactual, declared) + self.consistency * apart.mean()
 

@@ -87,7 +87,7 @@ def test_a_counterfactual_keeps_its_clips_label_unless_somebody_says_another(pla
 def test_what_cannot_be_is_told_in_one_line(place, tmp_path, capfd) -> None:
     labels = tmp_path / "labels.csv"
     clips = {"class_path": "lvcf.datamodules.echonet.EchoNetDataModule", "init_args": {"root": str(place / "data")}}
-    seen = {"mine": {**clips, "init_args": {**clips["init_args"], "size": 32, "predict_split": "ALL"}}}
+    seen = {"mine": {**clips, "init_args": {**clips["init_args"], "size": 32, "predict_split": "all"}}}
     for data, table, reason in (
         ({"runs": []}, None, "name at least one folder"),
         ({"runs": [str(place / "data")]}, None, "holds no manifest.json"),
