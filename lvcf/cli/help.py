@@ -38,7 +38,7 @@ FIRST: dict[str, tuple[str, Options]] = {
         },
     ),
     "repair": (
-        "lvcf repair --config motion/repair.yaml --data.runs '[runs/mine]' --model.region '[0, 0, 20, 20]'",
+        "lvcf repair --config motion/repair.yaml --data.runs [runs/mine] --model.region [0,0,20,20]",
         {
             "--config FILE": "a shipped configuration, such as motion/repair.yaml, or your own",
             "--model.network CLASS": "the model that the runs explained, with its weights",
