@@ -17,7 +17,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-what-may-change bench-speed bench-steering bench-face-motion bench-black-box carphone bench-backbones bench-many clean
+.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-what-may-change bench-speed bench-steering bench-face-motion bench-black-box bench-repair carphone bench-backbones bench-many clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -167,6 +167,20 @@ bench-black-box: $(VENV)/.installed  ## the echo phantom's model as an ONNX file
 	$(LVCF) ablate --config ablations/black_box.yaml --n 16
 	cp runs/ablation_black_box/table.md benchmarks/results/black_box.md
 	cp runs/ablation_black_box/table.csv benchmarks/results/black_box.csv
+	$(PY) benchmarks/tables.py
+
+bench-repair: $(VENV)/.installed  ## repair a motion model that relies on a marker, and explain it again (an hour)
+	$(LVCF) simulate motion --out runs/data/motion_alone --n 320 --seed 21 --marker alone
+	$(LVCF) fit --config motion/target_relying.yaml
+	$(LVCF) simulate motion --out runs/data/motion_shortcut --n 32 --seed 220 --marker label
+	$(LVCF) ablate --config ablations/shortcut.yaml --only relying --n 16
+	$(LVCF) simulate motion --out runs/data/motion_marked --n 600 --seed 1500 --marker label
+	$(LVCF) simulate motion --out runs/data/motion_unmarked --n 120 --seed 1600
+	$(LVCF) simulate motion --out runs/data/motion_held_out --n 64 --seed 1700 --marker label
+	$(LVCF) repair --config motion/repair.yaml
+	$(LVCF) simulate motion --out runs/data/motion_after --n 16 --seed 1800 --marker label
+	$(LVCF) ablate --config ablations/repair.yaml --only region --n 4
+	$(PY) -m benchmarks.repair
 	$(PY) benchmarks/tables.py
 
 carphone: $(VENV)/.installed  ## explain a real expression network on a real clip: fine-tune on it, edit it, measure (three quarters of an hour)

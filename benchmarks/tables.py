@@ -120,6 +120,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "black_box_whole": lambda: whole("black_box"),
     "reliance": lambda: whole("reliance"),
     "shortcut": lambda: whole("shortcut"),
+    "repair": lambda: whole("repair"),
     "sanity": lambda: whole("sanity"),
     "speed": lambda: whole("speed"),
     "what_may_change": lambda: whole("what_may_change"),

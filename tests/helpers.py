@@ -13,7 +13,7 @@ from lightning import LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
 
 from lvcf.cli import main
-from lvcf.cli.lightning import with_sections
+from lvcf.cli.lightning import TRAINS, with_sections
 
 ROOT = Path(__file__).parent.parent
 FULL_METHOD = "predict --config phantom.yaml"
@@ -55,12 +55,12 @@ class ParseOnly(LightningCLI):
 
 
 def parse(arguments: Sequence[str]) -> Any:
-    """The configuration that a command line of fit, validate, test or predict amounts to.
+    """The configuration that a command line of fit, validate, test, predict or repair amounts to.
 
     Raises:
         ArgumentError: it does not parse.
     """
-    verb = arguments[0]
+    asked, verb = arguments[0], TRAINS.get(arguments[0], arguments[0])
     cli = ParseOnly(
         LightningModule,
         LightningDataModule,
@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str]) -> Any:
         subclass_mode_data=True,
         save_config_callback=None,
         parser_kwargs={"exit_on_error": False, verb: {"exit_on_error": False}},
-        args=[verb, *with_sections(verb, list(arguments[1:]))],
+        args=[verb, *with_sections(asked, list(arguments[1:]))],
     )
     return cli.config[verb]
 

@@ -18,9 +18,11 @@ from lvcf.datamodules.base import ClipDataModule
 from lvcf.parsing import arguments_of
 from lvcf.tasks.counterfactual import CounterfactualTask
 from lvcf.tasks.denoiser import DenoiserTask
+from lvcf.tasks.repair import RepairTask
 from tests.helpers import ROOT
 from tests.test_readme import PAGES, README
 
+TASKS = (CounterfactualTask, DenoiserTask, RepairTask)
 NAMED = sorted({name for text in (README, *PAGES.values()) for name in re.findall(r"\blvcf(?:\.\w+)+", text)})
 
 
@@ -82,7 +84,7 @@ def options_of(kind: type) -> set[str]:
 
 def test_every_option_named_exists() -> None:
     assert LvcfCLI
-    known = {"data": options_of(ClipDataModule), "model": options_of(CounterfactualTask) | options_of(DenoiserTask)}
+    known = {"data": options_of(ClipDataModule), "model": set().union(*map(options_of, TASKS))}
     named = {pair for text in PAGES.values() for pair in re.findall(r"--(data|model)\.(\w+)", text)}
     assert {("data", "crop"), ("model", "prompt")} <= named
     unknown = {(kind, option) for kind, option in named if option not in known[kind]}

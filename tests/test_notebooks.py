@@ -24,7 +24,7 @@ def outputs(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["own_classifier", "find_a_shortcut"])
+@pytest.mark.parametrize("name", ["own_classifier", "find_a_shortcut", "repair_a_shortcut"])
 def test_a_notebook_runs_and_says_what_stands_in_it(name, monkeypatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     path = FOLDER / f"{name}.ipynb"

@@ -22,6 +22,7 @@ LIGHTNING_VERBS = {
     "validate": "measure a training's model on the validation split",
     "test": "measure a training's model on the test split",
     "predict": "make counterfactual videos for a frozen target model",
+    "repair": "fine-tune the target model on counterfactuals whose change is declared irrelevant",
 }
 VERBS = {
     "demo": ("lvcf.cli.demo", "the whole of it on eight simulated clips, into runs/phantom"),

@@ -10,8 +10,10 @@ from lightning import LightningDataModule, LightningModule
 from torch import Tensor
 
 from lvcf.configuration import Node, shipped_sections
+from lvcf.models.targets.saving import option_of
 from lvcf.tasks.autoencoder import AutoencoderTask
 from lvcf.tasks.denoiser import DenoiserTask
+from lvcf.tasks.repair import RepairTask
 from lvcf.tasks.target import TargetTask
 from lvcf.tasks.tiny_decoder import TinyDecoderTask
 
@@ -33,8 +35,9 @@ def closing_words(task: LightningModule, data: LightningDataModule, metrics: Map
     if not told:
         return []
     kind, following = told
+    repaired = _repaired(task) if isinstance(task, RepairTask) else []
     measured = ", ".join(f"{k} {float(v):.4g}" for k, v in sorted(metrics.items()) if k.startswith("val/"))
-    return [f"saved {_output(task)}: {kind}{f' ({measured})' if measured else ''}", f"next: {following}"]
+    return [f"saved {_output(task)}: {kind}{f' ({measured})' if measured else ''}", *repaired, f"next: {following}"]
 
 
 def _told(task: LightningModule, clips: Any) -> tuple[str, str] | None:
@@ -45,15 +48,23 @@ def _told(task: LightningModule, clips: Any) -> tuple[str, str] | None:
         kind = "the denoiser's LoRA" if task.lora_rank else "the backbone"
         return kind, _explain(_output(task), "lora" if task.lora_rank else "weights", clips)
     if isinstance(task, TargetTask):
-        use = f"--model.target_model.weights {_output(task)}"
-        return type(task.network).__name__, (
-            f"explain it by lvcf predict with {use}, or let it judge as the oracle by "
-            f"lvcf evaluate RUN --oracle {_output(task)}"
-        )
+        use = f"explain it by lvcf predict with {option_of(task.network, task.output)}"
+        judge = f", or let it judge as the oracle by lvcf evaluate RUN --oracle {_output(task)}"
+        return type(task.network).__name__, use if isinstance(task, RepairTask) else use + judge
     if isinstance(task, TinyDecoderTask):
         use = f"--trainer.callbacks.GradientGuidance.tiny_decoder {_output(task)}"
         return "the tiny decoder", f"let guidance use it by lvcf predict with {use}"
     return None
+
+
+def _repaired(task: RepairTask) -> list[str]:
+    """A line for every held-out set: each figure before and after."""
+    return [
+        f"held out, {name}: "
+        + ", ".join(f"{k} {task.before[name][k]:.3g} -> {v:.3g}" for k, v in after.items() if k != "clips")
+        + f" ({after['clips']:.0f} clips)"
+        for name, after in task.after.items()
+    ]
 
 
 def _output(task: LightningModule) -> str:

@@ -1,4 +1,4 @@
-"""What ``lvcf predict --help`` and ``lvcf fit --help`` say first; the parser's own list of everything follows."""
+"""What predict, fit and repair say first under ``--help``; the parser's own list of everything follows."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ FIRST: dict[str, tuple[str, Options]] = {
             "--ckpt_path last": "go on from the newest checkpoint",
             "--model.output DIR": "where the weights are written",
             "--threads N": "CPU threads",
+        },
+    ),
+    "repair": (
+        "lvcf repair --config motion/repair.yaml --data.runs [runs/mine] --model.region [0,0,20,20]",
+        {
+            "--config FILE": "a shipped configuration, such as motion/repair.yaml, or your own",
+            "--model.network CLASS": "the model that the runs explained, with its weights",
+            "--data.runs '[RUN, ...]'": "folders of lvcf predict against it; all that they changed is irrelevant",
+            "--model.region WHAT": "or only inside a box, a mask's file, or a CSV file of polygons",
+            "--data.labels FILE": "or as people say: a CSV file, columns clip and label",
+            "--data.oracle CLASS": "or as another model says",
+            "--data.clips.root DIR": "the training clips",
+            "--model.consistency X": "weight of the loss between answers that should be the same",
+            "--model.output DIR": "where the repaired weights and repair.json are written",
+            "--trainer.max_steps N": "how long to train",
         },
     ),
 }

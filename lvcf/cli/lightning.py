@@ -1,4 +1,4 @@
-"""fit, validate, test and predict: LightningCLI over a verb's section of a configuration file."""
+"""fit, validate, test, predict and repair: LightningCLI over a verb's section of a configuration file."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from lightning.pytorch.utilities.memory import is_oom_error
 import lvcf.datamodules.echonet
 import lvcf.datamodules.ferv39k
 import lvcf.datamodules.predictions
+import lvcf.datamodules.repair
 import lvcf.datamodules.ssv2
 import lvcf.datamodules.video_folder  # noqa: F401  # makes the classes known by their bare names
 from lvcf.callbacks.progress import StepsProgressBar
@@ -57,6 +58,8 @@ QUIET = (
 """Warnings of the libraries that a user can do nothing about."""
 NO_CHECKPOINT = r".*there is no last checkpoint available.*"
 """Lightning's warning before it begins anew although it was told to go on."""
+TRAINS = {"repair": "fit"}
+"""Verbs that train as ``fit`` does, by a section of their own."""
 LIBRARIES = ("lightning", "lightning_fabric", "lightning_utilities", "jsonargparse", "torch", "numpy", "yaml")
 REFUSED = (
     MisconfigurationException,
@@ -184,7 +187,7 @@ def run(verb: str, arguments: list[str]) -> int:
     for message in QUIET:
         warnings.filterwarnings("ignore", message)
     warnings.filterwarnings("error", NO_CHECKPOINT)
-    cli = _lightning([verb, *with_sections(verb, arguments)])
+    cli = _lightning([TRAINS.get(verb, verb), *with_sections(verb, arguments)])
     if verb == "predict" and isinstance(cli.model, CounterfactualTask) and cli.trainer.is_global_zero:
         return summarise(cli.model, cli.datamodule, cli.shard)
     return 0

@@ -19,7 +19,7 @@ from lvcf.data.clip import Batch
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Backbone
 from lvcf.models.targets.base import TargetModel
-from lvcf.models.targets.small_networks import SmallFrameTransformer, SmallResNet3D
+from lvcf.models.targets.saving import check_trainable, save_target
 from lvcf.tasks.optim import finite, one_cycle
 
 OVERSHOOT = 1.25
@@ -31,7 +31,7 @@ class TargetTask(LightningModule):
 
     Args:
         network: the regressor or classifier.
-        output: where ``save_pretrained`` puts it after training.
+        output: where its weights are put after training, see :func:`~lvcf.models.targets.saving.save_target`.
         lr: peak learning rate.
         blur: largest blur of the degradation, in pixels.
         noise: its largest noise, on the [-1, 1] scale.
@@ -41,12 +41,12 @@ class TargetTask(LightningModule):
             place (Wong, Rice and Kolter 2020); 0 for none.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: a number is out of range; when a training starts, that the network cannot be trained or saved.
     """
 
     def __init__(
         self,
-        network: SmallResNet3D | SmallFrameTransformer,
+        network: TargetModel,
         output: Path,
         lr: float = 1e-3,
         blur: float = 1.5,
@@ -62,8 +62,13 @@ class TargetTask(LightningModule):
         self.network, self.output, self.lr = network, output, lr
         self.blur, self.noise, self.gain, self.attack = blur, noise, gain, attack
         self.backbone = None if backbone is None else backbone.eval().requires_grad_(False)
-        self.val_scores = MetricCollection(_metrics(network), prefix="val/")
+        self.val_scores = MetricCollection(scores_of(network), prefix="val/")
         self.test_scores = self.val_scores.clone(prefix="test/")
+
+    def setup(self, stage: str) -> None:
+        """Refuse what could not be saved, before it is trained."""
+        if stage == "fit":
+            check_trainable(self.network)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Huber loss on the value in units of its scale, or the cross-entropy."""
@@ -79,7 +84,9 @@ class TargetTask(LightningModule):
         return finite(loss)
 
     def _loss(self, video: Tensor, label: Tensor) -> Tensor:
-        output = self.network(video)
+        return self._of_output(self.network(video), label)
+
+    def _of_output(self, output: Tensor, label: Tensor) -> Tensor:
         if self.network.task == "classification":
             return functional.cross_entropy(output, label.long())
         error = (output - label.float()) / self.network.scale
@@ -116,7 +123,7 @@ class TargetTask(LightningModule):
     def on_fit_end(self) -> None:
         """Save the network."""
         if self.trainer.is_global_zero:
-            self.network.save_pretrained(self.output)
+            save_target(self.network, self.output)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW, one cycle."""
@@ -129,7 +136,8 @@ def there_and_back(backbone: Backbone, video: Tensor) -> Tensor:
     return backbone.decode(backbone.encode(video), video.shape[2]).float().clamp(-1.0, 1.0)
 
 
-def _metrics(network: TargetModel) -> dict[str, Metric | MetricCollection]:
+def scores_of(network: TargetModel) -> dict[str, Metric | MetricCollection]:
+    """What a network's answers are measured by: accuracy, or MAE in the value's unit and R2."""
     if network.task == "classification":
         return {"accuracy": Accuracy(task="multiclass", num_classes=len(network.labels), average="micro")}
     return {"mae": MeanAbsoluteError(), "r2": _R2()}

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lvcf.errors import UserError
@@ -71,14 +73,13 @@ def read_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"{path}: not found; give the path of a checkpoint file")
     try:
-        with torch.serialization.safe_globals(_numpy_numbers()):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _content(path)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path}: refused: it is damaged or holds more than tensors and numbers ({_reason(error)}); save the "
             "network's state_dict() alone"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (RuntimeError, OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
         raise UserError(f"{path}: no checkpoint ({_reason(error)}); copy it again") from error
     content = content if isinstance(content, dict) else {}
     tensors = _chosen(content, key) if key else _usual(content, path)
@@ -87,6 +88,14 @@ def read_weights(path: Path, key: str | None = None) -> dict[str, Tensor]:
         places = f"under {key}" if key else f"neither at its top nor under {', '.join(CONTAINERS)}"
         raise UserError(f"{path}: holds no weights {places} (it has {known or 'nothing'}); name their checkpoint_key")
     return tensors
+
+
+def _content(path: Path) -> Any:
+    """What a file holds: safetensors by their ending, else what ``torch.save`` wrote."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    with torch.serialization.safe_globals(_numpy_numbers()):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _usual(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
