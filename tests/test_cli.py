@@ -49,13 +49,14 @@ def test_the_options_that_help_names_first_are_the_parsers_own(verb, capsys) -> 
     assert len(first.splitlines()) <= 20
     parse(example.split()[1:])
     values = {
-        "FILE": "phantom.yaml" if verb == "predict" else "phantom/denoiser.yaml",
+        "FILE": {"predict": "phantom.yaml", "fit": "phantom/denoiser.yaml", "repair": "motion/repair.yaml"}[verb],
         "DIR": "d",
         "WHAT": "30",
         "N": "1",
         "X": "1",
     }
     more = {"--model.prompt": "neutral", "--trainer.precision": "32-true", "--model.backbone.weights": "w"}
+    more |= {"--shard": "1/2", "--data.runs": "[r]", "--model.region": "[0, 0, 20, 20]"}
     config = ["--config", values["FILE"]]
     for option in options:
         name, _, value = option.partition(" ")
