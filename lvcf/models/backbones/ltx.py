@@ -18,7 +18,7 @@ from lvcf.configuration import find_weights
 from lvcf.data.clip_table import told_words
 from lvcf.errors import UserError
 from lvcf.models.backbones.attention import tokens_of, watched
-from lvcf.models.backbones.base import Embedding
+from lvcf.models.backbones.base import Condition, Embedding
 from lvcf.models.backbones.parts import class_name, load_part
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
 from lvcf.models.backbones.shortcut_vae import LinearShortcutVAE
@@ -81,7 +81,7 @@ class LTXBackbone(PipelineBackbone):
         length = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
         return self.embed_tokens(prompts, length, masked=True)
 
-    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
+    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None) -> Tensor:
         """See the base class: the flow u = eps - z_0."""
         p, frames, height, width = self.patch, z_t.shape[2], z_t.shape[3] // self.patch, z_t.shape[4] // self.patch
         told = self.timestep(t)  # a time per token, where frames have their own

@@ -13,7 +13,16 @@ PROMPT_LENGTH = 128
 
 
 class LTXVideoBackbone(LTXBackbone):
-    """See :class:`Backbone`; 8k + 1 frames, latents normalised per channel."""
+    """See :class:`Backbone`; 8k + 1 frames, latents normalised per channel.
+
+    Text-to-video, image-to-video and condition pipelines share one denoiser, which was trained with given frames.
+    """
+
+    other_pipelines = ("LTXImageToVideoPipeline", "LTXConditionPipeline")
+
+    @property
+    def _published_with_given(self) -> bool:
+        return True
 
     @classmethod
     def decode_with(cls, vae: AutoencoderKLLTXVideo, latent: Tensor, frames: int) -> Tensor:
