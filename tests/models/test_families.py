@@ -26,7 +26,7 @@ from lvcf.models.backbones.ltx_video import LTXVideoBackbone
 from lvcf.models.backbones.pipeline import ESTIMATES, PARTS, PipelineBackbone
 from lvcf.models.backbones.schedule import prediction_of
 from lvcf.models.backbones.wan import WanBackbone
-from tests.families import CHANNELS, FAMILIES, SHAPES, SIZES, cogvideox, save_family
+from tests.families import CHANNELS, FAMILIES, SHAPES, SIZES, cogvideox, save_family, wan, wan_transformer
 from tests.toys import BrightDark
 
 EXPECTED = {
@@ -107,7 +107,7 @@ def test_latents_are_scaled_as_the_pipeline_scales_them(name, backbones) -> None
 
 def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps: int) -> torch.Tensor:
     """What the stock pipeline makes of a start ``(1, C, F, h, w)`` without classifier-free guidance."""
-    size, kind = SIZES[name.replace("x_5b", "x_2b")], name.partition("_")[0]
+    size, kind = SIZES[name], name.partition("_")[0]
     options = {"num_inference_steps": steps, "guidance_scale": 1.0, "output_type": "latent", "return_dict": False}
     options |= {"prompt": PROMPT, "height": size, "width": size}
     pipe.set_progress_bar_config(disable=True)
@@ -122,21 +122,30 @@ def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps
     return pipe._unpack_latents(pipe(num_frames=17, frame_rate=8, latents=packed, **options)[0], *noise.shape[2:])
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "cogvideox_5b"])
+ALIKE = {"cogvideox_5b": "cogvideox_2b", "wan_2_2_t2v_a14b": "wan_1_3b"}
+"""Those without a configuration of their own, and whose clips' size they have."""
+
+
+def alike(name: str) -> PipelineBackbone:
+    """As the 2B, with rotary positions; as the 1.3B, with two denoisers."""
+    torch.manual_seed(5)
+    pipe, more = cogvideox(use_rotary_positional_embeddings=True), {}
+    if name == "wan_2_2_t2v_a14b":
+        pipe, more = wan(), {"transformer_2": wan_transformer(), "boundary_ratio": 0.875}
+    parts = {part: getattr(pipe, part) for part in PARTS}
+    return (WanBackbone if more else CogVideoXBackbone)(**parts, **more).eval()
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *ALIKE])
 @torch.no_grad()
 def test_sampling_makes_what_the_stock_pipeline_makes(name, backbones) -> None:
     """Words, positions, clock, prediction and grid at once: four steps from the same noise, nothing given."""
-    if name == "cogvideox_5b":  # as the 2B, with rotary positions
-        torch.manual_seed(5)
-        pipe = cogvideox(use_rotary_positional_embeddings=True)
-        backbone = CogVideoXBackbone(**{part: getattr(pipe, part) for part in PARTS}).eval()
-    else:
-        backbone = backbones[name]
-        pipe = backbone.pipeline()
+    backbone = alike(name) if name in ALIKE else backbones[name]
+    pipe, name = backbone.pipeline(), ALIKE.get(name, name)
     scheduler = backbone.scheduler
     if name.startswith("wan"):  # UniPC remembers steps: the first-order flow, as diffusers' conversion script sets it
         backbone.scheduler = pipe.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    noise = torch.randn(1, CHANNELS, *SHAPES[name.replace("x_5b", "x_2b")])
+    noise = torch.randn(1, CHANNELS, *SHAPES[name])
     wanted = stock_latents(pipe, name, noise, 4)
     grid = backbone.time_grid(4, 1.0, noise)
     if name.startswith("wan"):  # its pipeline asks this scheduler for another grid than LTX-Video's does

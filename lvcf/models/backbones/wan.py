@@ -115,7 +115,7 @@ class WanBackbone(PipelineBackbone):
         ratio = index.get("boundary_ratio")
         if not (ratio is None or (isinstance(ratio, (int, float)) and 0.0 <= ratio <= 1.0)):
             raise UserError(f"model_index.json: boundary_ratio {ratio} is no number from 0 to 1; download it again")
-        more = {key: index[key] for key in ("boundary_ratio", "expand_timesteps") if index.get(key)}
+        more: dict[str, Any] = {"boundary_ratio": ratio, "expand_timesteps": bool(index.get("expand_timesteps"))}
         if names(index, "transformer_2"):
             more["transformer_2"] = load_model(
                 cls.transformer_class, folder, "transformer_2", torch_dtype=torch.float32
@@ -192,9 +192,10 @@ class WanBackbone(PipelineBackbone):
         if not self.given_in_channels:
             return None
         padded, frames = pad_frames(video, self.time_compression), video.shape[2]
-        allowed = {0} if self.image_encoder is not None else {0, frames - 1}
+        seen = self.transformer.config.image_dim is not None
+        allowed = {0} if seen else {0, frames - 1}
         if others := sorted(set(given) - allowed):
-            last = "" if self.image_encoder is not None else f", or [0, {frames - 1}] with the last"
+            last = "" if seen else f", or [0, {frames - 1}] with the last"
             raise UserError(f"model.given_frames {others[0]}: this backbone is shown the first frame{last}; give that")
         places = [0, padded.shape[2] - 1] if frames - 1 in given else [0]
         shown, mask = torch.zeros_like(padded), torch.zeros_like(padded[:, :1, :, :1, :1])
@@ -203,7 +204,7 @@ class WanBackbone(PipelineBackbone):
         mask = torch.cat([mask[:, :, :1].expand(-1, -1, self.time_compression - 1, -1, -1), mask], dim=2)
         mask = rearrange(mask, "b 1 (f c) 1 1 -> b c f 1 1", c=self.time_compression)
         channels = torch.cat([mask.expand(-1, -1, -1, *latent.shape[3:]), latent], dim=1)
-        return Condition(channels, None if self.image_encoder is None else self._seen(video[:, :, :1]))
+        return Condition(channels, self._seen(video[:, :, :1]) if seen else None)
 
     def _seen(self, first: Tensor) -> Tensor:
         """What the image encoder's layer before the last says of first frames ``(B, 3, 1, H, W)``, on 8-bit levels."""
