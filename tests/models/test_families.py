@@ -312,7 +312,7 @@ def test_the_explainer_takes_it(name, backbones) -> None:
     found = explainer.explain(video, "bright")
     assert found.video.shape == (16, SIZES[name], SIZES[name], 3)
     assert (found.video != to_frames(video)).any()
-    assert found.gradient_evaluations > 0
+    assert found.facts["gradient_evaluations"] > 0
 
 
 @EACH

@@ -94,6 +94,7 @@ class LTXBackbone(PipelineBackbone):
             height=height,
             width=width,
             rope_interpolation_scale=self.positions(frames, height, width),
+            video_coords=self.coordinates(frames, height, width),
             return_dict=False,
         )[0]
         latent: Tensor = rearrange(flow, "b (f h w) (c p q) -> b c f (h p) (w q)", f=frames, h=height, p=p, q=p)
@@ -113,6 +114,10 @@ class LTXBackbone(PipelineBackbone):
         """What a token's place is multiplied by: here a share of the clip; the bases are 20 frames and 2048 pixels."""
         rope = self.transformer.rope
         return rope.base_num_frames / frames, rope.base_height / height, rope.base_width / width
+
+    def coordinates(self, frames: int, height: int, width: int) -> Tensor | None:
+        """Places of the tokens ``(1, 3, N)`` in time, height and width, where they are no multiples of one number."""
+        return None
 
 
 def pad_frames(video: Tensor, compression: int) -> Tensor:
