@@ -17,7 +17,7 @@ class LTXVideoBackbone(LTXBackbone):
     """See :class:`Backbone`; 8k + 1 frames, latents normalised per channel.
 
     Text-to-video, image-to-video and condition pipelines take the same parts, and all were trained with given frames.
-    The last, of 0.9.5 on, puts latent frames at the second of the first frame that they stand for; its times are its own.
+    The last, of 0.9.5 on, puts latent frames at the second of the first frame that they stand for, at times of its own.
     """
 
     other_pipelines = ("LTXImageToVideoPipeline", CONDITION)
