@@ -217,7 +217,7 @@ class WanBackbone(PipelineBackbone):
 
     def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None) -> Tensor:
         """See the base class; of two denoisers each has the samples of its times."""
-        if self.transformer_2 is None:
+        if self.transformer_2 is None or self.boundary_ratio is None:
             return self._said(self.transformer, z_t, t, prompt, condition)
         high, said = (t if t.ndim == 1 else t.amax(1)) >= self.boundary_ratio, torch.zeros_like(z_t)
         for denoiser, rows in ((self.transformer, high), (self.transformer_2, ~high)):
