@@ -18,6 +18,7 @@ from lvcf.data.clip import round_to_8_bits, to_frames
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
+from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.load import load_backbone
@@ -308,7 +309,9 @@ def test_the_explainer_takes_it(name, backbones) -> None:
     """Weights of noise draw nothing, but M's gradient goes through all of it."""
     video = round_to_8_bits(clip(name, 1)[0])
     settings = {"steps": 2, "size": SIZES[name], "precision": "32-true", "progress": False}
-    explainer = lvcf.Explainer(BrightDark(), backbones[name], [GradientGuidance(samples=1)], **settings)
+    explainer = lvcf.Explainer(
+        BrightDark(), backbones[name], [GradientGuidance(samples=1, weight=ConstantWeight(0.1))], **settings
+    )
     found = explainer.explain(video, "bright")
     assert found.video.shape == (16, SIZES[name], SIZES[name], 3)
     assert (found.video != to_frames(video)).any()

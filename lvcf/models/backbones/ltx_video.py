@@ -9,7 +9,8 @@ from torch import Tensor
 from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.ltx import LTXBackbone, latent_statistics
 
-PROMPT_LENGTH = 128
+PROMPT_LENGTH, LONGER_PROMPT = 128, 256
+"""Tokens, the second of the condition pipeline: T5 sees their padding, so its embeddings hang on them."""
 CONDITION = "LTXConditionPipeline"
 
 
@@ -41,7 +42,8 @@ class LTXVideoBackbone(LTXBackbone):
 
     def embed(self, prompts: list[str]) -> Embedding:
         """See the base class; the published pipeline hides padding from the denoiser, not from T5."""
-        return self.embed_tokens(prompts, PROMPT_LENGTH, masked=False)
+        length = LONGER_PROMPT if self.pipeline_name == CONDITION else PROMPT_LENGTH
+        return self.embed_tokens(prompts, length, masked=False)
 
     def positions(self, frames: int, height: int, width: int) -> tuple[float, float, float]:
         """See the base class: seconds and pixels per token."""
