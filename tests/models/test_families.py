@@ -310,7 +310,7 @@ def test_the_explainer_takes_it(name, backbones) -> None:
     video = round_to_8_bits(clip(name, 1)[0])
     settings = {"steps": 2, "size": SIZES[name], "precision": "32-true", "progress": False}
     explainer = lvcf.Explainer(
-        BrightDark(), backbones[name], [GradientGuidance(samples=1, weight=ConstantWeight(0.1))], **settings
+        BrightDark(0.9), backbones[name], [GradientGuidance(samples=1, weight=ConstantWeight(0.1))], **settings
     )
     found = explainer.explain(video, "bright")
     assert found.video.shape == (16, SIZES[name], SIZES[name], 3)

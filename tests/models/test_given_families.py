@@ -238,7 +238,7 @@ def explained(backbone: PipelineBackbone, name: str, method: list[Any], frames: 
     video = clip(name, frames=frames)[0]
     settings = {"given_frames": "first", "steps": 2, **settings}
     explainer = lvcf.Explainer(
-        BrightDark(),
+        BrightDark(0.9),
         backbone,
         method,
         size=SIZES[name],

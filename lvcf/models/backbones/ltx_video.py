@@ -10,7 +10,7 @@ from lvcf.models.backbones.base import Embedding
 from lvcf.models.backbones.ltx import LTXBackbone, latent_statistics
 
 PROMPT_LENGTH, LONGER_PROMPT = 128, 256
-"""Tokens, the second of the condition pipeline: T5 sees their padding, so its embeddings hang on them."""
+"""Tokens, the second of the condition pipeline."""
 CONDITION = "LTXConditionPipeline"
 
 
@@ -41,9 +41,10 @@ class LTXVideoBackbone(LTXBackbone):
         return 1
 
     def embed(self, prompts: list[str]) -> Embedding:
-        """See the base class; the published pipeline hides padding from the denoiser, not from T5."""
-        length = LONGER_PROMPT if self.pipeline_name == CONDITION else PROMPT_LENGTH
-        return self.embed_tokens(prompts, length, masked=False)
+        """See the base class; the published pipelines hide padding from the denoiser, the condition one from T5 too."""
+        if self.pipeline_name == CONDITION:
+            return self.embed_tokens(prompts, LONGER_PROMPT, masked=True)
+        return self.embed_tokens(prompts, PROMPT_LENGTH, masked=False)
 
     def positions(self, frames: int, height: int, width: int) -> tuple[float, float, float]:
         """See the base class: seconds and pixels per token."""
