@@ -15,13 +15,17 @@ Sizes.  The denoisers' and VAEs' arguments below are all that differs from the d
   in public notes (30 layers, 30 heads of 64, text 226 x 4096; VAE 128-256-256-512, 16 latent channels).
 - LTX-Video 2B (0.9.0): the class defaults, equal to the configuration table in Lightricks' own loader
   (28 layers, 32 heads of 64; VAE 128-256-512-512, 128 latent channels) and in diffusers' convert_ltx_to_diffusers.py.
+  Image to video is the same denoiser, told a time per token.
 - Wan 2.1 T2V 1.3B: diffusers' convert_wan_to_diffusers.py, entry Wan-T2V-1.3B; the VAE is the class default.
+- Wan 2.2 TI2V-5B: the same script's entry Wan-TI2V-5B and its configuration of the VAE of 48 channels.
+- Wan 2.1 I2V 14B: entry Wan-I2V-14B-480p; 257 tokens of CLIP ViT-H.  I2V-A14B has two such denoisers without CLIP's
+  tokens, of which each step passes one.
 - Latte-1: 28 spatial and 28 temporal blocks (``num_layers`` counts pairs), 16 heads of 72, captions of 120 tokens and
   4096 channels: the shapes noted in models/latte_t2v.py of Vchitect/Latte, diffusers' LattePipeline, and the arguments
   of a public training script that loads maxin-cn/Latte-1 by shape; its config.json itself could not be read.  The VAE
   is Stable Diffusion's (128-256-512-512, two layers per block), frame by frame.
-- Tiny decoders: TAEHV's published widths, 256-128-64-64 (taecvx, taew2_1; for LTX the layout of taeltx_2); for Latte
-  64-64-64-64, the width of TAESD.
+- Tiny decoders: TAEHV's published widths, 256-128-64-64 (taecvx, taew2_1, taew2_2; for LTX the layout of taeltx_2); for
+  Latte 64-64-64-64, the width of TAESD.
 - Targets: torchvision's r2plus1d_18 at 112 x 112 and transformers' VideoMAE-Base (the class defaults) at 224 x 224.
 """
 
@@ -138,6 +142,45 @@ class Wan(Family):
         return flow
 
 
+class WanTI2V(Wan):
+    name, factor, channels = "Wan 2.2 TI2V-5B", 16, 48
+
+    def build(self) -> tuple[nn.Module, nn.Module, TinyDecoder]:
+        denoiser = WanTransformer3DModel(
+            num_attention_heads=24, in_channels=48, out_channels=48, ffn_dim=14336, num_layers=30
+        )
+        vae = AutoencoderKLWan(
+            base_dim=160,
+            decoder_base_dim=256,
+            z_dim=48,
+            is_residual=True,
+            in_channels=12,
+            out_channels=12,
+            patch_size=2,
+            scale_factor_spatial=16,
+            latents_mean=[0.0] * 48,
+            latents_std=[1.0] * 48,
+        )
+        return denoiser, vae, TinyDecoder(48, patch=2)
+
+
+class WanI2V(Wan):
+    name, shown, seen = "Wan 2.1 I2V 14B", 20, (257, 1280)
+
+    def build(self) -> tuple[nn.Module, nn.Module, TinyDecoder]:
+        return (
+            WanTransformer3DModel(in_channels=36, image_dim=1280, added_kv_proj_dim=5120),
+            AutoencoderKLWan(),
+            TinyDecoder(16),
+        )
+
+    def denoise(self, z: Tensor, t: Tensor, text: Tensor) -> Tensor:
+        """Beside a mask and the first frame's latent, and what CLIP sees in it."""
+        shown = torch.cat([z, z.new_zeros(1, self.shown, *z.shape[2:])], dim=1)
+        flow: Tensor = self.denoiser(shown, t, text, z.new_zeros(1, *self.seen), return_dict=False)[0]
+        return flow
+
+
 class Latte(Family):
     name, factor, channels, latent_frames, tokens = "Latte-1", 8, 4, FRAMES, 120
 
@@ -200,7 +243,7 @@ def videomae() -> Target:
     return Target("VideoMAE-Base at 224²", network, size=224, clip=224)
 
 
-FAMILIES: tuple[type[Family], ...] = (CogVideoX, LTX, Wan, Latte)
+FAMILIES: tuple[type[Family], ...] = (CogVideoX, LTX, Wan, WanTI2V, WanI2V, Latte)
 TARGETS: tuple[Callable[[], Target], ...] = (r2plus1d, videomae)
 Step = Callable[[], Any]
 

@@ -25,16 +25,23 @@ def check_given(given: GivenFrames, inversion: str, backbone: Backbone) -> None:
     """Refuse given frames that would not be held.
 
     Raises:
-        UserError: the backbone was not trained with them, or the inversion does not hold them.
+        UserError: the backbone was not trained with them, always draws from the first one, which is not given, or the
+            inversion does not hold them.
     """
-    if not numbers_of(given):
+    numbers = numbers_of(given)
+    if backbone.given_in_channels and 0 not in numbers:
+        raise UserError(
+            f"model.given_frames {given}: this backbone draws a clip from its first frame; set --model.given_frames "
+            "first, or take a text-to-video backbone"
+        )
+    if not numbers:
         return
     if not backbone.takes_given:
         raise UserError(
             "model.given_frames: this backbone's denoiser was not trained with given frames; train it with "
             "lvcf fit --model.given true, or leave them out"
         )
-    if inversion == "ddim":
+    if inversion == "ddim" and not backbone.given_in_channels:
         raise UserError("model.inversion ddim: holds no given frames; choose fresh, recorded, annealed or sdedit")
 
 
@@ -42,7 +49,8 @@ def given_latents(given: GivenFrames, backbone: Backbone, frames: int, z_ref: Te
     """Which latent frames ``(F,)`` of ``(B, C, F, H, W)`` are given, of clips of so many frames; None of none.
 
     Raises:
-        UserError: there is no such frame, or only some of those that stand in one latent frame are given.
+        UserError: there is no such frame, or only some of those that stand in one latent frame are given to a backbone
+            that holds latent frames alone.
     """
     asked = set(numbers_of(given))
     if not asked:
@@ -50,8 +58,8 @@ def given_latents(given: GivenFrames, backbone: Backbone, frames: int, z_ref: Te
     if beyond := sorted(number for number in asked if not 0 <= number < frames):
         raise UserError(f"model.given_frames {beyond[0]}: the clips have frames 0 to {frames - 1}")
     together = [set(backbone.frames_of(place, frames)) for place in range(z_ref.shape[2])]
-    for numbers in together:
+    for numbers in together if not backbone.given_in_channels else ():
         if asked & numbers not in (set(), numbers):
             names = ", ".join(map(str, sorted(numbers)))
             raise UserError(f"model.given_frames: frames {names} stand in one latent frame; give all of them or none")
-    return torch.tensor([numbers <= asked for numbers in together], device=z_ref.device)
+    return torch.tensor([bool(numbers) and numbers <= asked for numbers in together], device=z_ref.device)

@@ -74,14 +74,14 @@ class Diffusion:
         """Where sampling starts."""
         start = state.grid[:1].expand(len(state.z_ref))
         if self.settings.inversion != "ddim":
-            return state.held(noised(state.z_ref, state.noise, self.backbone.alpha_sigma(start)))
+            return state.shown(noised(state.z_ref, state.noise, self.backbone.alpha_sigma(start)))
         rising = state.grid.flip(0).clamp(min=1e-3)
         times = [t.expand(len(state.z_ref)) for t in rising]
         return ddim_invert(
             state.z_ref,
             times,
             self.backbone.alpha_sigma,
-            lambda z, t: self.backbone.predict(z, t, state.prompts.inversion)[0],
+            lambda z, t: self.backbone.predict(z, t, state.prompts.inversion, state.condition)[0],
         )
 
     def sample(self, state: DiffusionState) -> None:
@@ -130,8 +130,9 @@ class Diffusion:
         self, state: DiffusionState, rows: Tensor, parts: list[Tensor], prompts: list[Embedding]
     ) -> list[Tensor]:
         t = state.times(rows)
-        parts = [state.held(part, rows) for part in parts]
-        clean, _ = self.backbone.predict(torch.cat(parts), torch.cat([t] * len(parts)), Embedding.cat(prompts))
+        z_t = torch.cat([state.shown(part, rows) for part in parts])
+        condition = None if state.condition is None else state.condition[rows].repeat(len(parts))
+        clean, _ = self.backbone.predict(z_t, torch.cat([t] * len(parts)), Embedding.cat(prompts), condition)
         return [state.held(part, rows) for part in clean.float().chunk(len(parts))]
 
     def _guided(self, estimates: list[Tensor]) -> Tensor:
@@ -152,7 +153,7 @@ class Diffusion:
             stepped = stepped + part
         if state.missed is not None:
             state.missed[int(state.index[rows[0]])] = missed
-        state.z[rows] = state.held(stepped, rows)
+        state.z[rows] = state.shown(stepped, rows)
 
     def _missed(self, state: DiffusionState, places: Tensor, now: Scales, following: Scales) -> list[Tensor]:
         """What the step misses on the clip's own path; where noise is drawn anew, also what that adds."""
@@ -256,6 +257,7 @@ class Sampler(Diffusion):
             sharpen = self._sharpener(video, plain)
             reconstruction = sharpen(plain, torch.arange(len(video)))
             prompts = self._prompts(batch["neutral_prompt"], edges, before)
+            condition = self.backbone.condition(video, numbers_of(settings.given_frames))
         editable = batch.get("editable")
         kept = Kept.of(video, z_ref, self.backbone, editable, settings.given_frames)
 
@@ -280,6 +282,7 @@ class Sampler(Diffusion):
             grid=self.grid(z_ref),
             z_ref=z_ref,
             given=given_latents(settings.given_frames, self.backbone, video.shape[2], z_ref),
+            condition=condition,
             kept=kept,
             mask=None if editable is None else editable.float(),
             reconstruction=reconstruction,

@@ -15,7 +15,7 @@ from lvcf.diffusion.inversion import kept_share
 from lvcf.diffusion.steps import History
 from lvcf.guidance.goal import Goal
 from lvcf.guidance.queries import Ledger, queried
-from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.backbones.base import Backbone, Condition, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.refinement.mask import Reference, blend
 from lvcf.region import Kept
@@ -56,6 +56,8 @@ class DiffusionState:
         grid: dense falling times ``(steps + 1,)``, shared.
         z_ref: latents of the factual videos.
         given: which latent frames are given ``(F,)``: they stay ``z_ref``'s, at time 0; None without.
+        condition: what the denoiser is shown of given frames beside the noised latents, where it is told of them so:
+            then these are noised as the others are, and only the clean estimates are held.
         kept: what of the clips may not change.
         missed: by the place in the grid, what a step misses on the clip's own path.  Who samples a clip again, from the
             same noise and in the same strides, gives what the first time left here; None keeps nothing.
@@ -78,6 +80,7 @@ class DiffusionState:
     grid: Tensor
     z_ref: Tensor
     given: Tensor | None = None
+    condition: Condition | None = None
     kept: Kept = field(default_factory=Kept)
     missed: dict[int, list[Tensor]] | None = None
     noise: Tensor = field(init=False)
@@ -94,15 +97,24 @@ class DiffusionState:
     problems: list[str] = field(init=False)
 
     def times(self, rows: Tensor) -> Tensor:
-        """Of some active rows ``(N,)``; with given frames ``(N, F)``, which are at 0."""
-        t = self.grid[self.index[rows]]
-        return t if self.given is None else t[:, None].expand(-1, len(self.given)).masked_fill(self.given, 0.0)
+        """Of some active rows, as the denoiser is told them."""
+        return self.at_frames(self.grid[self.index[rows]])
+
+    def at_frames(self, t: Tensor) -> Tensor:
+        """Times ``(N,)`` as the denoiser is told them; with given frames at time 0 ``(N, F)``."""
+        if self.given is None or self.condition is not None:
+            return t
+        return t[:, None].expand(-1, len(self.given)).masked_fill(self.given, 0.0)
 
     def held(self, z: Tensor, rows: Tensor | None = None) -> Tensor:
-        """Latents of some rows, of all without, whose given frames are the factual clip's."""
+        """Clean latents of some rows, of all without, whose given frames are the factual clip's."""
         if self.given is None:
             return z
         return torch.where(self.given[:, None, None], self.z_ref if rows is None else self.z_ref[rows], z)
+
+    def shown(self, z_t: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Noised latents as the denoiser takes them: given frames are clean, unless it is told of them otherwise."""
+        return z_t if self.condition is not None else self.held(z_t, rows)
 
     def on_path(self, clean: Tensor) -> Tensor:
         """The active rows' clean estimates, which lead back to the clip where its latents are kept."""

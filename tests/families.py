@@ -1,5 +1,7 @@
 """Tiny random pipelines of every published family, saved by the stock pipeline's own ``save_pretrained``.
 
+The text-to-video pipelines, and those whose denoiser is given the clip's first frame.
+
 Class names are those of the published ``model_index.json`` (the stock pipelines' annotations and diffusers' conversion
 scripts agree on them), schedulers have the published settings, networks the published shape in small.
 """
@@ -24,13 +26,24 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LattePipeline,
     LatteTransformer3DModel,
+    LTXImageToVideoPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
     UniPCMultistepScheduler,
+    WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
 )
-from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+    UMT5Config,
+    UMT5EncoderModel,
+)
 
 CHANNELS, TEXT_WIDTH = 4, 16
 WORDS = ["apical", "four", "chamber", "echocardiogram", "ejection", "fraction", "percent"]
@@ -125,32 +138,70 @@ def ltx() -> LTXPipeline:
     )
 
 
-def wan() -> WanPipeline:
+def ltx_given() -> LTXImageToVideoPipeline:
+    return LTXImageToVideoPipeline(**ltx().components)
+
+
+def wan_vae(**settings: Any) -> AutoencoderKLWan:
+    means, deviations = [-0.7571, -0.7089, -0.9113, 0.1075], [2.8184, 1.4541, 2.3275, 2.6558]
+    given = {"base_dim": 4, "z_dim": CHANNELS, "num_res_blocks": 1, "latents_mean": means, "latents_std": deviations}
+    return AutoencoderKLWan(**{**given, **settings})
+
+
+def wan_transformer(**settings: Any) -> WanTransformer3DModel:
+    given = {
+        "num_attention_heads": 2,
+        "attention_head_dim": 12,
+        "in_channels": CHANNELS,
+        "out_channels": CHANNELS,
+        "text_dim": TEXT_WIDTH,
+        "freq_dim": 16,
+        "ffn_dim": 32,
+        "num_layers": 1,
+    }
+    return WanTransformer3DModel(**{**given, **settings})
+
+
+def wan_parts(shift: float = 3.0) -> dict[str, Any]:
+    """Those that all pipelines of Wan have."""
     tokenizer = tiny_tokenizer()
-    return WanPipeline(
-        tokenizer=tokenizer,
-        text_encoder=UMT5EncoderModel(UMT5Config(**text_settings(tokenizer))),
-        vae=AutoencoderKLWan(
-            base_dim=4,
-            z_dim=CHANNELS,
-            num_res_blocks=1,
-            latents_mean=[-0.7571, -0.7089, -0.9113, 0.1075],
-            latents_std=[2.8184, 1.4541, 2.3275, 2.6558],
+    return {
+        "tokenizer": tokenizer,
+        "text_encoder": UMT5EncoderModel(UMT5Config(**text_settings(tokenizer))),
+        "vae": wan_vae(),
+        "scheduler": UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=shift
         ),
-        scheduler=UniPCMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
-        ),
-        transformer=WanTransformer3DModel(
-            num_attention_heads=2,
-            attention_head_dim=12,
-            in_channels=CHANNELS,
-            out_channels=CHANNELS,
-            text_dim=TEXT_WIDTH,
-            freq_dim=16,
-            ffn_dim=32,
-            num_layers=1,
-        ),
+        "transformer": wan_transformer(),
+    }
+
+
+def wan() -> WanPipeline:
+    return WanPipeline(**wan_parts())
+
+
+def wan_ti2v() -> WanPipeline:
+    """TI2V-5B: pixels in patches of two before a VAE with shortcuts, a time per token; diffusers' test_wan_22."""
+    vae = wan_vae(is_residual=True, patch_size=2, in_channels=12, out_channels=12, scale_factor_spatial=16)
+    return WanPipeline(**{**wan_parts(shift=5.0), "vae": vae}, expand_timesteps=True)
+
+
+def wan_i2v() -> WanImageToVideoPipeline:
+    """Of Wan 2.1: CLIP sees the first frame; diffusers' test_wan_image_to_video."""
+    settings = {"in_channels": 2 * CHANNELS + 4, "image_dim": 8, "added_kv_proj_dim": 24}
+    parts = {**wan_parts(), "transformer": wan_transformer(**settings)}
+    seen = CLIPVisionConfig(
+        hidden_size=8, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=16, patch_size=8
     )
+    pixels = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+    return WanImageToVideoPipeline(**parts, image_encoder=CLIPVisionModel(seen), image_processor=pixels)
+
+
+def wan_a14b() -> WanImageToVideoPipeline:
+    """I2V-A14B: two denoisers that share the times; diffusers' test_wan_22_image_to_video."""
+    parts = {**wan_parts(), "transformer": wan_transformer(in_channels=2 * CHANNELS + 4)}
+    second = wan_transformer(in_channels=2 * CHANNELS + 4)
+    return WanImageToVideoPipeline(**parts, transformer_2=second, boundary_ratio=0.875)
 
 
 def latte() -> LattePipeline:
@@ -194,15 +245,42 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "cogvideox_2b": cogvideox,
     "ltx_2b": ltx,
     "wan_1_3b": wan,
+    "wan_2_2_5b": wan_ti2v,
     "latte": latte,
 }
 """By the name of the configuration of the published checkpoint."""
-SIZES = {"cogvideox_2b": 32, "ltx_2b": 64, "wan_1_3b": 32, "latte": 32}
+IMAGE_FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
+    "ltx_2b_given": ltx_given,
+    "wan_i2v_14b": wan_i2v,
+    "wan_2_2_i2v_a14b": wan_a14b,
+}
+"""Pipelines that are given the first frame: LTX-Video's at time 0 (and TI2V-5B's), the others' in channels."""
+SIZES = {
+    "cogvideox_2b": 32,
+    "ltx_2b": 64,
+    "ltx_2b_given": 64,
+    "wan_1_3b": 32,
+    "wan_2_2_5b": 64,
+    "latte": 32,
+    "wan_i2v_14b": 32,
+    "wan_2_2_i2v_a14b": 32,
+}
 """Height and width of clips that the VAE's compression divides."""
+SHAPES = {
+    "cogvideox_2b": (5, 4, 4),
+    "ltx_2b": (3, 2, 2),
+    "ltx_2b_given": (3, 2, 2),
+    "wan_1_3b": (5, 4, 4),
+    "wan_2_2_5b": (5, 4, 4),
+    "latte": (16, 4, 4),
+    "wan_i2v_14b": (5, 4, 4),
+    "wan_2_2_i2v_a14b": (5, 4, 4),
+}
+"""Of the latent of 16 such frames."""
 
 
 def save_family(name: str, folder: Path) -> Path:
     """A random pipeline of a family, the same one every time."""
     torch.manual_seed(5)
-    FAMILIES[name]().save_pretrained(folder)
+    (FAMILIES | IMAGE_FAMILIES)[name]().save_pretrained(folder)
     return folder

@@ -17,10 +17,13 @@ from lvcf.cli import main
 from lvcf.data.video import read_video
 from lvcf.models.backbones.load import family_of, load_backbone
 from lvcf.models.backbones.lora import FILE
-from tests.families import CHANNELS, FAMILIES, SIZES, save_family, wan
+from tests.families import CHANNELS, FAMILIES, IMAGE_FAMILIES, SHAPES, SIZES, save_family, wan
 from tests.helpers import fails, results, rewrite, subset
 
-EACH = pytest.mark.parametrize("name", FAMILIES)
+NAMES = [*FAMILIES, *IMAGE_FAMILIES]
+EACH = pytest.mark.parametrize("name", NAMES)
+GIVEN = [*IMAGE_FAMILIES, "wan_2_2_5b"]
+"""Whose configuration gives the first frame."""
 TARGET = "lvcf.models.targets.ejection_fraction.echo_resnet_3d"
 QUICK = [
     "--threads=1",
@@ -33,7 +36,7 @@ QUICK = [
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("families")
-    return {name: save_family(name, root / name) for name in FAMILIES}
+    return {name: save_family(name, root / name) for name in NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -128,20 +131,24 @@ def fitted(folders, clips, tmp_path_factory) -> Callable[[str], Path]:
 def test_fit_trains_the_denoiser_alone_and_stock_diffusers_loads_the_result(name, fitted, folders) -> None:
     out = fitted(name)
     pipe = DiffusionPipeline.from_pretrained(out / "weights")
-    assert type(pipe).__name__ == family_of(folders[name]).pipeline_name
     given = load_backbone(str(folders[name]), text_dtype="bfloat16")  # as the configuration loads it
-    for part, changed in (("vae", False), ("text_encoder", False), ("transformer", True)):
-        before, after = getattr(given, part).state_dict(), getattr(pipe, part).state_dict()
+    assert type(pipe).__name__ == given.pipeline_name
+    changed = []
+    for part, model in given.named_children():
+        before, after = model.state_dict(), getattr(pipe, part).state_dict()
         assert list(before) == list(after)
-        assert all(torch.equal(before[key].float(), after[key].float()) for key in before) is not changed
+        if not all(torch.equal(before[key].float(), after[key].float()) for key in before):
+            changed.append(part)
+    assert changed  # of two denoisers, those whose times were drawn
+    assert set(changed) <= set(given.denoisers())
 
 
 @EACH
 def test_a_checkpoint_holds_what_is_trained_and_training_goes_on_from_it(name, fitted, folders, clips) -> None:
     out = fitted(name)
     stored = torch.load(out / "checkpoints" / "last.ckpt", weights_only=False)
-    transformer = load_backbone(str(folders[name])).transformer
-    trained = {f"backbone.transformer.{key}" for key, _ in transformer.named_parameters()}
+    denoisers = load_backbone(str(folders[name])).denoisers()
+    trained = {f"backbone.{part}.{key}" for part, model in denoisers.items() for key, _ in model.named_parameters()}
     assert set(stored["state_dict"]) == set(stored["current_model_state"]) == trained
     if name == "wan_1_3b":  # one family is enough: the code is the same for all
         (first,) = (out / "checkpoints").glob("*step=1.ckpt")
@@ -161,6 +168,9 @@ def test_predict_and_evaluate(name, fitted, recorded, target_folder, tmp_path) -
     assert result["gradient_evaluations"] > 0
     saved = read_video(run / "predictions" / clip / "counterfactual.mkv").frames
     assert saved.shape == (16, SIZES[name], SIZES[name], 3)
+    factual = read_video(run / "predictions" / clip / "factual.mkv").frames
+    assert (saved[1:] != factual[1:]).any()
+    assert (saved[0] == factual[0]).all() == (name in GIVEN)
     assert json.loads((run / "manifest.json").read_text())["backbone"] == family_of(fitted(name) / "weights").__name__
     assert main(["evaluate", str(run)]) == 0
     assert json.loads((run / "metrics.json").read_text())["n"] == 1
@@ -188,22 +198,26 @@ def test_lora_trains_saves_and_adds_up(name, folders, clips, target_folder, tmp_
     folder = folders[name]
     options = ["--model.lora_rank=2", "--model.lr=0.1", checkpoint(tmp_path / "checkpoints")]
     assert main(fit_arguments(name, folder, clips, tmp_path, *options)) == 0
-    assert [p.name for p in (tmp_path / "weights").iterdir()] == [FILE]
+    files = sorted(str(p.relative_to(tmp_path / "weights")) for p in (tmp_path / "weights").rglob("*.*"))
+    assert files == [FILE, *(["transformer_2/" + FILE] if name == "wan_2_2_i2v_a14b" else [])]
     stored = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=False)
     assert all(".lora_A." in key or ".lora_B." in key for key in stored["state_dict"])
     merged = load_backbone(str(folder), lora=str(tmp_path / "weights"))
     plain = load_backbone(str(folder))
-    frames, side = {"cogvideox_2b": (5, 4), "ltx_2b": (3, 2), "wan_1_3b": (5, 4), "latte": (16, 4)}[name]
-    z, t = torch.randn(1, CHANNELS, frames, side, side), torch.tensor([0.5])
+    z, t = torch.randn(1, CHANNELS, *SHAPES[name]), torch.tensor([0.5])
     with torch.no_grad():
-        prompt = plain.embed(["ejection fraction 30 percent"])
-        said, before = merged.output(z, t, prompt), plain.output(z, t, prompt)
+        told = (
+            plain.embed(["ejection fraction 30 percent"]),
+            plain.condition(torch.rand(1, 3, 16, *[SIZES[name]] * 2), [0]),
+        )
+        said, before = merged.output(z, t, *told), plain.output(z, t, *told)
         assert (said - before).abs().max() > 1e-4
         if name != "latte":  # whose stock pipeline has no load_lora_weights
             pipe = plain.pipeline()
-            (file,) = (tmp_path / "weights").glob("*.safetensors")
-            pipe.load_lora_weights(file.parent, weight_name=file.name)
-            torch.testing.assert_close(plain.output(z, t, prompt), said, atol=1e-5, rtol=1e-4)
+            for file in files:
+                second = {"load_into_transformer_2": True} if "transformer_2" in file else {}
+                pipe.load_lora_weights((tmp_path / "weights" / file).parent, weight_name=FILE, **second)
+            torch.testing.assert_close(plain.output(z, t, *told), said, atol=1e-5, rtol=1e-4)
     lora = f"--model.backbone.lora={tmp_path / 'weights'}"
     assert main(predict_arguments(name, folder, target_folder, clips, tmp_path / "run", lora)) == 0
     assert len(results(tmp_path / "run")) == 1
@@ -251,7 +265,7 @@ def tensors_gone(folder: Path) -> None:
 BROKEN: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "a family that is unknown": (
         lambda f: edit(f / "model_index.json", _class_name="StableDiffusionPipeline"),
-        ["StableDiffusionPipeline", "CogVideoXPipeline, LTXPipeline, WanPipeline, LattePipeline"],
+        ["StableDiffusionPipeline", "CogVideoXPipeline, LTXPipeline, LTXImageToVideoPipeline", "LattePipeline"],
     ),
     "an index without a family": (lambda f: (f / "model_index.json").write_text("{}"), ["pipeline without a name"]),
     "an index that is damaged": (lambda f: (f / "model_index.json").write_text("{"), ["model_index.json: damaged"]),
@@ -279,10 +293,6 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "a scheduler that is unknown": (
         lambda f: edit(f / "model_index.json", scheduler=["diffusers", "NoSuchScheduler"]),
         ["NoSuchScheduler"],
-    ),
-    "two denoisers": (
-        lambda f: edit(f / "model_index.json", transformer_2=["diffusers", "WanTransformer3DModel"]),
-        ["Wan 2.2"],
     ),
 }
 
@@ -317,6 +327,7 @@ WRONG: dict[str, tuple[str, list[str], list[str]]] = {
     "frames that Latte cannot take": ("latte", ["--data.frames=12"], ["data.frames 12", "16 frames"]),
     "more steps than there are": ("latte", ["--model.steps=2000"], ["model.steps 2000"]),
     "tiles and MSPR": ("wan_1_3b", ["--model.backbone.tiling=true"], ["tiling", "MSPR"]),
+    "no given frame": ("wan_i2v_14b", ["--model.given_frames=none"], ["model.given_frames none", "first frame"]),
     "no such LoRA": ("wan_1_3b", ["--model.backbone.lora=/nowhere/lora"], ["/nowhere/lora", "no such LoRA"]),
 }
 
@@ -327,6 +338,12 @@ def test_wrong_options(case, folders, clips, target_folder, tmp_path, capfd) -> 
     line = fails(capfd, predict_arguments(name, folders[name], target_folder, clips, tmp_path / "run", *options))
     for text in says:
         assert text in line
+
+
+def test_latents_without_the_first_frames_that_a_denoiser_is_shown(folders, clips, tmp_path, capfd) -> None:
+    options = ["--data.first_frames=false"]
+    line = fails(capfd, fit_arguments("wan_i2v_14b", folders["wan_i2v_14b"], clips, tmp_path, *options))
+    assert "data.first_frames false: a WanImageToVideoPipeline is trained beside" in line
 
 
 def test_latents_of_another_vae(fitted, folders, clips, tmp_path, capfd) -> None:

@@ -147,7 +147,7 @@ def test_the_loss_counts_the_frames_that_are_not_given(backbone, tmp_path, monke
     given = torch.tensor([[True, False, False, False, False], [False, True, True, False, False]])
     seen = {}
 
-    def output(z_t, t, prompt):
+    def output(z_t, t, prompt, condition=None):
         seen.update(z_t=z_t, t=t)
         wrong = given[:, None, :, None, None].expand_as(z_t)
         return torch.where(wrong, 1e3, noise - latent + 0.5)  # off by 0.5 where it counts

@@ -21,7 +21,7 @@ from transformers import (
 
 from lvcf.data.clip import Clip
 from lvcf.edits import Edit
-from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.backbones.base import Backbone, Condition, Embedding
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.mobilefacenet import MobileFaceNetStem
 from lvcf.models.targets.s2d import S2DNetwork
@@ -56,7 +56,9 @@ class GaussianBackbone(Backbone):
     def embed(self, prompts: list[str]) -> Embedding:
         return Embedding(torch.zeros(len(prompts), 1, 1), torch.ones(len(prompts), 1))
 
-    def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None
+    ) -> tuple[Tensor, Tensor]:
         alpha, sigma = (s.view(-1, 1, 1, 1, 1) for s in self.alpha_sigma(t))
         gain = alpha * self.std**2 / (alpha**2 * self.std**2 + sigma**2)
         clean = self.mean + gain * (z_t - alpha * self.mean)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from lvcf.checks import check_number
 from lvcf.diffusion.inversion import noised
-from lvcf.models.backbones.base import Embedding
 from lvcf.sampling import SamplingCallback, SamplingState
 
 
@@ -43,8 +42,5 @@ class Renoising(SamplingCallback):
     def _estimate(self, state: SamplingState, z: Tensor, noise: Tensor) -> Tensor:
         """The denoiser's clean estimate of latents that are noised to ``time``; given frames are told at 0."""
         t = torch.full((len(z),), self.time, device=z.device)
-        z_t = state.held(noised(z, noise, state.backbone.alpha_sigma(t)))
-        if state.given is not None:
-            t = t[:, None].expand(-1, len(state.given)).masked_fill(state.given, 0.0)
-        told: Embedding = state.prompts.sampled
-        return state.backbone.predict(z_t, t, told)[0].float()
+        z_t = state.shown(noised(z, noise, state.backbone.alpha_sigma(t)))
+        return state.backbone.predict(z_t, state.at_frames(t), state.prompts.sampled, state.condition)[0].float()

@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from diffusers import ModelMixin
@@ -35,16 +35,18 @@ from lvcf.models.backbones.pipeline import PipelineBackbone
 
 SHARD = 256
 """Latents per file: what a killed run loses at most."""
+FIRST = "first_frames"
 SCALING = ("scaling_factor", "shift_factor", "latents_mean", "latents_std")
 """What a VAE's configuration says of its latents' scale."""
 
 
 class LatentBatch(TypedDict):
-    """Latents ``(B, C, F, H, W)`` and their clips' prompts."""
+    """Latents ``(B, C, F, H, W)`` and their clips' prompts; with ``first_frames`` these too ``(B, 3, H, W)``."""
 
     latent: Tensor
     prompt: list[str]
     neutral_prompt: list[str]
+    first: NotRequired[Tensor]
 
 
 class LatentDataset(Dataset[LatentBatch]):
@@ -67,7 +69,10 @@ class LatentDataset(Dataset[LatentBatch]):
         shard, row = self.places[index]
         prompt, neutral = self.prompts[shard][row]
         latent: Tensor = self.shards[shard].get_slice("latents")[row]
-        return {"latent": latent.float(), "prompt": prompt, "neutral_prompt": neutral}  # type: ignore[typeddict-item]  # collation lists them
+        found: dict[str, Any] = {"latent": latent.float(), "prompt": prompt, "neutral_prompt": neutral}
+        if FIRST in self.shards[shard].keys():  # noqa: SIM118  # no mapping
+            found["first"] = self.shards[shard].get_slice(FIRST)[row].float() / 127.5 - 1.0
+        return found  # type: ignore[return-value]  # collation lists the prompts
 
 
 class LatentDataModule(LightningDataModule):
@@ -79,18 +84,28 @@ class LatentDataModule(LightningDataModule):
         cache: where the latents go, in a folder for every set of clips; a killed encoding goes on where it stopped.
         windows: random windows per training clip.
         batch_size: latents per training batch.
+        first_frames: keep the clips' first frames too, on 8-bit levels: image-to-video denoisers are trained beside
+            them.
 
     Raises:
         UserError: ``windows`` or ``batch_size`` is below 1.
     """
 
-    def __init__(self, clips: ClipDataModule, vae: str, cache: Path, windows: int = 3, batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        clips: ClipDataModule,
+        vae: str,
+        cache: Path,
+        windows: int = 3,
+        batch_size: int = 16,
+        first_frames: bool = False,
+    ) -> None:
         super().__init__()
         check_number("data.windows", windows, 1)
         check_number("data.batch_size", batch_size, 1)
         self.prepare_data_per_node = False  # all machines read one cache, which rank 0 writes
         self.clips, self.weights, self.cache = clips, vae, cache
-        self.windows, self.batch_size = windows, batch_size
+        self.windows, self.batch_size, self.first_frames = windows, batch_size, first_frames
         self._folders: dict[Stage, Path] = {}
 
     @cached_property
@@ -145,6 +160,11 @@ class LatentDataModule(LightningDataModule):
                 f"data.vae {self.weights}: is another VAE than the backbone's, which would not know its latents; give "
                 "the backbone's own"
             )
+        if isinstance(backbone, PipelineBackbone) and backbone.given_in_channels and not self.first_frames:
+            raise UserError(
+                f"data.first_frames false: a {backbone.pipeline_name} is trained beside the clips' first frames; set "
+                "--data.first_frames true"
+            )
 
     def _folder(self, stage: Stage) -> Path:
         """By the clips' names, size, frame rate and prompts: other clips have another folder."""
@@ -152,6 +172,7 @@ class LatentDataModule(LightningDataModule):
             clips: Any = self.clips.make_dataset(stage)
             first = clips[0]
             kind = [stage, self.windows, list(first["video"].shape), first["fps"], _words(clips), clips.ids]
+            kind += [FIRST] if self.first_frames else []
             name = hashlib.sha256(json.dumps(kind).encode()).hexdigest()[:12]
             self._folders[stage] = self.cache / f"{stage}_{name}"
         return self._folders[stage]
@@ -168,26 +189,28 @@ class LatentDataModule(LightningDataModule):
                 batch_size=self.clips.batch_size,
                 num_workers=self.clips.num_workers,
             )
-            latents, prompts = self._encoded(loader)
+            tensors, prompts = self._encoded(loader)
             temporary = _shard(folder, start).with_suffix(".partial")
-            save_file({"latents": latents}, temporary, metadata={"prompts": json.dumps(prompts)})
+            save_file(tensors, temporary, metadata={"prompts": json.dumps(prompts)})
             temporary.replace(_shard(folder, start))
 
     @torch.no_grad()
-    def _encoded(self, loader: DataLoader[Batch]) -> tuple[Tensor, list[list[str]]]:
+    def _encoded(self, loader: DataLoader[Batch]) -> tuple[dict[str, Tensor], list[list[str]]]:
         """On the trainer's device and in its precision."""
         family, vae = self.vae
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         precision: AbstractContextManager[Any] = nullcontext()
         if self.trainer:
             precision = self.trainer.precision_plugin.forward_context()
-        latents, prompts = [], []
+        latents, first, prompts = [], [], []
         with precision:
             for batch in loader:
                 latents.append(family.encode_with(vae.to(device), batch["video"].to(device)).half().cpu())
+                first.append(((batch["video"][:, :, 0] + 1.0) * 127.5).round().byte())
                 prompts += [list(pair) for pair in zip(batch["prompt"], batch["neutral_prompt"], strict=True)]
         vae.cpu()
-        return torch.cat(latents).contiguous(), prompts
+        tensors = {"latents": torch.cat(latents).contiguous()}
+        return tensors | ({FIRST: torch.cat(first)} if self.first_frames else {}), prompts
 
     def train_dataloader(self) -> DataLoader[LatentBatch]:
         """Shuffled training latents; warns of words that the backbone does not know."""

@@ -16,7 +16,8 @@ from lvcf.checks import check_number
 from lvcf.datamodules.latents import LatentBatch
 from lvcf.diffusion.parameterization import expand
 from lvcf.errors import UserError
-from lvcf.models.backbones.lora import add_lora, save_lora
+from lvcf.models.backbones.base import Condition
+from lvcf.models.backbones.lora import add_lora, save_loras
 from lvcf.models.backbones.pipeline import PipelineBackbone
 from lvcf.tasks.optim import finite, one_cycle
 
@@ -48,7 +49,8 @@ class DenoiserTask(LightningModule):
         lora_rank: train low-rank changes of the attention alone, of this rank; 0 trains the whole denoiser.
         gradient_checkpointing: compute activations twice instead of keeping them.
         given: train with latent frames that are given, clean, and count the loss of the others: none in a fifth of the
-            samples, the first in more than half, some in a quarter (docs/method.md, 17).
+            samples, the first in more than half, some in a quarter (docs/method.md, 17).  An image-to-video denoiser
+            that is shown the first frame in channels is always given it, and needs none of this.
         notice: what every report made with the trained backbone has to say; None keeps what the untrained one says.
 
     Raises:
@@ -76,17 +78,21 @@ class DenoiserTask(LightningModule):
             check_number("model.noise_shift", noise_shift)
         if lora_rank < 0 or (lora_rank and train_text_encoder):
             raise UserError(f"model.lora_rank {lora_rank}: choose 0 or more; above 0, train_text_encoder must be false")
+        if given and backbone.given_in_channels:
+            raise UserError(f"model.given: a {backbone.pipeline_name} is always given the first frame; leave it out")
         if given and not backbone.a_time_per_frame:
             raise UserError(
-                f"model.given: a {type(backbone).__name__} takes no time per frame; leave it out, or use LTX's"
+                f"model.given: a {type(backbone).__name__} takes no time per frame; leave it out, or use LTX's or Wan's"
             )
         self.backbone, self.given = backbone, given
-        self.backbone.vae.requires_grad_(False)
+        self.backbone.requires_grad_(False)
         self.backbone.text_encoder.requires_grad_(train_text_encoder)
-        if lora_rank:
-            add_lora(backbone.transformer, lora_rank)
-        if gradient_checkpointing:
-            backbone.transformer.enable_gradient_checkpointing()
+        for denoiser in backbone.denoisers().values():
+            denoiser.requires_grad_(True)
+            if lora_rank:
+                add_lora(denoiser, lora_rank)
+            if gradient_checkpointing:
+                denoiser.enable_gradient_checkpointing()
         self.output, self.lr, self.lora_rank = output, lr, lora_rank
         self.train_text_encoder, self.notice = train_text_encoder, notice
         self.neutral_share, self.noise_shift = neutral_share, noise_shift
@@ -98,7 +104,8 @@ class DenoiserTask(LightningModule):
         pairs = zip(neutral.tolist(), batch["prompt"], batch["neutral_prompt"], strict=True)
         prompts = [plain if drop else full for drop, full, plain in pairs]
         given = draw_given(latent) if self.given else None
-        loss = self._loss(latent, self._times(latent), prompts, torch.randn_like(latent), given)
+        condition = self._condition(batch)
+        loss = self._loss(latent, self._times(latent), prompts, torch.randn_like(latent), given, condition)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -106,6 +113,15 @@ class DenoiserTask(LightningModule):
         if self.noise_shift is None:
             return 1.0 - torch.rand(len(latent), device=latent.device)
         return torch.sigmoid(self.noise_shift + torch.randn(len(latent), device=latent.device))
+
+    @torch.no_grad()
+    def _condition(self, batch: LatentBatch) -> Condition | None:
+        """What the denoiser is shown of the clips' first frames, where it is shown them in channels."""
+        if not self.backbone.given_in_channels:
+            return None
+        first, latent = batch["first"], batch["latent"]
+        frames = self.backbone.time_compression * (latent.shape[2] - 1) + 1
+        return self.backbone.condition(first[:, :, None].expand(-1, -1, frames, -1, -1), [0])
 
     def validation_step(self, batch: LatentBatch, batch_idx: int) -> None:
         """The same loss on fixed noise and an even grid of times, with the full and with the neutral prompt.
@@ -124,12 +140,20 @@ class DenoiserTask(LightningModule):
         generator = torch.Generator().manual_seed(batch_idx)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         t = torch.linspace(0.05, 0.95, len(latent), device=latent.device)
+        shown = self._condition(batch)
+        condition = None if shown is None else shown.repeat(repeats)
         for name, prompts in (("loss", batch["prompt"]), ("loss_neutral", batch["neutral_prompt"])):
-            loss = self._loss(latent, t, prompts * repeats, noise)
+            loss = self._loss(latent, t, prompts * repeats, noise, condition=condition)
             self.log(f"{split}/{name}", loss, prog_bar=True, batch_size=len(batch["latent"]), sync_dist=True)
 
     def _loss(
-        self, latent: Tensor, t: Tensor, prompts: list[str], noise: Tensor, given: Tensor | None = None
+        self,
+        latent: Tensor,
+        t: Tensor,
+        prompts: list[str],
+        noise: Tensor,
+        given: Tensor | None = None,
+        condition: Condition | None = None,
     ) -> Tensor:
         """Mean squared error over the latent frames that are not ``given`` ``(B, F)``: those are clean, at time 0."""
         if given is not None:
@@ -138,7 +162,7 @@ class DenoiserTask(LightningModule):
         z_t = expand(alpha, latent) * latent + expand(sigma, latent) * noise
         with torch.set_grad_enabled(self.train_text_encoder and torch.is_grad_enabled()):
             prompt = self.backbone.embed(prompts)
-        said = self.backbone.output(z_t, t, prompt)
+        said = self.backbone.output(z_t, t, prompt, condition)
         wanted = self.backbone.training_target(latent, noise, t)
         if given is None:
             return finite(functional.mse_loss(said.float(), wanted))
@@ -162,7 +186,7 @@ class DenoiserTask(LightningModule):
         if not self.trainer.is_global_zero:
             return
         if self.lora_rank:
-            save_lora(self.backbone.transformer, self.output)
+            save_loras(self.backbone.denoisers(), self.output)
         else:
             self.backbone.notice = self.backbone.notice if self.notice is None else self.notice
             self.backbone.takes_given = self.backbone.takes_given or self.given

@@ -114,7 +114,7 @@ class DetailDecoderTask(LightningModule):
         if self.estimated_from and float(torch.rand(())) < ESTIMATED_SHARE:
             t = self.estimated_from * torch.rand(len(latent), device=latent.device)
             z_t = noised(latent, torch.randn_like(latent), self.backbone.alpha_sigma(t))
-            noisy, _ = self.backbone.predict(z_t, t, self.backbone.embed(prompts))
+            noisy, _ = self.backbone.predict(z_t, t, self.backbone.embed(prompts), self.backbone.condition(video, [0]))
         else:
             deviation = self.latent_noise * torch.rand(len(latent), device=latent.device)
             noisy = latent + expand(deviation, latent) * torch.randn_like(latent)

@@ -13,7 +13,7 @@ from lvcf.callbacks.schedule import AdaptiveDenoisingSchedule
 from lvcf.errors import UserError
 from lvcf.guidance.gradient import normalised
 from lvcf.guidance.weight import ConstantWeight, PrintedSign
-from lvcf.models.backbones.base import Embedding
+from lvcf.models.backbones.base import Condition, Embedding
 from lvcf.models.backbones.tiny_decoder import TinyDecoder
 from lvcf.sampler import ask
 from lvcf.sampling import SamplingCallback, SamplingState
@@ -41,7 +41,9 @@ class MatrixBackbone(GaussianBackbone):
         alpha, sigma = self.alpha_sigma(t)
         return alpha * self.std**2 / (alpha**2 * self.std**2 + sigma**2)
 
-    def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None
+    ) -> tuple[Tensor, Tensor]:
         alpha, sigma = (s.view(-1, 1, 1, 1, 1) for s in self.alpha_sigma(t))
         gain = (self.gain(t) * (1.0 + prompt.tokens[:, 0, 0])).view(-1, 1, 1, 1, 1)
         clean = self.mean + gain * ((z_t - alpha * self.mean) @ self.matrix)

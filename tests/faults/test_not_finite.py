@@ -15,7 +15,7 @@ from lvcf.callbacks.refinement import MultiScalePerceptualRefinement
 from lvcf.data.clip import to_frames
 from lvcf.files import write_json
 from lvcf.guidance.weight import ConstantWeight
-from lvcf.models.backbones.base import Embedding
+from lvcf.models.backbones.base import Condition, Embedding
 from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
 from tests.faults.toy_runs import run
@@ -58,8 +58,10 @@ class NanBackbone(GaussianBackbone):
     def decode(self, latent: Tensor, frames: int) -> Tensor:
         return super().decode(latent, frames) * (self.value if self.part == "decode" else 1.0)
 
-    def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
-        clean, noise = super().predict(z_t, t, prompt)
+    def predict(
+        self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None
+    ) -> tuple[Tensor, Tensor]:
+        clean, noise = super().predict(z_t, t, prompt, condition)
         broken = (self.part == "predict") & (t < self.below)
         return torch.where(broken.view(-1, 1, 1, 1, 1), torch.full_like(clean, self.value), clean), noise
 

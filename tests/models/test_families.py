@@ -11,10 +11,14 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 
+import lvcf
+from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.callbacks.refinement import decode_with_features
+from lvcf.data.clip import round_to_8_bits, to_frames
 from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
+from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.load import load_backbone
@@ -23,15 +27,17 @@ from lvcf.models.backbones.ltx_video import LTXVideoBackbone
 from lvcf.models.backbones.pipeline import ESTIMATES, PARTS, PipelineBackbone
 from lvcf.models.backbones.schedule import prediction_of
 from lvcf.models.backbones.wan import WanBackbone
-from tests.families import CHANNELS, FAMILIES, SIZES, cogvideox, save_family
+from tests.families import CHANNELS, FAMILIES, SHAPES, SIZES, cogvideox, save_family, wan, wan_transformer
+from tests.toys import BrightDark
 
 EXPECTED = {
-    "cogvideox_2b": (CogVideoXBackbone, "v_prediction", (5, 4, 4)),
-    "ltx_2b": (LTXVideoBackbone, "flow_prediction", (3, 2, 2)),
-    "wan_1_3b": (WanBackbone, "flow_prediction", (5, 4, 4)),
-    "latte": (LatteBackbone, "epsilon", (16, 4, 4)),
+    "cogvideox_2b": (CogVideoXBackbone, "v_prediction"),
+    "ltx_2b": (LTXVideoBackbone, "flow_prediction"),
+    "wan_1_3b": (WanBackbone, "flow_prediction"),
+    "wan_2_2_5b": (WanBackbone, "flow_prediction"),
+    "latte": (LatteBackbone, "epsilon"),
 }
-"""Class, prediction and latent shape of a clip of 16 frames."""
+"""Class and prediction."""
 PROMPT = "apical four chamber echocardiogram ejection fraction 30 percent"
 EACH = pytest.mark.parametrize("name", FAMILIES)
 
@@ -53,7 +59,7 @@ def clip(name: str, batch: int = 2, frames: int = 16) -> torch.Tensor:
 
 @EACH
 def test_the_loader_finds_the_family(name, backbones) -> None:
-    kind, prediction, _ = EXPECTED[name]
+    kind, prediction = EXPECTED[name]
     assert type(backbones[name]) is kind
     assert prediction_of(backbones[name].scheduler) == prediction
 
@@ -64,7 +70,7 @@ def test_a_small_backbone_is_an_ltx_of_its_own(backbone_folder) -> None:
 
 @EACH
 def test_as_many_frames_come_out_as_went_in(name, backbones) -> None:
-    backbone, (_, _, shape) = backbones[name], EXPECTED[name]
+    backbone, shape = backbones[name], SHAPES[name]
     z = backbone.encode(clip(name))
     assert z.shape == (2, CHANNELS, *shape)
     assert backbone.decode(z, 16).shape == clip(name).shape
@@ -82,10 +88,10 @@ def test_latents_are_scaled_as_the_pipeline_scales_them(name, backbones) -> None
         raw = vae.encode(video[0].transpose(0, 1)).latent_dist.mode().transpose(0, 1)[None]
     else:
         raw = vae.encode(video).latent_dist.mode()
-    if name == "wan_1_3b":
+    if name.startswith("wan"):
         mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
         scaled = (raw - mean) * (1.0 / std)
-    elif name == "ltx_2b":
+    elif name.startswith("ltx"):
         scaled = pipe._normalize_latents(raw, vae.latents_mean, vae.latents_std, vae.config.scaling_factor)
     else:
         scaled = raw * vae.config.scaling_factor
@@ -102,7 +108,7 @@ def test_latents_are_scaled_as_the_pipeline_scales_them(name, backbones) -> None
 
 def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps: int) -> torch.Tensor:
     """What the stock pipeline makes of a start ``(1, C, F, h, w)`` without classifier-free guidance."""
-    size, kind = SIZES[name.replace("5b", "2b")], name.partition("_")[0]
+    size, kind = SIZES[name], name.partition("_")[0]
     options = {"num_inference_steps": steps, "guidance_scale": 1.0, "output_type": "latent", "return_dict": False}
     options |= {"prompt": PROMPT, "height": size, "width": size}
     pipe.set_progress_bar_config(disable=True)
@@ -117,24 +123,33 @@ def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps
     return pipe._unpack_latents(pipe(num_frames=17, frame_rate=8, latents=packed, **options)[0], *noise.shape[2:])
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "cogvideox_5b"])
+ALIKE = {"cogvideox_5b": "cogvideox_2b", "wan_2_2_t2v_a14b": "wan_1_3b"}
+"""Those without a configuration of their own, and whose clips' size they have."""
+
+
+def alike(name: str) -> PipelineBackbone:
+    """As the 2B, with rotary positions; as the 1.3B, with two denoisers."""
+    torch.manual_seed(5)
+    pipe, more = cogvideox(use_rotary_positional_embeddings=True), {}
+    if name == "wan_2_2_t2v_a14b":
+        pipe, more = wan(), {"transformer_2": wan_transformer(), "boundary_ratio": 0.875}
+    parts = {part: getattr(pipe, part) for part in PARTS}
+    return (WanBackbone if more else CogVideoXBackbone)(**parts, **more).eval()
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, *ALIKE])
 @torch.no_grad()
 def test_sampling_makes_what_the_stock_pipeline_makes(name, backbones) -> None:
-    """Words, positions, clock, prediction and grid at once: four steps from the same noise."""
-    if name == "cogvideox_5b":  # as the 2B, with rotary positions
-        torch.manual_seed(5)
-        pipe = cogvideox(use_rotary_positional_embeddings=True)
-        backbone = CogVideoXBackbone(**{part: getattr(pipe, part) for part in PARTS}).eval()
-    else:
-        backbone = backbones[name]
-        pipe = backbone.pipeline()
+    """Words, positions, clock, prediction and grid at once: four steps from the same noise, nothing given."""
+    backbone = alike(name) if name in ALIKE else backbones[name]
+    pipe, name = backbone.pipeline(), ALIKE.get(name, name)
     scheduler = backbone.scheduler
-    if name == "wan_1_3b":  # UniPC remembers steps: the first-order flow, as diffusers' conversion script sets it
+    if name.startswith("wan"):  # UniPC remembers steps: the first-order flow, as diffusers' conversion script sets it
         backbone.scheduler = pipe.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    noise = torch.randn(1, CHANNELS, *EXPECTED[name.replace("5b", "2b")][2])
+    noise = torch.randn(1, CHANNELS, *SHAPES[name])
     wanted = stock_latents(pipe, name, noise, 4)
     grid = backbone.time_grid(4, 1.0, noise)
-    if name == "wan_1_3b":  # its pipeline asks this scheduler for another grid than LTX-Video's does
+    if name.startswith("wan"):  # its pipeline asks this scheduler for another grid than LTX-Video's does
         pipe.scheduler.set_timesteps(4)
         grid = pipe.scheduler.sigmas
     prompt, z = backbone.embed([PROMPT]), noise
@@ -151,15 +166,15 @@ def test_sampling_makes_what_the_stock_pipeline_makes(name, backbones) -> None:
 def test_the_prediction_is_the_schedulers_conversion(name, backbones) -> None:
     backbone = backbones[name]
     scheduler = backbone.scheduler
-    z = torch.randn(1, CHANNELS, *EXPECTED[name][2])
+    z = torch.randn(1, CHANNELS, *SHAPES[name])
     prompt = backbone.embed([PROMPT])
     for i, t in enumerate(backbone.time_grid(4, 1.0, z)[1:4], start=1):
         said = backbone.output(z, t[None], prompt)
         clean, noise = backbone.predict(z, t[None], prompt)
-        scheduler.set_timesteps(4) if name != "ltx_2b" else backbone.time_grid(4, 1.0, z)
-        if name == "ltx_2b":  # a step to 0 is the clean estimate
+        scheduler.set_timesteps(4) if not name.startswith("ltx") else backbone.time_grid(4, 1.0, z)
+        if name.startswith("ltx"):  # a step to 0 is the clean estimate
             expected = z - scheduler.sigmas[i] * said
-        elif name == "wan_1_3b":
+        elif name.startswith("wan"):
             scheduler._step_index = i
             expected = scheduler.convert_model_output(said, sample=z)
         else:
@@ -172,16 +187,16 @@ def test_the_prediction_is_the_schedulers_conversion(name, backbones) -> None:
 @EACH
 def test_the_grid_is_the_schedulers(name, backbones) -> None:
     backbone = backbones[name]
-    latent = torch.zeros(1, CHANNELS, *EXPECTED[name][2])
+    latent = torch.zeros(1, CHANNELS, *SHAPES[name])
     grid = backbone.time_grid(5, 1.0, latent)
-    if name == "wan_1_3b":
+    if name.startswith("wan"):
         backbone.scheduler.set_timesteps(5)
         torch.testing.assert_close(grid, backbone.scheduler.sigmas)
-    elif name != "ltx_2b":  # whose pipeline asks for its own: see the whole sampling above
+    elif not name.startswith("ltx"):  # whose pipeline asks for its own: see the whole sampling above
         backbone.scheduler.set_timesteps(5)
         torch.testing.assert_close(backbone.timestep(grid[:-1]), backbone.scheduler.timesteps)
     part = backbone.time_grid(5, 0.6, latent)
-    for times, top in ((grid, 1.0), (part, 0.999 if name == "wan_1_3b" else 0.95)):
+    for times, top in ((grid, 1.0), (part, 0.999 if name.startswith("wan") else 0.95)):
         assert len(times) == 6
         assert float(times[-1]) == 0.0
         assert (times.diff() < 0).all()
@@ -213,7 +228,7 @@ def test_what_is_learnt_reads_back_as_the_clean_latent_and_the_noise(name, backb
 @torch.no_grad()
 def test_time_and_prompt_matter_and_samples_do_not_mix(name, backbones) -> None:
     backbone = backbones[name]
-    z = torch.randn(1, CHANNELS, *EXPECTED[name][2]).repeat(2, 1, 1, 1, 1)
+    z = torch.randn(1, CHANNELS, *SHAPES[name]).repeat(2, 1, 1, 1, 1)
     t, prompt = torch.tensor([0.3, 0.8]), backbone.embed([PROMPT, "echocardiogram"])
     said = backbone.output(z, t, prompt)
     other = backbone.output(z, t, backbone.embed([PROMPT, PROMPT]))
@@ -226,9 +241,9 @@ def test_time_and_prompt_matter_and_samples_do_not_mix(name, backbones) -> None:
 @torch.no_grad()
 def test_cross_attention_to_a_word_is_read_where_there_is_one_and_refused_by_name_elsewhere(name, backbones) -> None:
     """A pixel a token, T5's pieces: the shares of all words, and of the end, add up to 1."""
-    backbone, (_, _, shape) = backbones[name], EXPECTED[name]
+    backbone, shape = backbones[name], SHAPES[name]
     z, t, prompt = torch.randn(1, CHANNELS, *shape), torch.tensor([0.5]), backbone.embed([PROMPT])
-    if name != "ltx_2b":
+    if not name.startswith("ltx"):
         with pytest.raises(UserError, match=f"a {type(backbone).__name__} has no cross-attention"):
             backbone.attention_to(["30"], z, t, prompt)
         return
@@ -239,10 +254,10 @@ def test_cross_attention_to_a_word_is_read_where_there_is_one_and_refused_by_nam
 
 @EACH
 def test_gradients_flow_through_the_decoder_whole_sliced_and_in_tiles(name, backbones) -> None:
-    backbone, (_, _, (frames, *_)) = backbones[name], EXPECTED[name]
+    backbone, frames = backbones[name], SHAPES[name][0]
     z = torch.randn(2, CHANNELS, frames, 4, 4)
     vae = backbone.vae
-    least = 2 * SIZES[name] // EXPECTED[name][2][1]  # two latent pixels
+    least = 2 * SIZES[name] // SHAPES[name][1]  # two latent pixels
     settings = {k: v for k, v in vars(vae).items() if k.startswith(("tile_", "use_"))}
     results = {}
     try:
@@ -269,7 +284,7 @@ def test_gradients_flow_through_the_decoder_whole_sliced_and_in_tiles(name, back
 def test_mspr_reads_whole_features_however_the_decoder_goes(name, backbones) -> None:
     """Wan decodes frame by frame, CogVideoX in pairs, Latte takes frames for samples; slicing goes by samples."""
     backbone = backbones[name]
-    z = torch.randn(2, CHANNELS, *EXPECTED[name][2])
+    z = torch.randn(2, CHANNELS, *SHAPES[name])
     video, features = decode_with_features(backbone, z, 16)
     torch.testing.assert_close(video, backbone.decode(z, 16))
     assert len(features) == len(backbone.decoder_blocks()) == 5
@@ -287,6 +302,20 @@ def test_mspr_reads_whole_features_however_the_decoder_goes(name, backbones) -> 
     for together, apart, alone in zip(features, sliced, one, strict=True):
         torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-4)
+
+
+@EACH
+def test_the_explainer_takes_it(name, backbones) -> None:
+    """Weights of noise draw nothing, but M's gradient goes through all of it."""
+    video = round_to_8_bits(clip(name, 1)[0])
+    settings = {"steps": 2, "size": SIZES[name], "precision": "32-true", "progress": False}
+    explainer = lvcf.Explainer(
+        BrightDark(0.9), backbones[name], [GradientGuidance(samples=1, weight=ConstantWeight(0.1))], **settings
+    )
+    found = explainer.explain(video, "bright")
+    assert found.video.shape == (16, SIZES[name], SIZES[name], 3)
+    assert (found.video != to_frames(video)).any()
+    assert found.facts["gradient_evaluations"] > 0
 
 
 @EACH
@@ -309,12 +338,14 @@ def test_saving_keeps_the_published_layout_and_stock_diffusers_loads_it(name, ba
 
 # --- names in the published files ---
 # From the scripts that made them, diffusers' convert_{cogvideox,ltx,wan}_to_diffusers.py; for Latte, which has none,
-# from the stock pipeline's annotations and the class's defaults.
+# from the stock pipeline's annotations and the class's defaults; of Wan 2.2 from diffusers'
+# tests/pipelines/wan/test_wan_22{,_image_to_video}.py.
 
 CLASSES = {
     "cogvideox_2b": ("CogVideoXPipeline", "AutoencoderKLCogVideoX", "CogVideoXTransformer3DModel", "T5EncoderModel"),
     "ltx_2b": ("LTXPipeline", "AutoencoderKLLTXVideo", "LTXVideoTransformer3DModel", "T5EncoderModel"),
     "wan_1_3b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
+    "wan_2_2_5b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
     "latte": ("LattePipeline", "AutoencoderKL", "LatteTransformer3DModel", "T5EncoderModel"),
 }
 CONFIG_KEYS = {
@@ -341,6 +372,12 @@ CONFIG_KEYS = {
             num_attention_heads num_layers out_channels patch_size qk_norm text_dim
         """,
         "vae": "z_dim latents_mean latents_std",
+    },
+    "wan_2_2_5b": {
+        "vae": """
+            z_dim latents_mean latents_std is_residual patch_size in_channels out_channels scale_factor_spatial
+            scale_factor_temporal dim_mult num_res_blocks temperal_downsample
+        """,
     },
     "latte": {
         "transformer": """
@@ -400,7 +437,7 @@ TENSORS = {
 }
 
 
-@EACH
+@pytest.mark.parametrize("name", CLASSES)
 def test_classes_configuration_keys_and_tensor_names_are_those_of_the_published_files(name, folders, backbones) -> None:
     folder, (pipeline, vae, transformer, text_encoder) = folders[name], CLASSES[name]
     index = json.loads((folder / "model_index.json").read_text())
@@ -408,10 +445,10 @@ def test_classes_configuration_keys_and_tensor_names_are_those_of_the_published_
     assert index["vae"] == ["diffusers", vae]
     assert index["transformer"] == ["diffusers", transformer]
     assert index["text_encoder"] == ["transformers", text_encoder]
-    for part, keys in CONFIG_KEYS[name].items():
+    for part, keys in CONFIG_KEYS.get(name, {}).items():
         file = "scheduler_config.json" if part == "scheduler" else "config.json"
         assert set(keys.split()) <= set(json.loads((folder / part / file).read_text()))
-    for part, wanted in TENSORS[name].items():
+    for part, wanted in TENSORS.get(name, {}).items():
         tensors = getattr(backbones[name], part).state_dict()
         layers = {re.sub(r"\.\d+(?=\.|$)", ".N", key.removesuffix(".weight").removesuffix(".bias")) for key in tensors}
         assert set(wanted.split()) <= layers

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lvcf.data.clip import round_to_8_bits
 from lvcf.errors import UserError
-from lvcf.models.backbones.base import Embedding
+from lvcf.models.backbones.base import Condition, Embedding
 from lvcf.steering.editors.latent_video import LatentVideoEditor
 from tests.toys import GaussianBackbone
 
@@ -22,7 +22,9 @@ class Spoken(GaussianBackbone):
     def embed(self, prompts: list[str]) -> Embedding:
         return Embedding(torch.tensor([float(p) for p in prompts]).view(-1, 1, 1), torch.ones(len(prompts), 1))
 
-    def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None
+    ) -> tuple[Tensor, Tensor]:
         mean = prompt.tokens.view(-1, 1, 1, 1, 1)
         alpha, sigma = (s.view(-1, 1, 1, 1, 1) for s in self.alpha_sigma(t))
         gain = alpha * self.std**2 / (alpha**2 * self.std**2 + sigma**2)
@@ -121,7 +123,9 @@ class Counting(Spoken):
         super().__init__()
         self.rows: list[int] = []
 
-    def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None
+    ) -> tuple[Tensor, Tensor]:
         self.rows.append(len(z_t))
         return super().predict(z_t, t, prompt)
 

@@ -90,7 +90,9 @@ def test_embeddings_of_a_16_bit_text_encoder_are_float32(task) -> None:
 def test_one_latent_is_measured_at_several_times(task, monkeypatch) -> None:
     seen: list[float] = []
 
-    def loss(latent: torch.Tensor, t: torch.Tensor, prompts: list[str], noise: torch.Tensor) -> torch.Tensor:
+    def loss(
+        latent: torch.Tensor, t: torch.Tensor, prompts: list[str], noise: torch.Tensor, **_: object
+    ) -> torch.Tensor:
         assert len(latent) == len(prompts) == len(noise)
         seen.extend(t.tolist())
         return torch.zeros(())

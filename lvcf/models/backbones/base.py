@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,28 @@ class Embedding:
         ids = [p.ids for p in parts if p.ids is not None]
         tokens, mask = torch.cat([p.tokens for p in parts]), torch.cat([p.mask for p in parts])
         return Embedding(tokens, mask, torch.cat(ids) if ids else None)
+
+
+@dataclass
+class Condition:
+    """What the denoiser is shown of the clips beside their noised latents, where given frames come so.
+
+    Attributes:
+        channels: behind the latents' own ``(B, C, F, h, w)``.
+        image: embeddings of the first frame ``(B, L, D)``, where the denoiser attends to them.
+    """
+
+    channels: Tensor
+    image: Tensor | None = None
+
+    def __getitem__(self, rows: Tensor) -> Condition:
+        """What is shown of some samples."""
+        return Condition(self.channels[rows], None if self.image is None else self.image[rows])
+
+    def repeat(self, times: int) -> Condition:
+        """The same for a batch that is so many times the samples."""
+        image = None if self.image is None else self.image.repeat(times, 1, 1)
+        return Condition(self.channels.repeat(times, 1, 1, 1, 1), image)
 
 
 class Backbone(nn.Module, ABC):
@@ -112,8 +135,30 @@ class Backbone(nn.Module, ABC):
     def embed(self, prompts: list[str]) -> Embedding:
         """Encode prompts."""
 
+    @property
+    def given_in_channels(self) -> bool:
+        """Whether the denoiser is told of given frames by a :class:`Condition`, at one time for all latent frames.
+
+        Then the clip's first frame is always given.
+        """
+        return False
+
+    def condition(self, video: Tensor, given: Sequence[int]) -> Condition | None:
+        """What the denoiser is shown of clips ``(B, 3, T, H, W)``, of their given frames alone.
+
+        Args:
+            video: the clips in [-1, 1].
+            given: the given frames' numbers.
+
+        Raises:
+            UserError: this denoiser cannot be shown these.
+        """
+        return None
+
     @abstractmethod
-    def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The clean estimate and the noise estimate at times ``t`` ``(B,)``, or one per latent frame."""
 
     def attention_to(self, words: list[str], z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:

@@ -9,7 +9,7 @@ from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_regi
 from torch import Tensor
 
 from lvcf.errors import UserError
-from lvcf.models.backbones.base import Embedding
+from lvcf.models.backbones.base import Condition, Embedding
 from lvcf.models.backbones.ltx import pad_frames
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
 
@@ -58,7 +58,7 @@ class CogVideoXBackbone(PipelineBackbone):
         """See the base class; the published pipeline hides no padding, and the sequence has room for these tokens."""
         return self.embed_tokens(prompts, self.transformer.config.max_text_seq_length, masked=False)
 
-    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
+    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None) -> Tensor:
         """See the base class."""
         if self.transformer.config.patch_size_t is not None:
             raise UserError("CogVideoX 1.5 packs latent frames in pairs, which is not supported; use CogVideoX 1.0")

@@ -11,7 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from lvcf.errors import UserError
-from lvcf.models.backbones.base import Embedding
+from lvcf.models.backbones.base import Condition, Embedding
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
 
 PROMPT_LENGTH = 120
@@ -60,7 +60,7 @@ class LatteBackbone(PipelineBackbone):
         """See the base class; in small letters, as the published pipeline puts them."""
         return self.embed_tokens([prompt.lower().strip() for prompt in prompts], PROMPT_LENGTH, masked=True)
 
-    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
+    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None) -> Tensor:
         """See the base class; of an output with learnt variances, the first half.
 
         Padding is hidden from the attention, which is what the published pipeline does with a single prompt (it cuts).

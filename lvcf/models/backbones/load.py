@@ -14,21 +14,23 @@ from lvcf.configuration import find_weights
 from lvcf.errors import UserError
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
-from lvcf.models.backbones.lora import merge_lora
+from lvcf.models.backbones.lora import merge_loras
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.ltx_video import LTXVideoBackbone
-from lvcf.models.backbones.parts import PARTS, class_name, load_part, read_index
+from lvcf.models.backbones.parts import MORE_PARTS, PARTS, class_name, load_part, read_index
 from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype
 from lvcf.models.backbones.wan import WanBackbone
 
 Family = type[PipelineBackbone]
 FAMILIES: dict[str, Family] = {
-    family.pipeline_name: family for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, LatteBackbone)
+    name: family
+    for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, LatteBackbone)
+    for name in (family.pipeline_name, *family.other_pipelines)
 }
 """By ``_class_name`` of ``model_index.json``."""
 FILES = [
     "model_index.json",
-    *(f"{part}/*.{kind}" for part in PARTS for kind in ("json", "safetensors", "model", "txt")),
+    *(f"{part}/*.{kind}" for part in (*PARTS, *MORE_PARTS) for kind in ("json", "safetensors", "model", "txt")),
 ]
 """What is downloaded of a hub id: no pickled weights, no code."""
 
@@ -61,7 +63,7 @@ def load_backbone(
     backbone = family_of(folder).from_pretrained(folder, text_dtype)
     backbone.frame_rate = frame_rate
     if lora:
-        merge_lora(backbone.transformer, Path(lora))
+        merge_loras(backbone.denoisers(), Path(lora))
     if tiling:
         backbone.vae.enable_tiling()
     if slicing:

@@ -67,6 +67,23 @@ def save_lora(transformer: ModelMixin, folder: Path) -> None:
     )
 
 
+def save_loras(denoisers: Mapping[str, ModelMixin], folder: Path) -> None:
+    """Those of a backbone: the first one's in the folder itself, another's in a folder of its name within."""
+    for place, (name, denoiser) in enumerate(denoisers.items()):
+        save_lora(denoiser, folder / name if place else folder)
+
+
+def merge_loras(denoisers: Mapping[str, ModelMixin], path: Path) -> None:
+    """Add what :func:`save_loras` wrote, or a file for the first denoiser alone.
+
+    Raises:
+        UserError: see :func:`merge_lora`.
+    """
+    for place, (name, denoiser) in enumerate(denoisers.items()):
+        if not place or (path / name).is_dir():
+            merge_lora(denoiser, path / name if place else path)
+
+
 @torch.no_grad()
 def merge_lora(transformer: ModelMixin, path: Path) -> None:
     """Add the low-rank changes in a file, or in a folder that diffusers or PEFT saved, to the weights.

@@ -18,7 +18,7 @@ from lvcf.configuration import find_weights
 from lvcf.data.clip_table import told_words
 from lvcf.errors import UserError
 from lvcf.models.backbones.attention import tokens_of, watched
-from lvcf.models.backbones.base import Embedding
+from lvcf.models.backbones.base import Condition, Embedding
 from lvcf.models.backbones.parts import class_name, load_part
 from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
 from lvcf.models.backbones.shortcut_vae import LinearShortcutVAE
@@ -81,7 +81,7 @@ class LTXBackbone(PipelineBackbone):
         length = min(self.tokenizer.model_max_length, self.text_encoder.config.max_position_embeddings)
         return self.embed_tokens(prompts, length, masked=True)
 
-    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
+    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None) -> Tensor:
         """See the base class: the flow u = eps - z_0."""
         p, frames, height, width = self.patch, z_t.shape[2], z_t.shape[3] // self.patch, z_t.shape[4] // self.patch
         told = self.timestep(t)  # a time per token, where frames have their own
@@ -94,6 +94,7 @@ class LTXBackbone(PipelineBackbone):
             height=height,
             width=width,
             rope_interpolation_scale=self.positions(frames, height, width),
+            video_coords=self.coordinates(frames, height, width),
             return_dict=False,
         )[0]
         latent: Tensor = rearrange(flow, "b (f h w) (c p q) -> b c f (h p) (w q)", f=frames, h=height, p=p, q=p)
@@ -113,6 +114,10 @@ class LTXBackbone(PipelineBackbone):
         """What a token's place is multiplied by: here a share of the clip; the bases are 20 frames and 2048 pixels."""
         rope = self.transformer.rope
         return rope.base_num_frames / frames, rope.base_height / height, rope.base_width / width
+
+    def coordinates(self, frames: int, height: int, width: int) -> Tensor | None:
+        """Places of the tokens ``(1, 3, N)`` in time, height and width, where they are no multiples of one number."""
+        return None
 
 
 def pad_frames(video: Tensor, compression: int) -> Tensor:

@@ -17,6 +17,8 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from lvcf.errors import UserError, said
 
 PARTS = ("vae", "transformer", "text_encoder", "tokenizer", "scheduler")
+MORE_PARTS = ("transformer_2", "image_encoder", "image_processor")
+"""Those that some pipelines have besides."""
 LARGEST = 10_000_000
 """No whole number in a part's configuration is larger: sizes, layers, training steps."""
 WEIGHTS = re.compile(
@@ -36,10 +38,20 @@ def read_index(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}: holds no model_index.json; point to a whole backbone's folder")
     index = {"_class_name": "pipeline without a name", "_notice": "", **_mapping(path, str(path))}
     texts = [key for key in ("_class_name", "_notice") if not isinstance(index[key], str)]
-    odd = [*texts, *(part for part in (*PARTS, "unet") if not _names_a_class(index.get(part)))]
+    odd = [*texts, *(part for part in (*PARTS, *MORE_PARTS, "unet") if not _names_a_class(index.get(part)))]
     if odd:
         raise UserError(f"{path}: damaged ({odd[0]} is {index[odd[0]]}); copy or download it again")
     return index
+
+
+def names(index: dict[str, Any], part: str) -> bool:
+    """Whether a pipeline has a part."""
+    return bool((index.get(part) or [None])[0])
+
+
+def parts_of(index: dict[str, Any]) -> tuple[str, ...]:
+    """Those that every pipeline has, and those that this one has besides."""
+    return (*PARTS, *(part for part in MORE_PARTS if names(index, part)))
 
 
 def check_configurations(folder: Path, parts: Iterable[str] = PARTS) -> None:

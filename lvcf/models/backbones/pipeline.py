@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -23,7 +24,7 @@ from lvcf.configuration import find_weights
 from lvcf.diffusion.parameterization import ESTIMATES, expand
 from lvcf.errors import UserError, said
 from lvcf.models.backbones import schedule
-from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.backbones.base import Backbone, Condition, Embedding
 from lvcf.models.backbones.detail_decoder import detail_decoder
 from lvcf.models.backbones.parts import (
     PARTS,
@@ -32,6 +33,8 @@ from lvcf.models.backbones.parts import (
     load_model,
     load_part,
     load_tokenizer,
+    names,
+    parts_of,
     read_index,
 )
 from lvcf.models.backbones.text import embed_prompts
@@ -48,14 +51,16 @@ class PipelineBackbone(Backbone):
     """A backbone made of a stock pipeline's parts; a family says how its classes are called.
 
     Attributes:
-        pipeline_name: the stock pipeline, a class of diffusers.
+        pipeline_name: the stock pipeline, a class of diffusers; of a loaded folder, that which it names.
+        other_pipelines: stock pipelines of the same parts.
         vae_class: its VAE.
         transformer_class: its denoiser.
         frame_rate: frames per second of the clips, for families whose positions are in seconds.
         a_time_per_frame: whether the denoiser can be told a time per latent frame, and so be trained with given ones.
     """
 
-    pipeline_name: ClassVar[str]
+    pipeline_name: str
+    other_pipelines: ClassVar[tuple[str, ...]] = ()
     vae_class: ClassVar[type[ModelMixin]]
     transformer_class: ClassVar[type[ModelMixin]]
     frame_rate: float = 8.0
@@ -72,7 +77,7 @@ class PipelineBackbone(Backbone):
         super().__init__()
         self.vae, self.transformer, self.text_encoder = vae, transformer, text_encoder
         self.tokenizer, self.scheduler = tokenizer, scheduler
-        made, taken = self.latent_channels * self.patch_channels, transformer.config.in_channels
+        made, taken = self.denoiser_channels, transformer.config.in_channels
         if made != taken:
             raise UserError(
                 f"the VAE makes latents of {made} channels (patches counted in), the denoiser takes {taken}; "
@@ -95,19 +100,20 @@ class PipelineBackbone(Backbone):
         index = read_index(folder)
         cls._check_index(folder, index)
         try:
-            check_configurations(folder)
+            check_configurations(folder, parts_of(index))
             backbone = cls(
                 load_model(cls.vae_kind(folder / "vae"), folder, "vae", torch_dtype=torch.float32),
                 load_model(cls.transformer_class, folder, "transformer", torch_dtype=torch.float32),
                 load_model(_text_encoder(index), folder, "text_encoder", dtype=getattr(torch, text_dtype)),
                 load_tokenizer(folder / "tokenizer"),
                 _scheduler(index).from_pretrained(folder / "scheduler"),
+                **cls._load_more(folder, index),
             )
         except UserError as error:
             raise UserError(f"{folder}: {error}") from error
         except Exception as error:  # constructors of two libraries on a file's values: they share no base class
             raise UserError(f"{folder}: a part of the backbone does not load ({said(error)})") from error
-        backbone.notice = index.get("_notice", "")
+        backbone.notice, backbone.pipeline_name = index.get("_notice", ""), index["_class_name"]
         backbone._take_what_goes_with_the_denoiser(folder, index)
         return backbone
 
@@ -131,17 +137,27 @@ class PipelineBackbone(Backbone):
     def _take_what_goes_with_the_denoiser(self, folder: Path, index: dict[str, Any]) -> None:
         if (folder / DETAIL).is_dir():
             self.detail = detail_decoder(str(folder / DETAIL)).requires_grad_(False)
-        self.takes_given = bool(index.get("_takes_given", False))
+        self.takes_given = bool(index.get("_takes_given", self._published_with_given))
+
+    @property
+    def _published_with_given(self) -> bool:
+        """Whether published weights of this kind were trained with given frames."""
+        return self.given_in_channels
+
+    @classmethod
+    def _load_more(cls, folder: Path, index: dict[str, Any]) -> Mapping[str, Any]:
+        """More arguments of the constructor, for families that have them."""
+        return {}
 
     @classmethod
     def _check_index(cls, folder: Path, index: dict[str, Any]) -> None:
         name = cls.pipeline_name
-        if index["_class_name"] != name:
+        if index["_class_name"] not in (name, *cls.other_pipelines):
             raise UserError(
                 f"{folder}: holds a {index['_class_name']}, not a {name}; "
                 "lvcf.models.backbones.load.load_backbone finds the family by itself"
             )
-        if missing := [part for part in PARTS if not ((folder / part).is_dir() and (index.get(part) or [None])[0])]:
+        if missing := [part for part in parts_of(index) if not ((folder / part).is_dir() and names(index, part))]:
             raise UserError(
                 f"{folder}: the backbone lacks {', '.join(missing)}; point to a whole folder or run make weights"
             )
@@ -149,12 +165,20 @@ class PipelineBackbone(Backbone):
             found = index[part][1]
             if found != wanted.__name__:
                 raise UserError(f"{folder}: its {part} is a {found}; {name} takes {wanted.__name__}")
-        check_shards(folder)
+        check_shards(folder, parts_of(index))
 
     def pipeline(self) -> Any:
         """The stock pipeline of the same parts."""
         kind = getattr(diffusers, self.pipeline_name)  # by name: pipelines are heavy to import
-        return kind(**{part: getattr(self, part) for part in PARTS})
+        return kind(**{part: getattr(self, part) for part in PARTS}, **self._more_parts())
+
+    def _more_parts(self) -> Mapping[str, Any]:
+        """What the stock pipeline is made of besides."""
+        return {}
+
+    def denoisers(self) -> dict[str, ModelMixin]:
+        """By the names of their folders: one, or several that share the times."""
+        return {"transformer": self.transformer}
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write every part and ``model_index.json`` as the stock pipeline does."""
@@ -162,7 +186,9 @@ class PipelineBackbone(Backbone):
         if self.detail is not None:
             self.detail.save_pretrained(Path(folder) / DETAIL)
         path = Path(folder) / "model_index.json"
-        own = {"_notice": self.notice} | ({"_takes_given": True} if self.takes_given else {})
+        own: dict[str, Any] = {"_notice": self.notice}
+        if self.takes_given != self._published_with_given:
+            own["_takes_given"] = self.takes_given
         path.write_text(json.dumps({**json.loads(path.read_text()), **own}, indent=2) + "\n")
 
     @classmethod
@@ -191,12 +217,17 @@ class PipelineBackbone(Backbone):
         return 1
 
     @property
+    def denoiser_channels(self) -> int:
+        """Channels that the denoiser has to take: the latent's, and those of what it is shown beside it."""
+        return self.latent_channels * self.patch_channels
+
+    @property
     @abstractmethod
     def patch(self) -> int:
         """Height and width in latent pixels of what the denoiser sees as one token."""
 
     @abstractmethod
-    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
+    def denoise(self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None) -> Tensor:
         """The denoiser's own output, shaped as ``z_t``; called through :meth:`output`."""
 
     def encode(self, video: Tensor) -> Tensor:
@@ -223,24 +254,29 @@ class PipelineBackbone(Backbone):
             )
         return super().features(outputs, batch)
 
-    def output(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
+    def output(self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None) -> Tensor:
         """What the denoiser predicts at times ``t`` ``(B,)``: eps, v or u, as ``schedule.Prediction`` says.
 
         Raises:
-            UserError: the latents' height or width makes no whole number of tokens.
+            UserError: the latents' height or width makes no whole number of tokens, or there is nothing to show a
+                denoiser that is always shown a first frame.
         """
+        if self.given_in_channels and condition is None:
+            raise UserError(f"a {self.pipeline_name} draws a clip from its first frame, which is not given here")
         height, width = z_t.shape[-2:]
         if height % self.patch or width % self.patch:
             raise UserError(
                 f"latents of {height} x {width} pixels: this backbone's denoiser takes multiples of {self.patch}; "
                 "choose another data.size"
             )
-        return self.denoise(z_t, t, prompt)
+        return self.denoise(z_t, t, prompt, condition)
 
-    def predict(self, z_t: Tensor, t: Tensor, prompt: Embedding) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None
+    ) -> tuple[Tensor, Tensor]:
         """See the base class."""
         read = ESTIMATES[schedule.prediction_of(self.scheduler)]
-        return read(self.output(z_t, t, prompt), z_t, *self.alpha_sigma(t))
+        return read(self.output(z_t, t, prompt, condition), z_t, *self.alpha_sigma(t))
 
     def training_target(self, z_0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
         """What :meth:`output` has to learn for z_t = alpha z_0 + sigma eps at times ``t`` ``(B,)``."""

@@ -53,7 +53,7 @@ class LatentVideoEditor(Editor):
         decode: ``plain``, or ``residual``, which gives back what the VAE loses of the clip.
 
     Raises:
-        UserError: a number is out of range.
+        UserError: a number is out of range, or the backbone draws from a clip's own first frame.
     """
 
     def __init__(
@@ -71,6 +71,11 @@ class LatentVideoEditor(Editor):
         check_number("editor.guidance_scale", guidance_scale, 0.0)
         check_choice("editor.inversion", inversion, ("sdedit", "fresh"))
         check_choice("editor.decode", decode, get_args(Decode))
+        if backbone.given_in_channels:
+            raise UserError(
+                "editor.backbone: it draws from the clip's first frame, which an edit has to change; use "
+                "text-to-video weights"
+            )
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.backbone = backbone.to(self.device)
         settings = Settings("target", "neutral", guidance_scale, steps, strength, inversion, decode=decode)
