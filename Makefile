@@ -179,7 +179,7 @@ bench-repair: $(VENV)/.installed  ## repair a motion model that relies on a mark
 	$(LVCF) simulate motion --out runs/data/motion_held_out --n 64 --seed 1700 --marker label
 	$(LVCF) repair --config motion/repair.yaml
 	$(LVCF) simulate motion --out runs/data/motion_after --n 16 --seed 1800 --marker label
-	$(LVCF) ablate --config ablations/repair.yaml --only region --n 4
+	$(LVCF) ablate --config ablations/repair.yaml --only region --n 8
 	$(PY) -m benchmarks.repair
 	$(PY) benchmarks/tables.py
 
