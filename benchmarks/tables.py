@@ -122,7 +122,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "shortcut": lambda: whole("shortcut"),
     "repair": lambda: whole("repair"),
     "sanity": lambda: whole("sanity"),
-    "speed": lambda: whole("speed"),
     "what_may_change": lambda: whole("what_may_change"),
     "manifold_limit": lambda: whole("manifold_limit"),
     "speckle_limit": lambda: whole("speckle_limit"),
@@ -133,6 +132,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "face_ruler": lambda: whole("face_ruler"),
     "carphone": lambda: whole("carphone"),
     "backbones": lambda: whole("backbones"),
+    "many": lambda: whole("many"),
 }
 
 

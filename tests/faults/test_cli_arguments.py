@@ -93,7 +93,7 @@ PARSER = {
     "a number for callbacks": (["--trainer.callbacks=5"], "trainer.callbacks: a list or the path of a class"),
     "an open bracket": (["--trainer.callbacks.GradientGuidance.samples=[1"], "'[1' is not readable as YAML"),
     "through a number": (["--trainer.callbacks.GradientGuidance.samples.x=1"],
-        "leads through 4, which has no arguments"),
+        "leads through 1, which has no arguments"),
     "an empty folder": (["--model.output="], "--model.output: names no folder"),
 }  # fmt: skip
 

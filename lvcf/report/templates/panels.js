@@ -31,7 +31,7 @@ class Player {
     root.classList.add('live');
   }
 
-  // views: [{title, notes, source, poster, tiles, words, names}]: elements above, the video's address, its still, which of
+  // views: [{title, notes, source, poster, tiles, words, names}]: elements above, the video's address, its still as CSS has it, which of
   // its tiles, alt texts
   async show(views, fps) {
     const turn = this.leave();
@@ -65,7 +65,7 @@ class Player {
     });
     const view = make('div', {className: 'view'}, ...(title ? [make('h4', {textContent: title})] : []), ...notes, ...figures);
     if (title) Object.assign(view, {role: 'group', ariaLabel: title});
-    if (poster) view.style.setProperty('--poster', `url("${poster}")`);
+    if (poster) view.style.setProperty('--poster', poster);
     return view;
   }
 

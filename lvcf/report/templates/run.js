@@ -6,7 +6,7 @@ for (const root of document.querySelectorAll('.player')) {
     const [source, poster, {title}] = [video.getAttribute('src'), video.getAttribute('poster'), video.dataset];
     // the still of what changed most: on the tiles until the video is there, and in print
     video.replaceWith(make('img', {src: poster, alt: video.getAttribute('aria-label'), width: video.width, height: video.height}));
-    return {title, source, poster, tiles, words: title ? `${root.dataset.words}, ${title}` : root.dataset.words};
+    return {title, source, poster: poster && `url("${poster}")`, tiles, words: title ? `${root.dataset.words}, ${title}` : root.dataset.words};
   });
   player.lay(views);
   const near = ([entry]) => {
