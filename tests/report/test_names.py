@@ -26,7 +26,8 @@ def test_every_key_in_the_code_that_measures_is_described() -> None:
     ]
     keys = {key for path in places for key in WRITTEN.findall(path.read_text(encoding="utf-8"))}
     assert len(keys) > 40
-    stems = {"truth/pixel_", "truth/share_", "truth/path_", "truth/action_unit", "adherence/valid_"}  # beginnings of keys
+    # beginnings of keys
+    stems = {"truth/pixel_", "truth/share_", "truth/path_", "truth/action_unit", "adherence/valid_"}
     assert {key for key in keys - stems if key not in FIGURES} == set()
 
 
