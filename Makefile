@@ -140,7 +140,7 @@ bench-what-may-change: $(VENV)/.installed  ## a region, frozen frames and three 
 	$(PY) benchmarks/what_may_change.py
 	$(PY) benchmarks/tables.py
 
-bench-speed: $(VENV)/.installed  ## what every method costs on 4 simulated echocardiograms, in one run with nothing beside it (a quarter of an hour)
+bench-speed: $(VENV)/.installed  ## what every method costs on 2 simulated echocardiograms, in one run with nothing beside it (five minutes)
 	$(PY) benchmarks/speed.py
 	$(PY) benchmarks/tables.py
 

@@ -122,6 +122,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "shortcut": lambda: whole("shortcut"),
     "repair": lambda: whole("repair"),
     "sanity": lambda: whole("sanity"),
+    "speed": lambda: whole("speed"),
     "what_may_change": lambda: whole("what_may_change"),
     "manifold_limit": lambda: whole("manifold_limit"),
     "speckle_limit": lambda: whole("speckle_limit"),
