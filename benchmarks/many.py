@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLLTXVideo, LTXVideoTransformer3DModel
 
 from lvcf.data.video import write_preview
 from lvcf.models.backbones.ltx import new_ltx_backbone
@@ -37,6 +36,7 @@ from lvcf.models.targets.ejection_fraction import EchoResNet3D
 from lvcf.runs.folder import read_manifest
 from lvcf.runs.writer import SHOWN
 from tests.browser import browse
+from tests.tiny_ltx import tiny_denoiser, tiny_vae
 
 RESULTS = Path("benchmarks/results/many.md")
 RANKS, BATCH = 2, 4
@@ -102,32 +102,9 @@ def write_clips(root: Path, n: int, seed: int) -> None:
 def save_networks(folder: Path) -> None:
     """A random backbone and a random target model."""
     torch.manual_seed(0)
-    vae = AutoencoderKLLTXVideo(
-        latent_channels=4,
-        block_out_channels=[8, 8],
-        decoder_block_out_channels=[8, 16],
-        layers_per_block=[1, 1, 1],
-        decoder_layers_per_block=[1, 1, 1],
-        down_block_types=["LTXVideoDownBlock3D", "LTXVideoDownBlock3D"],
-        downsample_type=["conv", "conv"],
-        spatio_temporal_scaling=[True, False],
-        decoder_spatio_temporal_scaling=[True, False],
-        decoder_inject_noise=[False, False, False],
-        upsample_residual=[False, False],
-        upsample_factor=[1, 1],
-    )
-    vae.save_pretrained(folder / "vae")
-    transformer = LTXVideoTransformer3DModel(
-        in_channels=16,
-        out_channels=16,
-        num_attention_heads=2,
-        attention_head_dim=16,
-        cross_attention_dim=32,
-        caption_channels=16,
-        num_layers=1,
-    )
+    tiny_vae().save_pretrained(folder / "vae")
     words = ["ejection", "fraction", "percent"]
-    new_ltx_backbone(transformer, str(folder / "vae"), words, 16, 1).save_pretrained(folder / "backbone")
+    new_ltx_backbone(tiny_denoiser(), str(folder / "vae"), words, 16, 1).save_pretrained(folder / "backbone")
     EchoResNet3D(channels=(8, 8, 16)).save_pretrained(folder / "target")
 
 

@@ -58,39 +58,19 @@ def face_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def backbone_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random LTX backbone with the shape of the phantom's, in the diffusers layout.  Read only."""
-    from diffusers import AutoencoderKLLTXVideo, FlowMatchEulerDiscreteScheduler, LTXVideoTransformer3DModel
+    from diffusers import FlowMatchEulerDiscreteScheduler
 
     from lvcf.models.backbones.ltx import LTXBackbone
     from lvcf.models.backbones.text import small_text_encoder, small_tokenizer
+    from tests.tiny_ltx import tiny_denoiser, tiny_vae
 
     torch.manual_seed(1)
     words = ["apical", "four", "chamber", "echocardiogram", "ejection", "fraction", "percent"]
     tokenizer = small_tokenizer(words, numbers=100, length=12)
-    vae = AutoencoderKLLTXVideo(
-        latent_channels=4,
-        block_out_channels=[8, 8],
-        decoder_block_out_channels=[8, 16],
-        layers_per_block=[1, 1, 1],
-        decoder_layers_per_block=[1, 1, 1],
-        down_block_types=["LTXVideoDownBlock3D", "LTXVideoDownBlock3D"],
-        downsample_type=["conv", "conv"],
-        spatio_temporal_scaling=[True, False],
-        decoder_spatio_temporal_scaling=[True, False],
-        decoder_inject_noise=[False, False, False],
-        upsample_residual=[False, False],
-        upsample_factor=[1, 1],
-    )
+    vae = tiny_vae()
     vae.latents_mean.copy_(torch.tensor([0.3, -0.2, 0.1, 0.0]))
     vae.latents_std.copy_(torch.tensor([0.5, 0.8, 1.2, 0.9]))
-    transformer = LTXVideoTransformer3DModel(
-        in_channels=16,
-        out_channels=16,
-        num_attention_heads=2,
-        attention_head_dim=16,
-        cross_attention_dim=32,
-        caption_channels=16,
-        num_layers=1,
-    )
+    transformer = tiny_denoiser()
     folder = tmp_path_factory.mktemp("backbone")
     LTXBackbone(
         vae, transformer, small_text_encoder(tokenizer, 16, 1), tokenizer, FlowMatchEulerDiscreteScheduler()

@@ -95,10 +95,11 @@ class GradientGuidance(SamplingCallback):
     def on_clean_estimate(self, state: SamplingState) -> None:
         """One guided edit of every active sample that is outside tolerance."""
         early = state.t > self.until
-        tiny = torch.zeros_like(early)
+        readers = [(early, state.read)]
         if self.tiny_read is not None:
-            tiny = len(state.grid) - 1 - state.index[state.rows] > self.true_steps
-        for chosen, read in ((early & tiny, self.tiny_read or state.read), (early & ~tiny, state.read)):
+            far = len(state.grid) - 1 - state.index[state.rows] > self.true_steps
+            readers = [(early & far, self.tiny_read), (early & ~far, state.read)]
+        for chosen, read in readers:
             if bool(chosen.any()):
                 self._guide(state, chosen.nonzero()[:, 0], read)
 

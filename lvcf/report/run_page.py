@@ -218,12 +218,19 @@ def target_text(result: Json) -> str:
     return short(low) if low == high else f"{short(low)} to {short(high)}"
 
 
+def moved_line(result: Json) -> str:
+    """What M said of a clip, and says of its counterfactual."""
+    if result["task"] == "classification":
+        return f"{result['class_before']} → {result['class_after']}"
+    before, after = (readable(result[f"prediction_{when}"]) for when in ("before", "after"))
+    return f"{before} → {after} {result['unit']}"
+
+
 def reading_line(result: Json) -> str:
     """What M said of a clip, says of its counterfactual, and was asked to say."""
     if result["task"] == "classification":
-        return f"{result['class_before']} → {result['class_after']}, target {result['target']['text']}"
-    before, after = (readable(result[f"prediction_{when}"]) for when in ("before", "after"))
-    return f"{before} → {after} {result['unit']}, target {target_text(result)} {result['unit']}"
+        return f"{moved_line(result)}, target {result['target']['text']}"
+    return f"{moved_line(result)}, target {target_text(result)} {result['unit']}"
 
 
 def reconstruction_warning(result: Json) -> str:

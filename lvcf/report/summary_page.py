@@ -25,7 +25,7 @@ from lvcf.report.pictures import (
     size_colours,
     size_picture,
 )
-from lvcf.report.run_page import reconstruction_warning, target_text
+from lvcf.report.run_page import moved_line, reconstruction_warning, target_text
 from lvcf.report.summary_plots import change_plot, moves_plot
 from lvcf.report.templates import gradient, ramp
 from lvcf.runs.folder import Prediction, read_manifest, unfinished
@@ -306,7 +306,7 @@ def _cards(summary: Summary) -> dict[str, Json]:
             found[prediction.id] = {
                 "id": prediction.id,
                 "status": prediction.status,
-                "reading": _reading(prediction),
+                "reading": moved_line(prediction.result),
                 "target": target_text(prediction.result),
                 "picture": f"{folder}/{THUMBNAIL}",
                 "panel": f"{folder}/panel.mp4",
@@ -319,14 +319,6 @@ def _cards(summary: Summary) -> dict[str, Json]:
                 ),
             }
     return found
-
-
-def _reading(prediction: Prediction) -> str:
-    result = prediction.result
-    if result["task"] == "classification":
-        return f"{result['class_before']} → {result['class_after']}"
-    before, after = (readable(float(result[f"prediction_{when}"])) for when in ("before", "after"))
-    return f"{before} → {after} {result['unit']}"
 
 
 def _numbers(prediction: Prediction, clip: Change, placed: Json, line: Json) -> dict[str, float]:

@@ -201,7 +201,7 @@ def test_there_is_a_field_for_everything_that_is_read() -> None:
 @pytest.mark.parametrize(
     ("told", "left"),
     [
-        ("/tmp/lvcf_app_x/uploads/ab12/clip.mp4: damaged; copy it again", "clip.mp4: damaged; copy it again"),
+        ("/kept/lvcf_app_x/uploads/ab12/clip.mp4: damaged; copy it again", "clip.mp4: damaged; copy it again"),
         ("target '20..3': swap them", "target '20..3': swap them"),
         ("write 0/1, or a/b", "write 0/1, or a/b"),
     ],
