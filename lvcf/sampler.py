@@ -273,7 +273,9 @@ class Sampler(Diffusion):
             decode=decode,
             read=self._reader(decode, kept, reconstruction),
             read_through=lambda other: self._reader(
-                lambda z, rows: other(kept.hold(z, rows), video.shape[2]), kept, other(z_ref, video.shape[2])
+                lambda z, rows: other(self.backbone.unpadded(kept.hold(z, rows)), video.shape[2]),
+                kept,
+                other(self.backbone.unpadded(z_ref), video.shape[2]),
             ),
             pull_back=self._pull_back,
             prompts=prompts,

@@ -19,6 +19,7 @@ from diffusers import (
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
     CogVideoXDDIMScheduler,
+    CogVideoXImageToVideoPipeline,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
     DDIMScheduler,
@@ -71,7 +72,7 @@ def text_settings(tokenizer: T5Tokenizer) -> dict[str, Any]:
     }
 
 
-def cogvideox(**transformer: Any) -> CogVideoXPipeline:
+def cogvideox_parts(invert_scale_latents: bool = False, **transformer: Any) -> dict[str, Any]:
     tokenizer = tiny_tokenizer()
     settings = {
         "num_attention_heads": 2,
@@ -86,20 +87,45 @@ def cogvideox(**transformer: Any) -> CogVideoXPipeline:
         "sample_frames": 9,
         "max_text_seq_length": 16,
     }
-    return CogVideoXPipeline(
-        tokenizer=tokenizer,
-        text_encoder=T5EncoderModel(T5Config(**text_settings(tokenizer))),
-        vae=AutoencoderKLCogVideoX(
-            block_out_channels=(4, 4, 8, 8), latent_channels=CHANNELS, layers_per_block=1, norm_num_groups=2
+    return {
+        "tokenizer": tokenizer,
+        "text_encoder": T5EncoderModel(T5Config(**text_settings(tokenizer))),
+        "vae": AutoencoderKLCogVideoX(
+            block_out_channels=(4, 4, 8, 8),
+            latent_channels=CHANNELS,
+            layers_per_block=1,
+            norm_num_groups=2,
+            invert_scale_latents=invert_scale_latents,
         ),
-        transformer=CogVideoXTransformer3DModel(**{**settings, **transformer}),
-        scheduler=CogVideoXDDIMScheduler(
+        "transformer": CogVideoXTransformer3DModel(**{**settings, **transformer}),
+        "scheduler": CogVideoXDDIMScheduler(
             snr_shift_scale=3.0,
             clip_sample=False,
             prediction_type="v_prediction",
             rescale_betas_zero_snr=True,
             timestep_spacing="trailing",
         ),
+    }
+
+
+def cogvideox(**transformer: Any) -> CogVideoXPipeline:
+    return CogVideoXPipeline(**cogvideox_parts(**transformer))
+
+
+PAIRS = {"patch_size_t": 2, "patch_bias": False, "use_rotary_positional_embeddings": True, "sample_height": 6}
+"""Of CogVideoX 1.5: latent frames in pairs, positions up to a size."""
+
+
+def cogvideox_i2v() -> CogVideoXImageToVideoPipeline:
+    """Of 1.0: positions that were learned at one size."""
+    learned = {"use_rotary_positional_embeddings": True, "use_learned_positional_embeddings": True, "sample_width": 4}
+    return CogVideoXImageToVideoPipeline(**cogvideox_parts(in_channels=2 * CHANNELS, **learned))
+
+
+def cogvideox_1_5_i2v() -> CogVideoXImageToVideoPipeline:
+    """Its denoiser asks for one more number, and the first frame's latent is divided by the scale."""
+    return CogVideoXImageToVideoPipeline(
+        **cogvideox_parts(in_channels=2 * CHANNELS, ofs_embed_dim=8, invert_scale_latents=True, **PAIRS)
     )
 
 
@@ -251,12 +277,17 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
 """By the name of the configuration of the published checkpoint."""
 IMAGE_FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "ltx_2b_given": ltx_given,
+    "cogvideox_1_5_5b_i2v": cogvideox_1_5_i2v,
     "wan_i2v_14b": wan_i2v,
     "wan_2_2_i2v_a14b": wan_a14b,
 }
 """Pipelines that are given the first frame: LTX-Video's at time 0 (and TI2V-5B's), the others' in channels."""
+OTHERS: dict[str, Callable[[], DiffusionPipeline]] = {"cogvideox_5b_i2v": cogvideox_i2v}
+"""Those without a configuration of their own: clips are square, and this one takes 480 x 720 alone."""
 SIZES = {
     "cogvideox_2b": 32,
+    "cogvideox_1_5_5b_i2v": 32,
+    "cogvideox_5b_i2v": 32,
     "ltx_2b": 64,
     "ltx_2b_given": 64,
     "wan_1_3b": 32,
@@ -268,6 +299,8 @@ SIZES = {
 """Height and width of clips that the VAE's compression divides."""
 SHAPES = {
     "cogvideox_2b": (5, 4, 4),
+    "cogvideox_1_5_5b_i2v": (6, 4, 4),
+    "cogvideox_5b_i2v": (5, 4, 4),
     "ltx_2b": (3, 2, 2),
     "ltx_2b_given": (3, 2, 2),
     "wan_1_3b": (5, 4, 4),
@@ -282,5 +315,5 @@ SHAPES = {
 def save_family(name: str, folder: Path) -> Path:
     """A random pipeline of a family, the same one every time."""
     torch.manual_seed(5)
-    (FAMILIES | IMAGE_FAMILIES)[name]().save_pretrained(folder)
+    (FAMILIES | IMAGE_FAMILIES | OTHERS)[name]().save_pretrained(folder)
     return folder

@@ -99,7 +99,7 @@ class DenoiserTask(LightningModule):
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
         """One random time per latent."""
-        latent = batch["latent"]
+        latent = self.backbone.padded(batch["latent"])
         neutral = torch.rand(len(latent)) < self.neutral_share
         pairs = zip(neutral.tolist(), batch["prompt"], batch["neutral_prompt"], strict=True)
         prompts = [plain if drop else full for drop, full, plain in pairs]
@@ -136,7 +136,7 @@ class DenoiserTask(LightningModule):
 
     def _measure(self, batch: LatentBatch, batch_idx: int, split: str) -> None:
         repeats = -(-FEWEST // len(batch["latent"]))
-        latent = batch["latent"].repeat(repeats, 1, 1, 1, 1)
+        latent = self.backbone.padded(batch["latent"]).repeat(repeats, 1, 1, 1, 1)
         generator = torch.Generator().manual_seed(batch_idx)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         t = torch.linspace(0.05, 0.95, len(latent), device=latent.device)

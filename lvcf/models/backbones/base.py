@@ -90,6 +90,14 @@ class Backbone(nn.Module, ABC):
     def decode(self, latent: Tensor, frames: int) -> Tensor:
         """Latents to clips of ``frames`` frames, differentiably; padded frames are cropped.  Not clamped."""
 
+    def padded(self, latent: Tensor) -> Tensor:
+        """The VAE's latents as the denoiser takes them: some want frames in front that stand for none of the clip's."""
+        return latent
+
+    def unpadded(self, latent: Tensor) -> Tensor:
+        """The VAE's latents alone, of the denoiser's."""
+        return latent
+
     @abstractmethod
     def decoder_blocks(self) -> list[nn.Module]:
         """The decoder's blocks, coarse to fine: where MSPR reads its features."""
