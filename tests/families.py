@@ -30,10 +30,13 @@ from diffusers import (
     LTXImageToVideoPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
+    ModelMixin,
     UniPCMultistepScheduler,
     WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
+    WanVACEPipeline,
+    WanVACETransformer3DModel,
 )
 from transformers import (
     CLIPImageProcessor,
@@ -174,7 +177,7 @@ def wan_vae(**settings: Any) -> AutoencoderKLWan:
     return AutoencoderKLWan(**{**given, **settings})
 
 
-def wan_transformer(**settings: Any) -> WanTransformer3DModel:
+def wan_transformer(kind: type[ModelMixin] = WanTransformer3DModel, **settings: Any) -> Any:
     given = {
         "num_attention_heads": 2,
         "attention_head_dim": 12,
@@ -185,7 +188,7 @@ def wan_transformer(**settings: Any) -> WanTransformer3DModel:
         "ffn_dim": 32,
         "num_layers": 1,
     }
-    return WanTransformer3DModel(**{**given, **settings})
+    return kind(**{**given, **settings})
 
 
 def wan_parts(shift: float = 3.0) -> dict[str, Any]:
@@ -204,6 +207,14 @@ def wan_parts(shift: float = 3.0) -> dict[str, Any]:
 
 def wan() -> WanPipeline:
     return WanPipeline(**wan_parts())
+
+
+def wan_vace(**settings: Any) -> WanVACEPipeline:
+    """Its denoiser has a branch that takes two latents and a mask of 8 x 8 pixels."""
+    given = {"vace_layers": [0], "vace_in_channels": 2 * CHANNELS + 64}
+    transformer = wan_transformer(WanVACETransformer3DModel, **{**given, **settings})
+    transformer.vace_blocks[0].proj_out.weight.data *= 20.0  # of a random branch little is heard
+    return WanVACEPipeline(**{**wan_parts(), "transformer": transformer})
 
 
 def wan_ti2v() -> WanPipeline:
@@ -228,6 +239,13 @@ def wan_a14b() -> WanImageToVideoPipeline:
     parts = {**wan_parts(), "transformer": wan_transformer(in_channels=2 * CHANNELS + 4)}
     second = wan_transformer(in_channels=2 * CHANNELS + 4)
     return WanImageToVideoPipeline(**parts, transformer_2=second, boundary_ratio=0.875)
+
+
+def wan_words(pipe: DiffusionPipeline, prompt: str) -> torch.Tensor:
+    """As other pipelines of Wan embed them, whose cleaning needs ftfy: text to video's, which is the same, does not."""
+    words = WanPipeline(**{part: pipe.components[part] for part in ("tokenizer", "text_encoder", "vae", "scheduler")})
+    embedded: torch.Tensor = words.encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=512)[0]
+    return embedded
 
 
 def latte() -> LattePipeline:
@@ -272,6 +290,7 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "ltx_2b": ltx,
     "wan_1_3b": wan,
     "wan_2_2_5b": wan_ti2v,
+    "wan_vace_1_3b": wan_vace,
     "latte": latte,
 }
 """By the name of the configuration of the published checkpoint."""
@@ -292,6 +311,7 @@ SIZES = {
     "ltx_2b_given": 64,
     "wan_1_3b": 32,
     "wan_2_2_5b": 64,
+    "wan_vace_1_3b": 32,
     "latte": 32,
     "wan_i2v_14b": 32,
     "wan_2_2_i2v_a14b": 32,
@@ -305,6 +325,7 @@ SHAPES = {
     "ltx_2b_given": (3, 2, 2),
     "wan_1_3b": (5, 4, 4),
     "wan_2_2_5b": (5, 4, 4),
+    "wan_vace_1_3b": (5, 4, 4),
     "latte": (16, 4, 4),
     "wan_i2v_14b": (5, 4, 4),
     "wan_2_2_i2v_a14b": (5, 4, 4),

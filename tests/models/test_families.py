@@ -27,8 +27,20 @@ from lvcf.models.backbones.ltx_video import LTXVideoBackbone
 from lvcf.models.backbones.pipeline import ESTIMATES, PARTS, PipelineBackbone
 from lvcf.models.backbones.schedule import prediction_of
 from lvcf.models.backbones.wan import WanBackbone
+from lvcf.models.backbones.wan_vace import WanVACEBackbone
 from lvcf.region import Kept, in_pixels
-from tests.families import CHANNELS, FAMILIES, PAIRS, SHAPES, SIZES, cogvideox, save_family, wan, wan_transformer
+from tests.families import (
+    CHANNELS,
+    FAMILIES,
+    PAIRS,
+    SHAPES,
+    SIZES,
+    cogvideox,
+    save_family,
+    wan,
+    wan_transformer,
+    wan_words,
+)
 from tests.toys import BrightDark
 
 EXPECTED = {
@@ -36,6 +48,7 @@ EXPECTED = {
     "ltx_2b": (LTXVideoBackbone, "flow_prediction"),
     "wan_1_3b": (WanBackbone, "flow_prediction"),
     "wan_2_2_5b": (WanBackbone, "flow_prediction"),
+    "wan_vace_1_3b": (WanVACEBackbone, "flow_prediction"),
     "latte": (LatteBackbone, "epsilon"),
 }
 """Class and prediction."""
@@ -116,6 +129,8 @@ def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps
     if kind == "cogvideox":
         options["max_sequence_length"] = pipe.transformer.config.max_text_seq_length
         return pipe(num_frames=17, latents=noise.transpose(1, 2), **options)[0].transpose(1, 2)
+    if name == "wan_vace_1_3b":
+        options |= {"prompt": None, "prompt_embeds": wan_words(pipe, PROMPT)}
     if kind == "wan":
         return pipe(num_frames=17, latents=noise, **options)[0]
     if kind == "latte":
@@ -368,6 +383,7 @@ CLASSES = {
     "ltx_2b": ("LTXPipeline", "AutoencoderKLLTXVideo", "LTXVideoTransformer3DModel", "T5EncoderModel"),
     "wan_1_3b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
     "wan_2_2_5b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
+    "wan_vace_1_3b": ("WanVACEPipeline", "AutoencoderKLWan", "WanVACETransformer3DModel", "UMT5EncoderModel"),
     "latte": ("LattePipeline", "AutoencoderKL", "LatteTransformer3DModel", "T5EncoderModel"),
 }
 CONFIG_KEYS = {
@@ -401,6 +417,7 @@ CONFIG_KEYS = {
             scale_factor_temporal dim_mult num_res_blocks temperal_downsample
         """,
     },
+    "wan_vace_1_3b": {"transformer": "vace_layers vace_in_channels in_channels out_channels"},
     "latte": {
         "transformer": """
             num_attention_heads attention_head_dim in_channels out_channels num_layers cross_attention_dim
@@ -447,6 +464,12 @@ TENSORS = {
             decoder.conv_out quant_conv post_quant_conv encoder.conv_in decoder.conv_in
             decoder.up_blocks.N.resnets.N.conv1 decoder.up_blocks.N.upsamplers.N.resample.N
             decoder.up_blocks.N.upsamplers.N.time_conv encoder.down_blocks.N.conv1
+        """,
+    },
+    "wan_vace_1_3b": {
+        "transformer": """
+            vace_patch_embedding vace_blocks.N.proj_in vace_blocks.N.proj_out vace_blocks.N.attn1.to_q
+            blocks.N.ffn.net.N
         """,
     },
     "latte": {

@@ -41,7 +41,17 @@ from lvcf.sampling import DiffusionState, Prompts
 from lvcf.settings import Settings
 from lvcf.steering.editors.latent_video import LatentVideoEditor
 from lvcf.tasks.denoiser import DenoiserTask
-from tests.families import CHANNELS, IMAGE_FAMILIES, OTHERS, SHAPES, SIZES, cogvideox, save_family, wan_transformer
+from tests.families import (
+    CHANNELS,
+    IMAGE_FAMILIES,
+    OTHERS,
+    SHAPES,
+    SIZES,
+    cogvideox,
+    save_family,
+    wan_transformer,
+    wan_words,
+)
 from tests.toys import BrightDark
 
 AT_TIME_0 = ["ltx_2b_given", "wan_2_2_5b"]
@@ -90,11 +100,8 @@ def stock_latents(pipe: DiffusionPipeline, name: str, video: Tensor, noise: Tens
     """What the stock pipeline draws from the clip's first frame, ``(1, C, F, h, w)``, without CFG."""
     options = {"num_inference_steps": steps, "guidance_scale": 1.0, "output_type": "latent", "return_dict": False}
     options |= {"height": SIZES[name], "width": SIZES[name], "num_frames": 17, "image": picture(video), **more}
-    if name.startswith("wan"):  # its cleaning of words needs ftfy; that of text to video, which is the same, does not
-        parts = ("tokenizer", "text_encoder", "vae", "scheduler", "transformer")
-        words = WanPipeline(**{part: pipe.components[part] for part in parts})
-        embedded, _ = words.encode_prompt(PROMPT, do_classifier_free_guidance=False, max_sequence_length=512)
-        return pipe(latents=noise, prompt_embeds=embedded, **options)[0]
+    if name.startswith("wan"):
+        return pipe(latents=noise, prompt_embeds=wan_words(pipe, PROMPT), **options)[0]
     if name.startswith("cogvideox"):
         length = pipe.transformer.config.max_text_seq_length
         options |= {"prompt": PROMPT, "max_sequence_length": length, "latents": noise.transpose(1, 2)}

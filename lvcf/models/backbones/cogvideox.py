@@ -123,7 +123,7 @@ class CogVideoXBackbone(PipelineBackbone):
         return self.embed_tokens(prompts, self.transformer.config.max_text_seq_length, masked=False)
 
     @torch.no_grad()
-    def condition(self, video: Tensor, given: Sequence[int]) -> Condition | None:
+    def condition(self, video: Tensor, given: Sequence[int], editable: Tensor | None = None) -> Condition | None:
         """See the base class: the latent of the first frame alone, and 0 for the others'.
 
         The pipeline puts it in front of all, also of the frame that 1.5 has more.

@@ -127,7 +127,7 @@ class PipelineBackbone(Backbone):
             UserError: it has to be given a first frame, which the denoiser does not take, or the other way around.
         """
         named = self.pipeline_name == self.image_pipeline
-        if (named and not self._published_with_given) or (not named and self.given_in_channels):
+        if (named and not self._published_with_given) or (not named and self.draws_from_first):
             taken = self.transformer.config.in_channels
             raise UserError(
                 f"{folder}: a {self.pipeline_name} whose denoiser takes {taken} channels; image to video shows it the "
@@ -278,7 +278,7 @@ class PipelineBackbone(Backbone):
             UserError: the latents' height or width makes no whole number of tokens, or there is nothing to show a
                 denoiser that is always shown a first frame.
         """
-        if self.given_in_channels and condition is None:
+        if self.draws_from_first and condition is None:
             raise UserError(f"a {self.pipeline_name} draws a clip from its first frame, which is not given here")
         height, width = z_t.shape[-2:]
         if height % self.patch or width % self.patch:

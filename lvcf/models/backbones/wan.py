@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKLWan, ModelMixin, SchedulerMixin, WanTransformer3DModel
@@ -51,7 +51,7 @@ class WanBackbone(PipelineBackbone):
 
     pipeline_name = "WanPipeline"
     image_pipeline = IMAGE_PIPELINE
-    other_pipelines = (IMAGE_PIPELINE,)
+    other_pipelines: ClassVar[tuple[str, ...]] = (IMAGE_PIPELINE,)
     vae_class = AutoencoderKLWan
     transformer_class = WanTransformer3DModel
     a_time_per_frame = True
@@ -176,7 +176,7 @@ class WanBackbone(PipelineBackbone):
         return embed_wan_prompts(self.text_encoder, self.tokenizer, prompts)
 
     @torch.no_grad()
-    def condition(self, video: Tensor, given: Sequence[int]) -> Condition | None:
+    def condition(self, video: Tensor, given: Sequence[int], editable: Tensor | None = None) -> Condition | None:
         """See the base class: a mask of frames, and the latent of the clip whose other frames are 0."""
         if not self.given_in_channels:
             return None
