@@ -29,7 +29,7 @@ def check_given(given: GivenFrames, inversion: str, backbone: Backbone) -> None:
             inversion does not hold them.
     """
     numbers = numbers_of(given)
-    if backbone.given_in_channels and 0 not in numbers:
+    if backbone.draws_from_first and 0 not in numbers:
         raise UserError(
             f"model.given_frames {given}: this backbone draws a clip from its first frame; set --model.given_frames "
             "first, or take a text-to-video backbone"

@@ -257,8 +257,9 @@ class Sampler(Diffusion):
             sharpen = self._sharpener(video, plain)
             reconstruction = sharpen(plain, torch.arange(len(video)))
             prompts = self._prompts(batch["neutral_prompt"], edges, before)
-            condition = self.backbone.condition(video, numbers_of(settings.given_frames))
-        editable = batch.get("editable")
+            given = given_latents(settings.given_frames, self.backbone, video.shape[2], z_ref)
+            editable = batch.get("editable")
+            condition = self.backbone.condition(video, numbers_of(settings.given_frames), editable)
         kept = Kept.of(video, z_ref, self.backbone, editable, settings.given_frames)
 
         def decode(z: Tensor, rows: Tensor) -> Tensor:
@@ -273,7 +274,9 @@ class Sampler(Diffusion):
             decode=decode,
             read=self._reader(decode, kept, reconstruction),
             read_through=lambda other: self._reader(
-                lambda z, rows: other(kept.hold(z, rows), video.shape[2]), kept, other(z_ref, video.shape[2])
+                lambda z, rows: other(self.backbone.unpadded(kept.hold(z, rows)), video.shape[2]),
+                kept,
+                other(self.backbone.unpadded(z_ref), video.shape[2]),
             ),
             pull_back=self._pull_back,
             prompts=prompts,
@@ -281,7 +284,7 @@ class Sampler(Diffusion):
             guidance_generators=[sample_generator(noise_seed, f"guidance:{name}") for name in ids],
             grid=self.grid(z_ref),
             z_ref=z_ref,
-            given=given_latents(settings.given_frames, self.backbone, video.shape[2], z_ref),
+            given=given,
             condition=condition,
             kept=kept,
             mask=None if editable is None else editable.float(),

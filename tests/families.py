@@ -19,6 +19,7 @@ from diffusers import (
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
     CogVideoXDDIMScheduler,
+    CogVideoXImageToVideoPipeline,
     CogVideoXPipeline,
     CogVideoXTransformer3DModel,
     DDIMScheduler,
@@ -29,10 +30,13 @@ from diffusers import (
     LTXImageToVideoPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
+    ModelMixin,
     UniPCMultistepScheduler,
     WanImageToVideoPipeline,
     WanPipeline,
     WanTransformer3DModel,
+    WanVACEPipeline,
+    WanVACETransformer3DModel,
 )
 from transformers import (
     CLIPImageProcessor,
@@ -71,7 +75,7 @@ def text_settings(tokenizer: T5Tokenizer) -> dict[str, Any]:
     }
 
 
-def cogvideox(**transformer: Any) -> CogVideoXPipeline:
+def cogvideox_parts(invert_scale_latents: bool = False, **transformer: Any) -> dict[str, Any]:
     tokenizer = tiny_tokenizer()
     settings = {
         "num_attention_heads": 2,
@@ -86,20 +90,45 @@ def cogvideox(**transformer: Any) -> CogVideoXPipeline:
         "sample_frames": 9,
         "max_text_seq_length": 16,
     }
-    return CogVideoXPipeline(
-        tokenizer=tokenizer,
-        text_encoder=T5EncoderModel(T5Config(**text_settings(tokenizer))),
-        vae=AutoencoderKLCogVideoX(
-            block_out_channels=(4, 4, 8, 8), latent_channels=CHANNELS, layers_per_block=1, norm_num_groups=2
+    return {
+        "tokenizer": tokenizer,
+        "text_encoder": T5EncoderModel(T5Config(**text_settings(tokenizer))),
+        "vae": AutoencoderKLCogVideoX(
+            block_out_channels=(4, 4, 8, 8),
+            latent_channels=CHANNELS,
+            layers_per_block=1,
+            norm_num_groups=2,
+            invert_scale_latents=invert_scale_latents,
         ),
-        transformer=CogVideoXTransformer3DModel(**{**settings, **transformer}),
-        scheduler=CogVideoXDDIMScheduler(
+        "transformer": CogVideoXTransformer3DModel(**{**settings, **transformer}),
+        "scheduler": CogVideoXDDIMScheduler(
             snr_shift_scale=3.0,
             clip_sample=False,
             prediction_type="v_prediction",
             rescale_betas_zero_snr=True,
             timestep_spacing="trailing",
         ),
+    }
+
+
+def cogvideox(**transformer: Any) -> CogVideoXPipeline:
+    return CogVideoXPipeline(**cogvideox_parts(**transformer))
+
+
+PAIRS = {"patch_size_t": 2, "patch_bias": False, "use_rotary_positional_embeddings": True, "sample_height": 6}
+"""Of CogVideoX 1.5: latent frames in pairs, positions up to a size."""
+
+
+def cogvideox_i2v() -> CogVideoXImageToVideoPipeline:
+    """Of 1.0: positions that were learned at one size."""
+    learned = {"use_rotary_positional_embeddings": True, "use_learned_positional_embeddings": True, "sample_width": 4}
+    return CogVideoXImageToVideoPipeline(**cogvideox_parts(in_channels=2 * CHANNELS, **learned))
+
+
+def cogvideox_1_5_i2v() -> CogVideoXImageToVideoPipeline:
+    """Its denoiser asks for one more number, and the first frame's latent is divided by the scale."""
+    return CogVideoXImageToVideoPipeline(
+        **cogvideox_parts(in_channels=2 * CHANNELS, ofs_embed_dim=8, invert_scale_latents=True, **PAIRS)
     )
 
 
@@ -148,7 +177,7 @@ def wan_vae(**settings: Any) -> AutoencoderKLWan:
     return AutoencoderKLWan(**{**given, **settings})
 
 
-def wan_transformer(**settings: Any) -> WanTransformer3DModel:
+def wan_transformer(kind: type[ModelMixin] = WanTransformer3DModel, **settings: Any) -> Any:
     given = {
         "num_attention_heads": 2,
         "attention_head_dim": 12,
@@ -159,7 +188,7 @@ def wan_transformer(**settings: Any) -> WanTransformer3DModel:
         "ffn_dim": 32,
         "num_layers": 1,
     }
-    return WanTransformer3DModel(**{**given, **settings})
+    return kind(**{**given, **settings})
 
 
 def wan_parts(shift: float = 3.0) -> dict[str, Any]:
@@ -178,6 +207,14 @@ def wan_parts(shift: float = 3.0) -> dict[str, Any]:
 
 def wan() -> WanPipeline:
     return WanPipeline(**wan_parts())
+
+
+def wan_vace(**settings: Any) -> WanVACEPipeline:
+    """Its denoiser has a branch that takes two latents and a mask of 8 x 8 pixels."""
+    given = {"vace_layers": [0], "vace_in_channels": 2 * CHANNELS + 64}
+    transformer = wan_transformer(WanVACETransformer3DModel, **{**given, **settings})
+    transformer.vace_blocks[0].proj_out.weight.data *= 20.0  # of a random branch little is heard
+    return WanVACEPipeline(**{**wan_parts(), "transformer": transformer})
 
 
 def wan_ti2v() -> WanPipeline:
@@ -202,6 +239,13 @@ def wan_a14b() -> WanImageToVideoPipeline:
     parts = {**wan_parts(), "transformer": wan_transformer(in_channels=2 * CHANNELS + 4)}
     second = wan_transformer(in_channels=2 * CHANNELS + 4)
     return WanImageToVideoPipeline(**parts, transformer_2=second, boundary_ratio=0.875)
+
+
+def wan_words(pipe: DiffusionPipeline, prompt: str) -> torch.Tensor:
+    """As other pipelines of Wan embed them, whose cleaning needs ftfy: text to video's, which is the same, does not."""
+    words = WanPipeline(**{part: pipe.components[part] for part in ("tokenizer", "text_encoder", "vae", "scheduler")})
+    embedded: torch.Tensor = words.encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=512)[0]
+    return embedded
 
 
 def latte() -> LattePipeline:
@@ -246,21 +290,28 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "ltx_2b": ltx,
     "wan_1_3b": wan,
     "wan_2_2_5b": wan_ti2v,
+    "wan_vace_1_3b": wan_vace,
     "latte": latte,
 }
 """By the name of the configuration of the published checkpoint."""
 IMAGE_FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "ltx_2b_given": ltx_given,
+    "cogvideox_1_5_5b_i2v": cogvideox_1_5_i2v,
     "wan_i2v_14b": wan_i2v,
     "wan_2_2_i2v_a14b": wan_a14b,
 }
 """Pipelines that are given the first frame: LTX-Video's at time 0 (and TI2V-5B's), the others' in channels."""
+OTHERS: dict[str, Callable[[], DiffusionPipeline]] = {"cogvideox_5b_i2v": cogvideox_i2v}
+"""Those without a configuration of their own: clips are square, and this one takes 480 x 720 alone."""
 SIZES = {
     "cogvideox_2b": 32,
+    "cogvideox_1_5_5b_i2v": 32,
+    "cogvideox_5b_i2v": 32,
     "ltx_2b": 64,
     "ltx_2b_given": 64,
     "wan_1_3b": 32,
     "wan_2_2_5b": 64,
+    "wan_vace_1_3b": 32,
     "latte": 32,
     "wan_i2v_14b": 32,
     "wan_2_2_i2v_a14b": 32,
@@ -268,10 +319,13 @@ SIZES = {
 """Height and width of clips that the VAE's compression divides."""
 SHAPES = {
     "cogvideox_2b": (5, 4, 4),
+    "cogvideox_1_5_5b_i2v": (6, 4, 4),
+    "cogvideox_5b_i2v": (5, 4, 4),
     "ltx_2b": (3, 2, 2),
     "ltx_2b_given": (3, 2, 2),
     "wan_1_3b": (5, 4, 4),
     "wan_2_2_5b": (5, 4, 4),
+    "wan_vace_1_3b": (5, 4, 4),
     "latte": (16, 4, 4),
     "wan_i2v_14b": (5, 4, 4),
     "wan_2_2_i2v_a14b": (5, 4, 4),
@@ -282,5 +336,5 @@ SHAPES = {
 def save_family(name: str, folder: Path) -> Path:
     """A random pipeline of a family, the same one every time."""
     torch.manual_seed(5)
-    (FAMILIES | IMAGE_FAMILIES)[name]().save_pretrained(folder)
+    (FAMILIES | IMAGE_FAMILIES | OTHERS)[name]().save_pretrained(folder)
     return folder

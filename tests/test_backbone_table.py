@@ -11,6 +11,7 @@ from tests import test_backbone_configs as configs
 from tests.helpers import ROOT
 from tests.models import test_families as families
 from tests.models import test_given_families as given
+from tests.models import test_wan_vace as vace
 
 COLUMNS: dict[str, tuple[Callable[..., Any], ...]] = {
     "load": (
@@ -26,7 +27,10 @@ COLUMNS: dict[str, tuple[Callable[..., Any], ...]] = {
         given.test_the_sampler_draws_from_a_first_frame_at_time_0_what_the_stock_pipeline_draws,
         given.test_a_denoiser_that_is_shown_the_first_frame_draws_what_the_stock_pipeline_draws,
     ),
-    "first frame kept exactly": (given.test_given_frames_come_back_exactly,),
+    "first frame kept exactly": (
+        given.test_given_frames_come_back_exactly,
+        vace.test_the_sampler_shows_it_what_stays_and_that_comes_back_exactly,
+    ),
 }
 """The tests behind each column: they run for the names that they are parametrised with."""
 

@@ -89,7 +89,7 @@ class GradientGuidance(SamplingCallback):
         if self.tiny is not None:
             tiny = self.tiny.to(state.z.device)
             with torch.no_grad():
-                tiny.decode_as(state.z_ref[:1], state.video[:1])
+                tiny.decode_as(state.backbone.unpadded(state.z_ref[:1]), state.video[:1])
             self.tiny_read = state.read_through(tiny)
 
     def on_clean_estimate(self, state: SamplingState) -> None:

@@ -160,7 +160,7 @@ class LatentDataModule(LightningDataModule):
                 f"data.vae {self.weights}: is another VAE than the backbone's, which would not know its latents; give "
                 "the backbone's own"
             )
-        if isinstance(backbone, PipelineBackbone) and backbone.given_in_channels and not self.first_frames:
+        if isinstance(backbone, PipelineBackbone) and backbone.draws_from_first and not self.first_frames:
             raise UserError(
                 f"data.first_frames false: a {backbone.pipeline_name} is trained beside the clips' first frames; set "
                 "--data.first_frames true"

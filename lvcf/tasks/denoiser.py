@@ -78,7 +78,7 @@ class DenoiserTask(LightningModule):
             check_number("model.noise_shift", noise_shift)
         if lora_rank < 0 or (lora_rank and train_text_encoder):
             raise UserError(f"model.lora_rank {lora_rank}: choose 0 or more; above 0, train_text_encoder must be false")
-        if given and backbone.given_in_channels:
+        if given and backbone.draws_from_first:
             raise UserError(f"model.given: a {backbone.pipeline_name} is always given the first frame; leave it out")
         if given and not backbone.a_time_per_frame:
             raise UserError(
@@ -99,7 +99,7 @@ class DenoiserTask(LightningModule):
 
     def training_step(self, batch: LatentBatch, batch_idx: int) -> Tensor:
         """One random time per latent."""
-        latent = batch["latent"]
+        latent = self.backbone.padded(batch["latent"])
         neutral = torch.rand(len(latent)) < self.neutral_share
         pairs = zip(neutral.tolist(), batch["prompt"], batch["neutral_prompt"], strict=True)
         prompts = [plain if drop else full for drop, full, plain in pairs]
@@ -116,8 +116,8 @@ class DenoiserTask(LightningModule):
 
     @torch.no_grad()
     def _condition(self, batch: LatentBatch) -> Condition | None:
-        """What the denoiser is shown of the clips' first frames, where it is shown them in channels."""
-        if not self.backbone.given_in_channels:
+        """What the denoiser is shown of the clips' first frames, where it always draws from them."""
+        if not self.backbone.draws_from_first:
             return None
         first, latent = batch["first"], batch["latent"]
         frames = self.backbone.time_compression * (latent.shape[2] - 1) + 1
@@ -136,7 +136,7 @@ class DenoiserTask(LightningModule):
 
     def _measure(self, batch: LatentBatch, batch_idx: int, split: str) -> None:
         repeats = -(-FEWEST // len(batch["latent"]))
-        latent = batch["latent"].repeat(repeats, 1, 1, 1, 1)
+        latent = self.backbone.padded(batch["latent"]).repeat(repeats, 1, 1, 1, 1)
         generator = torch.Generator().manual_seed(batch_idx)
         noise = torch.randn(latent.shape, generator=generator).to(latent)
         t = torch.linspace(0.05, 0.95, len(latent), device=latent.device)

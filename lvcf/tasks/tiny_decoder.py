@@ -50,7 +50,7 @@ class TinyDecoderTask(LightningModule):
         deviation = self.latent_noise * torch.rand(len(latent), device=latent.device)
         latent = latent + expand(deviation, latent) * torch.randn_like(latent)
         with torch.no_grad():
-            wanted = self.backbone.decode(latent, self._frames(latent))
+            wanted = self.backbone.decode(self.backbone.padded(latent), self._frames(latent))
         loss = functional.mse_loss(self.decoder.decode_as(latent, wanted).float(), wanted.float())
         self.log("train/loss", loss, prog_bar=True)
         return finite(loss)
@@ -67,7 +67,7 @@ class TinyDecoderTask(LightningModule):
         latent = batch["latent"]
         with torch.enable_grad():
             point = latent.detach().requires_grad_(True)
-            wanted = self.backbone.decode(point, self._frames(latent))
+            wanted = self.backbone.decode(self.backbone.padded(point), self._frames(latent))
             got = self.decoder.decode_as(point, wanted)
             energy = wanted.detach()
             ours, true = (torch.autograd.grad(clip, point, energy.to(clip))[0].flatten(1) for clip in (got, wanted))

@@ -27,7 +27,20 @@ from lvcf.models.backbones.ltx_video import LTXVideoBackbone
 from lvcf.models.backbones.pipeline import ESTIMATES, PARTS, PipelineBackbone
 from lvcf.models.backbones.schedule import prediction_of
 from lvcf.models.backbones.wan import WanBackbone
-from tests.families import CHANNELS, FAMILIES, SHAPES, SIZES, cogvideox, save_family, wan, wan_transformer
+from lvcf.models.backbones.wan_vace import WanVACEBackbone
+from lvcf.region import Kept, in_pixels
+from tests.families import (
+    CHANNELS,
+    FAMILIES,
+    PAIRS,
+    SHAPES,
+    SIZES,
+    cogvideox,
+    save_family,
+    wan,
+    wan_transformer,
+    wan_words,
+)
 from tests.toys import BrightDark
 
 EXPECTED = {
@@ -35,6 +48,7 @@ EXPECTED = {
     "ltx_2b": (LTXVideoBackbone, "flow_prediction"),
     "wan_1_3b": (WanBackbone, "flow_prediction"),
     "wan_2_2_5b": (WanBackbone, "flow_prediction"),
+    "wan_vace_1_3b": (WanVACEBackbone, "flow_prediction"),
     "latte": (LatteBackbone, "epsilon"),
 }
 """Class and prediction."""
@@ -115,6 +129,8 @@ def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps
     if kind == "cogvideox":
         options["max_sequence_length"] = pipe.transformer.config.max_text_seq_length
         return pipe(num_frames=17, latents=noise.transpose(1, 2), **options)[0].transpose(1, 2)
+    if name == "wan_vace_1_3b":
+        options |= {"prompt": None, "prompt_embeds": wan_words(pipe, PROMPT)}
     if kind == "wan":
         return pipe(num_frames=17, latents=noise, **options)[0]
     if kind == "latte":
@@ -123,14 +139,14 @@ def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps
     return pipe._unpack_latents(pipe(num_frames=17, frame_rate=8, latents=packed, **options)[0], *noise.shape[2:])
 
 
-ALIKE = {"cogvideox_5b": "cogvideox_2b", "wan_2_2_t2v_a14b": "wan_1_3b"}
+ALIKE = {"cogvideox_5b": "cogvideox_2b", "cogvideox_1_5_5b": "cogvideox_2b", "wan_2_2_t2v_a14b": "wan_1_3b"}
 """Those without a configuration of their own, and whose clips' size they have."""
 
 
 def alike(name: str) -> PipelineBackbone:
-    """As the 2B, with rotary positions; as the 1.3B, with two denoisers."""
+    """As the 2B, with rotary positions, and latent frames in pairs; as the 1.3B, with two denoisers."""
     torch.manual_seed(5)
-    pipe, more = cogvideox(use_rotary_positional_embeddings=True), {}
+    pipe, more = cogvideox(**(PAIRS if name == "cogvideox_1_5_5b" else {"use_rotary_positional_embeddings": True})), {}
     if name == "wan_2_2_t2v_a14b":
         pipe, more = wan(), {"transformer_2": wan_transformer(), "boundary_ratio": 0.875}
     parts = {part: getattr(pipe, part) for part in PARTS}
@@ -146,7 +162,7 @@ def test_sampling_makes_what_the_stock_pipeline_makes(name, backbones) -> None:
     scheduler = backbone.scheduler
     if name.startswith("wan"):  # UniPC remembers steps: the first-order flow, as diffusers' conversion script sets it
         backbone.scheduler = pipe.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    noise = torch.randn(1, CHANNELS, *SHAPES[name])
+    noise = backbone.padded(torch.randn(1, CHANNELS, *SHAPES[name]))
     wanted = stock_latents(pipe, name, noise, 4)
     grid = backbone.time_grid(4, 1.0, noise)
     if name.startswith("wan"):  # its pipeline asks this scheduler for another grid than LTX-Video's does
@@ -159,6 +175,27 @@ def test_sampling_makes_what_the_stock_pipeline_makes(name, backbones) -> None:
     backbone.scheduler = scheduler
     torch.testing.assert_close(z, wanted, atol=2e-4, rtol=1e-3)
     assert (z - noise).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_cogvideox_1_5_has_a_latent_frame_in_front_that_stands_for_none_of_the_clips() -> None:
+    """Its pipeline drops it before it decodes; MSPR's features and a region's latents leave it out."""
+    backbone, video = alike("cogvideox_1_5_5b"), clip("cogvideox_2b", 1)
+    z = backbone.encode(video)
+    assert z.shape == (1, CHANNELS, 6, 4, 4)
+    own = CogVideoXBackbone.encode_with(backbone.vae, video)
+    assert torch.equal(z, backbone.padded(own))
+    assert torch.equal(backbone.unpadded(z), own)
+    z[:, :, 0] = 9.0
+    decoded, features = decode_with_features(backbone, z, 16)
+    torch.testing.assert_close(decoded, backbone.pipeline().decode_latents(own.transpose(1, 2))[:, :, :16])
+    assert [len(backbone.frames_of(place, 16)) for place in range(6)] == [0, 1, 4, 4, 4, 3]
+    last = backbone.at_frames(features[-1], 6, 16)
+    assert torch.equal(last, features[-1][:, :, :16])
+    kept = Kept.of(video, z, backbone, torch.ones(1, 1, 16, 32, 32, dtype=torch.bool), "none")
+    assert kept.latents is not None
+    assert [bool(kept.latents[:, :, place].any()) for place in range(6)] == [False, *[True] * 5]
+    assert in_pixels(kept.latents, backbone, (16, 32, 32)).all()
 
 
 @EACH
@@ -346,6 +383,7 @@ CLASSES = {
     "ltx_2b": ("LTXPipeline", "AutoencoderKLLTXVideo", "LTXVideoTransformer3DModel", "T5EncoderModel"),
     "wan_1_3b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
     "wan_2_2_5b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
+    "wan_vace_1_3b": ("WanVACEPipeline", "AutoencoderKLWan", "WanVACETransformer3DModel", "UMT5EncoderModel"),
     "latte": ("LattePipeline", "AutoencoderKL", "LatteTransformer3DModel", "T5EncoderModel"),
 }
 CONFIG_KEYS = {
@@ -379,6 +417,7 @@ CONFIG_KEYS = {
             scale_factor_temporal dim_mult num_res_blocks temperal_downsample
         """,
     },
+    "wan_vace_1_3b": {"transformer": "vace_layers vace_in_channels in_channels out_channels"},
     "latte": {
         "transformer": """
             num_attention_heads attention_head_dim in_channels out_channels num_layers cross_attention_dim
@@ -425,6 +464,12 @@ TENSORS = {
             decoder.conv_out quant_conv post_quant_conv encoder.conv_in decoder.conv_in
             decoder.up_blocks.N.resnets.N.conv1 decoder.up_blocks.N.upsamplers.N.resample.N
             decoder.up_blocks.N.upsamplers.N.time_conv encoder.down_blocks.N.conv1
+        """,
+    },
+    "wan_vace_1_3b": {
+        "transformer": """
+            vace_patch_embedding vace_blocks.N.proj_in vace_blocks.N.proj_out vace_blocks.N.attn1.to_q
+            blocks.N.ffn.net.N
         """,
     },
     "latte": {

@@ -34,17 +34,29 @@ from lvcf.given_frames import given_latents
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.load import family_of, load_backbone
 from lvcf.models.backbones.pipeline import PipelineBackbone
+from lvcf.models.backbones.tiny_decoder import TinyDecoder
 from lvcf.models.backbones.wan import WanBackbone
 from lvcf.sampler import Diffusion
 from lvcf.sampling import DiffusionState, Prompts
 from lvcf.settings import Settings
 from lvcf.steering.editors.latent_video import LatentVideoEditor
 from lvcf.tasks.denoiser import DenoiserTask
-from tests.families import CHANNELS, IMAGE_FAMILIES, SHAPES, SIZES, save_family, wan_transformer
+from tests.families import (
+    CHANNELS,
+    IMAGE_FAMILIES,
+    OTHERS,
+    SHAPES,
+    SIZES,
+    cogvideox,
+    save_family,
+    wan_transformer,
+    wan_words,
+)
 from tests.toys import BrightDark
 
 AT_TIME_0 = ["ltx_2b_given", "wan_2_2_5b"]
 IN_CHANNELS = [name for name in IMAGE_FAMILIES if name not in AT_TIME_0]
+NAMES = [*AT_TIME_0, *IN_CHANNELS, *OTHERS]
 EACH = pytest.mark.parametrize("name", [*AT_TIME_0, *IN_CHANNELS])
 SHOWN = pytest.mark.parametrize("name", IN_CHANNELS)
 PROMPT = "apical four chamber echocardiogram ejection fraction 30 percent"
@@ -53,7 +65,7 @@ PROMPT = "apical four chamber echocardiogram ejection fraction 30 percent"
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("given")
-    return {name: save_family(name, root / name) for name in [*AT_TIME_0, *IN_CHANNELS]}
+    return {name: save_family(name, root / name) for name in NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +73,9 @@ def backbones(folders) -> dict[str, PipelineBackbone]:
     return {name: load_backbone(str(folder)).requires_grad_(False) for name, folder in folders.items()}
 
 
-def clip(name: str, batch: int = 1, frames: int = 17) -> Tensor:
-    generator = torch.Generator().manual_seed(7)
-    return round_to_8_bits(torch.rand(batch, 3, frames, SIZES[name], SIZES[name], generator=generator) * 2 - 1)
+def clip(name: str, batch: int = 1, frames: int = 17, size: int | None = None) -> Tensor:
+    generator, size = torch.Generator().manual_seed(7), size or SIZES[name]
+    return round_to_8_bits(torch.rand(batch, 3, frames, size, size, generator=generator) * 2 - 1)
 
 
 def picture(video: Tensor, frame: int = 0) -> Image.Image:
@@ -88,11 +100,12 @@ def stock_latents(pipe: DiffusionPipeline, name: str, video: Tensor, noise: Tens
     """What the stock pipeline draws from the clip's first frame, ``(1, C, F, h, w)``, without CFG."""
     options = {"num_inference_steps": steps, "guidance_scale": 1.0, "output_type": "latent", "return_dict": False}
     options |= {"height": SIZES[name], "width": SIZES[name], "num_frames": 17, "image": picture(video), **more}
-    if name.startswith("wan"):  # its cleaning of words needs ftfy; that of text to video, which is the same, does not
-        parts = ("tokenizer", "text_encoder", "vae", "scheduler", "transformer")
-        words = WanPipeline(**{part: pipe.components[part] for part in parts})
-        embedded, _ = words.encode_prompt(PROMPT, do_classifier_free_guidance=False, max_sequence_length=512)
-        return pipe(latents=noise, prompt_embeds=embedded, **options)[0]
+    if name.startswith("wan"):
+        return pipe(latents=noise, prompt_embeds=wan_words(pipe, PROMPT), **options)[0]
+    if name.startswith("cogvideox"):
+        length = pipe.transformer.config.max_text_seq_length
+        options |= {"prompt": PROMPT, "max_sequence_length": length, "latents": noise.transpose(1, 2)}
+        return pipe(**options)[0].transpose(1, 2)
     options |= {"prompt": PROMPT, "frame_rate": 8, "latents": pipe._pack_latents(noise)}
     return pipe._unpack_latents(pipe(**options)[0], *noise.shape[2:])
 
@@ -170,9 +183,13 @@ def test_the_sampler_draws_what_ltx_videos_condition_pipeline_draws(folders, tmp
     assert (z - noise)[:, :, 1:].abs().max() > 0.1
 
 
-@pytest.mark.parametrize("name", IN_CHANNELS)
+@pytest.mark.parametrize("name", [*IN_CHANNELS, *OTHERS])
 @torch.no_grad()
-def test_a_denoiser_that_is_shown_the_first_frame_draws_what_the_stock_pipeline_draws(name, folders) -> None:
+def test_a_denoiser_that_is_shown_the_first_frame_draws_what_the_stock_pipeline_draws(
+    name, folders, monkeypatch
+) -> None:
+    """CogVideoX's besides draws the latent of the first frame: here not."""
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode())
     backbone = load_backbone(str(folders[name]))
     pipe = image_pipeline(name, backbone)
     video, _, noise = started(name, backbone)
@@ -198,7 +215,8 @@ def walked(backbone: PipelineBackbone, pipe: DiffusionPipeline, noise: Tensor, c
     """Deterministic steps over the stock pipeline's own times."""
     backbone.scheduler = pipe.scheduler
     prompt, z = backbone.embed([PROMPT]), noise
-    for t, s in pairwise(pipe.scheduler.sigmas):
+    flow = isinstance(pipe.scheduler, FlowMatchEulerDiscreteScheduler)
+    for t, s in pairwise(pipe.scheduler.sigmas if flow else backbone.time_grid(4, 1.0, noise)):
         clean, _ = backbone.predict(z, t[None], prompt, condition)
         z = ddim_step(z, clean, backbone.alpha_sigma(t[None]), backbone.alpha_sigma(s[None]))
     return z
@@ -235,13 +253,12 @@ CALLBACKS = [
 
 
 def explained(backbone: PipelineBackbone, name: str, method: list[Any], frames: int = 16, **settings: Any) -> Any:
-    video = clip(name, frames=frames)[0]
-    settings = {"given_frames": "first", "steps": 2, **settings}
+    settings = {"given_frames": "first", "steps": 2, "size": SIZES[name], **settings}
+    video = clip(name, frames=frames, size=settings["size"])[0]
     explainer = lvcf.Explainer(
         BrightDark(0.9),
         backbone,
         method,
-        size=SIZES[name],
         precision="32-true",
         progress=False,
         metadata="apical four chamber",
@@ -268,6 +285,19 @@ def test_the_first_noise_is_found_through_a_denoiser_that_is_shown_the_first_fra
     assert (found.video[1:] != factual[1:]).any()
 
 
+def test_a_tiny_decoder_gets_the_vaes_latents_alone(backbones, tmp_path, monkeypatch) -> None:
+    """Not the latent frame that CogVideoX 1.5 has in front, which would put every frame four places late."""
+    name, decoded, forward = "cogvideox_1_5_5b_i2v", [], TinyDecoder.forward
+    TinyDecoder(CHANNELS, channels=(8, 8, 8, 8)).save_pretrained(tmp_path)
+    monkeypatch.setattr(
+        TinyDecoder, "forward", lambda self, z, frames: decoded.append(z.shape[2]) or forward(self, z, frames)
+    )
+    guidance = GradientGuidance(samples=1, noise=0.0, weight=ConstantWeight(0.1), tiny_decoder=str(tmp_path))
+    found, _ = explained(backbones[name], name, [guidance])
+    assert found.facts["gradient_evaluations"] > 0
+    assert set(decoded) == {SHAPES[name][0] - 1}
+
+
 def test_a_last_frame_comes_back_too(backbones) -> None:
     found, factual = explained(backbones["wan_2_2_i2v_a14b"], "wan_2_2_i2v_a14b", [], given_frames=[0, 15])
     assert (found.video[[0, 15]] == factual[[0, 15]]).all()
@@ -292,16 +322,18 @@ def test_where_it_is_shown_a_given_frame_is_noised_as_the_others_and_its_estimat
     state.z, on_the_way = diffusion.inverted(state), []
     diffusion._notify = lambda hook, s: on_the_way.append(s.z.clone()) if hook == "on_step_end" else None
     diffusion.sample(state)
-    noised = 0.5 * z_ref + 0.5 * state.noise
-    torch.testing.assert_close(on_the_way[0][:, :, 0], noised[:, :, 0], atol=1e-5, rtol=1e-4)
-    assert (on_the_way[0] - noised)[:, :, 1:].abs().max() > 0.1
-    torch.testing.assert_close(state.z[:, :, 0], z_ref[:, :, 0], atol=1e-5, rtol=1e-4)
+    alpha, sigma = backbone.alpha_sigma(state.grid[1])
+    noised = alpha * z_ref + sigma * state.noise
+    torch.testing.assert_close(on_the_way[0][:, :, state.given], noised[:, :, state.given], atol=1e-5, rtol=1e-4)
+    assert (on_the_way[0] - noised)[:, :, ~state.given].abs().max() > 0.1
+    torch.testing.assert_close(state.z[:, :, state.given], z_ref[:, :, state.given], atol=1e-5, rtol=1e-4)
+    assert state.given.sum() == 1
 
 
 @torch.no_grad()
-@EACH
+@pytest.mark.parametrize("name", [name for name in [*AT_TIME_0, *IN_CHANNELS] if not name.startswith("cogvideox")])
 def test_the_latent_of_a_first_frame_is_that_of_the_frame_alone(name, backbones) -> None:
-    """What the stock pipelines encode: it may be held as the clip's own."""
+    """What the stock pipelines encode: it may be held as the clip's own.  CogVideoX's VAE normalises over frames."""
     video = clip(name)
     alone, whole = backbones[name].encode(video[:, :, :1]), backbones[name].encode(video)
     torch.testing.assert_close(alone[:, :, 0], whole[:, :, 0], atol=1e-5, rtol=1e-4)
@@ -360,13 +392,19 @@ def test_training_shows_the_first_frame_and_trains_the_denoisers_alone(name, fol
     trained = task(load_backbone(str(folders[name])), tmp_path, noise_shift=2.0)
     video = clip(name, 8)
     latent, words = trained.backbone.encode(video).detach(), [PROMPT] * 8
-    batch = {"latent": latent, "prompt": words, "neutral_prompt": words, "first": video[:, :, 0]}
+    batch = {
+        "latent": trained.backbone.unpadded(latent),
+        "prompt": words,
+        "neutral_prompt": words,
+        "first": video[:, :, 0],
+    }
     loss = trained.training_step(batch, 0)
     loss.backward()
     learning = {key for key, p in trained.backbone.named_parameters() if p.requires_grad}
     assert {key.partition(".")[0] for key in learning} == set(trained.backbone.denoisers())
     for denoiser in trained.backbone.denoisers().values():  # of two, both have samples among eight times
-        assert denoiser.patch_embedding.weight.grad.abs().max() > 0
+        first = denoiser.patch_embed.proj if name.startswith("cogvideox") else denoiser.patch_embedding
+        assert first.weight.grad.abs().max() > 0
     t, noise = torch.full((8,), 0.5), torch.zeros_like(latent)
     with torch.no_grad():
         shown = [trained._condition({**batch, "first": first}) for first in (video[:, :, 0], -video[:, :, 0])]
@@ -397,6 +435,16 @@ def flf2v(folder: Path) -> None:
     shutil.rmtree(folder / "transformer")
     settings = {"in_channels": 2 * CHANNELS + 4, "image_dim": 8, "added_kv_proj_dim": 24, "pos_embed_seq_len": 10}
     wan_transformer(**settings).save_pretrained(folder / "transformer")
+
+
+def cogvideox_i2v_of(**settings: Any) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        config = json.loads((folder / "transformer" / "config.json").read_text())
+        shutil.rmtree(folder / "transformer")
+        kept = {key: value for key, value in config.items() if not key.startswith("_")}
+        cogvideox(**{**kept, **settings}).transformer.save_pretrained(folder / "transformer")
+
+    return spoil
 
 
 BROKEN: dict[str, tuple[str, Callable[[Path], Any], list[str]]] = {
@@ -456,6 +504,27 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], list[str]]] = {
         index(_class_name="WanImageToVideoPipeline", expand_timesteps=False),
         ["a WanImageToVideoPipeline whose denoiser takes 4 channels"],
     ),
+    "CogVideoX's first frame in other channels": (
+        "cogvideox_1_5_5b_i2v",
+        cogvideox_i2v_of(in_channels=3 * CHANNELS),
+        ["of 8 channels", "takes 12"],
+    ),
+    "CogVideoX text to video's name on image to video's parts": (
+        "cogvideox_1_5_5b_i2v",
+        index(_class_name="CogVideoXPipeline"),
+        ["a CogVideoXPipeline whose denoiser takes 8 channels", "model_index.json"],
+    ),
+    "CogVideoX image to video's name on text to video's parts": (
+        "cogvideox_1_5_5b_i2v",
+        cogvideox_i2v_of(in_channels=CHANNELS),
+        ["a CogVideoXImageToVideoPipeline whose denoiser takes 4 channels"],
+    ),
+    "CogVideoX's latent frames in threes": (
+        "cogvideox_1_5_5b_i2v",
+        cogvideox_i2v_of(patch_size_t=3),
+        ["patch_size_t 3", "1.5 has 2"],
+    ),
+    "no VAE": ("cogvideox_1_5_5b_i2v", lambda f: shutil.rmtree(f / "vae"), ["lacks vae"]),
     "a first and a last frame's embeddings": (
         "wan_i2v_14b",
         flf2v,
@@ -483,6 +552,18 @@ ASKED: dict[str, tuple[str, dict[str, Any], str]] = {
     "the first is not given": ("wan_2_2_i2v_a14b", {"given_frames": [15]}, "set --model.given_frames first"),
     "one between": ("wan_2_2_i2v_a14b", {"given_frames": [0, 4]}, r"given_frames 4: .*, or \[0, 15\] with the last"),
     "the last, to CLIP's": ("wan_i2v_14b", {"given_frames": [0, 15]}, "given_frames 15: .* shown the first frame; "),
+    "the last, to CogVideoX": ("cogvideox_1_5_5b_i2v", {"given_frames": [0, 15]}, "given_frames 15: .* first frame; "),
+    "nothing, to CogVideoX": ("cogvideox_1_5_5b_i2v", {"given_frames": "none"}, "given_frames none: .* its first"),
+    "a size without learned positions": (
+        "cogvideox_5b_i2v",
+        {"size": 48},
+        "data.size: frames of 48 x 48; .* learned positions are those of 32 x 32 alone",
+    ),
+    "a size beyond the positions": (
+        "cogvideox_1_5_5b_i2v",
+        {"size": 64},
+        "data.size: frames of 64 x 64; .* positions for 48 x 48 at most",
+    ),
     "beyond": ("wan_i2v_14b", {"given_frames": [0, 16]}, "given_frames 16"),
     "half a latent frame at time 0": ("wan_2_2_5b", {"given_frames": [0, 1]}, "frames 1, 2, 3, 4 stand in one"),
     "ddim at time 0": ("wan_2_2_5b", {"inversion": "ddim"}, "ddim: holds no given frames"),
@@ -499,10 +580,10 @@ def test_what_cannot_be_given(case, backbones) -> None:
 @SHOWN
 def test_where_no_first_frame_can_be_shown_it_is_told(name, backbones, folders, tmp_path) -> None:
     backbone = backbones[name]
-    z, t, prompt = torch.zeros(1, CHANNELS, 5, 4, 4), torch.tensor([0.5]), backbone.embed([PROMPT])
+    z, t, prompt = torch.zeros(1, CHANNELS, *SHAPES[name]), torch.tensor([0.5]), backbone.embed([PROMPT])
     with pytest.raises(UserError, match="draws a clip from its first frame, which is not given here"):
         backbone.predict(z, t, prompt)
     with pytest.raises(UserError, match=r"editor.backbone: it draws from the clip's first frame"):
         LatentVideoEditor(backbone)
-    with pytest.raises(UserError, match=r"model.given: a WanImageToVideoPipeline is always given the first frame"):
+    with pytest.raises(UserError, match=rf"model.given: a {backbone.pipeline_name} is always given the first frame"):
         DenoiserTask(load_backbone(str(folders[name])), tmp_path, train_text_encoder=False, given=True)

@@ -45,7 +45,7 @@ class Condition:
     """What the denoiser is shown of the clips beside their noised latents, where given frames come so.
 
     Attributes:
-        channels: behind the latents' own ``(B, C, F, h, w)``.
+        channels: behind the latents' own, or of a branch of the denoiser ``(B, C, F, h, w)``.
         image: embeddings of the first frame ``(B, L, D)``, where the denoiser attends to them.
     """
 
@@ -89,6 +89,14 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def decode(self, latent: Tensor, frames: int) -> Tensor:
         """Latents to clips of ``frames`` frames, differentiably; padded frames are cropped.  Not clamped."""
+
+    def padded(self, latent: Tensor) -> Tensor:
+        """The VAE's latents as the denoiser takes them: some want frames in front that stand for none of the clip's."""
+        return latent
+
+    def unpadded(self, latent: Tensor) -> Tensor:
+        """The VAE's latents alone, of the denoiser's."""
+        return latent
 
     @abstractmethod
     def decoder_blocks(self) -> list[nn.Module]:
@@ -137,18 +145,22 @@ class Backbone(nn.Module, ABC):
 
     @property
     def given_in_channels(self) -> bool:
-        """Whether the denoiser is told of given frames by a :class:`Condition`, at one time for all latent frames.
-
-        Then the clip's first frame is always given.
-        """
+        """Whether the denoiser is told of given frames by a :class:`Condition`, at one time for all latent frames."""
         return False
 
-    def condition(self, video: Tensor, given: Sequence[int]) -> Condition | None:
-        """What the denoiser is shown of clips ``(B, 3, T, H, W)``, of their given frames alone.
+    @property
+    def draws_from_first(self) -> bool:
+        """Whether the clip's first frame has to be among them."""
+        return self.given_in_channels
+
+    def condition(self, video: Tensor, given: Sequence[int], editable: Tensor | None = None) -> Condition | None:
+        """What the denoiser is shown of clips ``(B, 3, T, H, W)``, of what stays of them alone.
 
         Args:
             video: the clips in [-1, 1].
             given: the given frames' numbers.
+            editable: where the clips may change ``(B, 1, T, H, W)`` bool, for denoisers that are shown the rest; None:
+                everywhere.
 
         Raises:
             UserError: this denoiser cannot be shown these.

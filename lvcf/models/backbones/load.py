@@ -20,11 +20,12 @@ from lvcf.models.backbones.ltx_video import LTXVideoBackbone
 from lvcf.models.backbones.parts import MORE_PARTS, PARTS, class_name, load_part, read_index
 from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype
 from lvcf.models.backbones.wan import WanBackbone
+from lvcf.models.backbones.wan_vace import WanVACEBackbone
 
 Family = type[PipelineBackbone]
 FAMILIES: dict[str, Family] = {
     name: family
-    for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, LatteBackbone)
+    for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, WanVACEBackbone, LatteBackbone)
     for name in (family.pipeline_name, *family.other_pipelines)
 }
 """By ``_class_name`` of ``model_index.json``."""

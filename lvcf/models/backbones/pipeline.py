@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -53,6 +53,7 @@ class PipelineBackbone(Backbone):
     Attributes:
         pipeline_name: the stock pipeline, a class of diffusers; of a loaded folder, that which it names.
         other_pipelines: stock pipelines of the same parts.
+        image_pipeline: which of these has to be given the first frame; empty for none.
         vae_class: its VAE.
         transformer_class: its denoiser.
         frame_rate: frames per second of the clips, for families whose positions are in seconds.
@@ -61,6 +62,7 @@ class PipelineBackbone(Backbone):
 
     pipeline_name: str
     other_pipelines: ClassVar[tuple[str, ...]] = ()
+    image_pipeline: ClassVar[str] = ""
     vae_class: ClassVar[type[ModelMixin]]
     transformer_class: ClassVar[type[ModelMixin]]
     frame_rate: float = 8.0
@@ -114,8 +116,23 @@ class PipelineBackbone(Backbone):
         except Exception as error:  # constructors of two libraries on a file's values: they share no base class
             raise UserError(f"{folder}: a part of the backbone does not load ({said(error)})") from error
         backbone.notice, backbone.pipeline_name = index.get("_notice", ""), index["_class_name"]
+        backbone._check_first(folder)
         backbone._take_what_goes_with_the_denoiser(folder, index)
         return backbone
+
+    def _check_first(self, folder: Path) -> None:
+        """Refuse a pipeline's name that does not go with its denoiser.
+
+        Raises:
+            UserError: it has to be given a first frame, which the denoiser does not take, or the other way around.
+        """
+        named = self.pipeline_name == self.image_pipeline
+        if (named and not self._published_with_given) or (not named and self.draws_from_first):
+            taken = self.transformer.config.in_channels
+            raise UserError(
+                f"{folder}: a {self.pipeline_name} whose denoiser takes {taken} channels; image to video shows it the "
+                "first frame in more channels, text to video does not; correct model_index.json"
+            )
 
     def take_denoiser(self, folder: Path) -> None:
         """Put another denoiser of the same latents in place of this one, with its detail decoder.
@@ -232,11 +249,11 @@ class PipelineBackbone(Backbone):
 
     def encode(self, video: Tensor) -> Tensor:
         """See the base class."""
-        return self.encode_with(self.vae, video)
+        return self.padded(self.encode_with(self.vae, video))
 
     def decode(self, latent: Tensor, frames: int) -> Tensor:
         """See the base class."""
-        return self.decode_with(self.vae, latent, frames)
+        return self.decode_with(self.vae, self.unpadded(latent), frames)
 
     def decoder_blocks(self) -> list[nn.Module]:
         """See the base class."""
@@ -261,7 +278,7 @@ class PipelineBackbone(Backbone):
             UserError: the latents' height or width makes no whole number of tokens, or there is nothing to show a
                 denoiser that is always shown a first frame.
         """
-        if self.given_in_channels and condition is None:
+        if self.draws_from_first and condition is None:
             raise UserError(f"a {self.pipeline_name} draws a clip from its first frame, which is not given here")
         height, width = z_t.shape[-2:]
         if height % self.patch or width % self.patch:
@@ -314,6 +331,21 @@ def check_pixels(video: Tensor, multiple: int) -> None:
     height, width = video.shape[-2:]
     if height % multiple or width % multiple:
         raise UserError(f"data.size: frames of {height} x {width}; this backbone's VAE takes multiples of {multiple}")
+
+
+def check_given_alone(given: Sequence[int], shown: Sequence[int], last: str = "") -> None:
+    """Refuse given frames that a denoiser cannot be shown.
+
+    Args:
+        given: the frames' numbers.
+        shown: those that it can be shown.
+        last: for the message, what it can be shown beside the first.
+
+    Raises:
+        UserError: another one is given.
+    """
+    if others := sorted(set(given) - set(shown)):
+        raise UserError(f"model.given_frames {others[0]}: this backbone is shown the first frame{last}; give that")
 
 
 def _text_encoder(index: dict[str, Any]) -> type[PreTrainedModel]:

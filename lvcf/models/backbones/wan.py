@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKLWan, ModelMixin, SchedulerMixin, WanTransformer3DModel
@@ -23,7 +23,7 @@ from lvcf.errors import UserError
 from lvcf.models.backbones.base import Condition, Embedding
 from lvcf.models.backbones.ltx import pad_frames
 from lvcf.models.backbones.parts import load_model, names
-from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype, check_pixels
+from lvcf.models.backbones.pipeline import PipelineBackbone, check_given_alone, check_pixels
 from lvcf.models.backbones.text import embed_prompts
 
 PROMPT_LENGTH = 512
@@ -50,7 +50,8 @@ class WanBackbone(PipelineBackbone):
     """
 
     pipeline_name = "WanPipeline"
-    other_pipelines = (IMAGE_PIPELINE,)
+    image_pipeline = IMAGE_PIPELINE
+    other_pipelines: ClassVar[tuple[str, ...]] = (IMAGE_PIPELINE,)
     vae_class = AutoencoderKLWan
     transformer_class = WanTransformer3DModel
     a_time_per_frame = True
@@ -89,18 +90,6 @@ class WanBackbone(PipelineBackbone):
             raise UserError(
                 "its denoiser attends to a first and a last frame (FLF2V), which is not supported; use image to video's"
             )
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, text_dtype: TextDtype = "float32") -> Self:
-        """See the base class."""
-        backbone = super().from_pretrained(folder, text_dtype)
-        name, first = backbone.pipeline_name, backbone.given_in_channels or backbone.expand_timesteps
-        if (name == IMAGE_PIPELINE and not first) or (name != IMAGE_PIPELINE and backbone.given_in_channels):
-            raise UserError(
-                f"{folder}: a {name} whose denoiser takes {backbone.transformer.config.in_channels} channels; image to "
-                "video shows it the first frame in more channels, text to video does not; correct model_index.json"
-            )
-        return backbone
 
     @classmethod
     def _check_index(cls, folder: Path, index: dict[str, Any]) -> None:
@@ -187,16 +176,16 @@ class WanBackbone(PipelineBackbone):
         return embed_wan_prompts(self.text_encoder, self.tokenizer, prompts)
 
     @torch.no_grad()
-    def condition(self, video: Tensor, given: Sequence[int]) -> Condition | None:
+    def condition(self, video: Tensor, given: Sequence[int], editable: Tensor | None = None) -> Condition | None:
         """See the base class: a mask of frames, and the latent of the clip whose other frames are 0."""
         if not self.given_in_channels:
             return None
         padded, frames = pad_frames(video, self.time_compression), video.shape[2]
         seen = self.transformer.config.image_dim is not None
-        allowed = {0} if seen else {0, frames - 1}
-        if others := sorted(set(given) - allowed):
-            last = "" if seen else f", or [0, {frames - 1}] with the last"
-            raise UserError(f"model.given_frames {others[0]}: this backbone is shown the first frame{last}; give that")
+        if seen:
+            check_given_alone(given, [0])
+        else:
+            check_given_alone(given, [0, frames - 1], f", or [0, {frames - 1}] with the last")
         places = [0, padded.shape[2] - 1] if frames - 1 in given else [0]
         shown, mask = torch.zeros_like(padded), torch.zeros_like(padded[:, :1, :, :1, :1])
         shown[:, :, places], mask[:, :, places] = padded[:, :, places], 1.0

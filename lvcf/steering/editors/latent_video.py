@@ -71,7 +71,7 @@ class LatentVideoEditor(Editor):
         check_number("editor.guidance_scale", guidance_scale, 0.0)
         check_choice("editor.inversion", inversion, ("sdedit", "fresh"))
         check_choice("editor.decode", decode, get_args(Decode))
-        if backbone.given_in_channels:
+        if backbone.draws_from_first:
             raise UserError(
                 "editor.backbone: it draws from the clip's first frame, which an edit has to change; use "
                 "text-to-video weights"

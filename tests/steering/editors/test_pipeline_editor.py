@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKLCogVideoX, WanVACEPipeline, WanVACETransformer3DModel
+from diffusers import AutoencoderKLCogVideoX
 from jsonargparse import ArgumentParser
 
 from lvcf.errors import UserError
 from lvcf.models.backbones.load import load_backbone
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.editors.pipeline_editor import VIDEO_TO_VIDEO, PipelineEditor
-from tests.families import CHANNELS, SIZES, save_family, wan
+from tests.families import CHANNELS, SIZES, save_family, wan_vace
 from tests.steering.editors.tiny import moving_clip
 
 NOISING = ("cogvideox_2b", "ltx_2b", "wan_1_3b")
@@ -33,21 +33,8 @@ def certain_posterior(folder: Path) -> None:
 
 
 def save_vace(folder: Path) -> Path:
-    """Wan's parts with a denoiser that hears a control video: two latents and a mask of 8 x 8 pixels each."""
     torch.manual_seed(6)
-    parts = wan().components
-    sizes = (
-        "num_attention_heads",
-        "attention_head_dim",
-        "in_channels",
-        "out_channels",
-        "text_dim",
-        "freq_dim",
-        "ffn_dim",
-    )
-    shape = {name: parts["transformer"].config[name] for name in (*sizes, "num_layers")}
-    parts["transformer"] = WanVACETransformer3DModel(**shape, vace_layers=[0], vace_in_channels=2 * CHANNELS + 64)
-    WanVACEPipeline(**parts).save_pretrained(folder)
+    wan_vace().save_pretrained(folder)
     return folder
 
 
