@@ -224,6 +224,7 @@ class Sampler(Diffusion):
         state.others = list(others)
         self._notify("on_sampling_start", state)
         self.sample(state)
+        state.sampled = True
         self._notify("on_sampling_end", state)
         state.z = state.kept.hold(state.held(state.z))
         state.keep_finite(state.z, state.z_ref, "the latent at the end of sampling")
@@ -263,7 +264,8 @@ class Sampler(Diffusion):
         kept = Kept.of(video, z_ref, self.backbone, editable, settings.given_frames)
 
         def decode(z: Tensor, rows: Tensor) -> Tensor:
-            return sharpen(self.backbone.decode(kept.hold(z, rows), video.shape[2]), rows)
+            drawn = self.backbone.decode(kept.hold(z, rows), video.shape[2])
+            return sharpen(drawn, rows) if state.sampled else drawn
 
         state = SamplingState(
             ids=batch["id"],

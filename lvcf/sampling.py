@@ -189,6 +189,7 @@ class SamplingState(DiffusionState):
         reached: whether that was within tolerance (B,).
         trajectory: per sample, one row per guided step.
         gradient_evaluations: gradients of the target asked for, per sample.
+        sampled: whether sampling has ended: only from then on are clips sharpened by a detail decoder.
         decoded: the edited clip, after sampling; refinement edits it.
         masks: refinement's nested masks, smallest first.
         mask: where the edit is let through ``(B, 1, T, H, W)``; None: everywhere.
@@ -213,6 +214,7 @@ class SamplingState(DiffusionState):
     trajectory: list[list[dict[str, float]]]
     gradient_evaluations: list[int]
     notes: list[dict[str, Any]]
+    sampled: bool = False
     decoded: Tensor = field(default_factory=lambda: torch.zeros(0))
     masks: list[Tensor] = field(default_factory=list)
     mask: Tensor | None = None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from lvcf.callbacks.guidance import GradientGuidance
 from lvcf.errors import UserError
+from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.detail_decoder import DetailDecoder, detail_decoder, warp
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.sampler import Sampler
@@ -105,3 +107,13 @@ def test_evenly_spaced_frames_of_the_clip_are_shown(tmp_path) -> None:
     video = torch.stack([clip["video"] for clip in clips])
     assert torch.equal(backbone.detail.own, video[:, :, ::2])
     assert torch.equal(backbone.detail.own_drawn, backbone.decode(backbone.encode(video), 8)[:, :, ::2])
+
+
+def test_guidance_reads_what_the_vae_draws_and_what_is_saved_is_sharpened_once(tmp_path) -> None:
+    backbone = GaussianBackbone()
+    backbone.detail = Listening(SMALL)
+    drawn = []
+    backbone.detail.register_forward_hook(lambda _detail, _given, clip: drawn.append(clip))
+    task = CounterfactualTask(backbone, LinearTarget(), "80", tmp_path, steps=3, decode="detail")
+    predict(task, make_clips(2, frames=8), [GradientGuidance(weight=ConstantWeight(0.1), samples=2)])
+    assert len(drawn) == 2  # the reconstruction and the counterfactual
