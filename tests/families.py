@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AnyFlowPipeline,
+    AnyFlowTransformer3DModel,
     AutoencoderKL,
     AutoencoderKLCogVideoX,
     AutoencoderKLLTXVideo,
@@ -23,6 +25,7 @@ from diffusers import (
     CogVideoXTransformer3DModel,
     DDIMScheduler,
     DiffusionPipeline,
+    FlowMapEulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LattePipeline,
     LatteTransformer3DModel,
@@ -148,18 +151,21 @@ def wan_vae(**settings: Any) -> AutoencoderKLWan:
     return AutoencoderKLWan(**{**given, **settings})
 
 
+TRANSFORMER: dict[str, Any] = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "in_channels": CHANNELS,
+    "out_channels": CHANNELS,
+    "text_dim": TEXT_WIDTH,
+    "freq_dim": 16,
+    "ffn_dim": 32,
+    "num_layers": 1,
+}
+"""Of Wan, and of what is made from it."""
+
+
 def wan_transformer(**settings: Any) -> WanTransformer3DModel:
-    given = {
-        "num_attention_heads": 2,
-        "attention_head_dim": 12,
-        "in_channels": CHANNELS,
-        "out_channels": CHANNELS,
-        "text_dim": TEXT_WIDTH,
-        "freq_dim": 16,
-        "ffn_dim": 32,
-        "num_layers": 1,
-    }
-    return WanTransformer3DModel(**{**given, **settings})
+    return WanTransformer3DModel(**{**TRANSFORMER, **settings})
 
 
 def wan_parts(shift: float = 3.0) -> dict[str, Any]:
@@ -204,6 +210,13 @@ def wan_a14b() -> WanImageToVideoPipeline:
     return WanImageToVideoPipeline(**parts, transformer_2=second, boundary_ratio=0.875)
 
 
+def anyflow() -> AnyFlowPipeline:
+    """A flow map of Wan 2.1, whose denoiser is told two times, with AnyFlow's own settings of conversion."""
+    scheduler = FlowMapEulerDiscreteScheduler(num_train_timesteps=1000, shift=5.0)
+    parts = {**wan_parts(), "scheduler": scheduler, "transformer": AnyFlowTransformer3DModel(**TRANSFORMER)}
+    return AnyFlowPipeline(**parts)
+
+
 def latte() -> LattePipeline:
     tokenizer = tiny_tokenizer()
     return LattePipeline(
@@ -246,9 +259,14 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "ltx_2b": ltx,
     "wan_1_3b": wan,
     "wan_2_2_5b": wan_ti2v,
+    "anyflow_1_3b": anyflow,
     "latte": latte,
 }
 """By the name of the configuration of the published checkpoint."""
+OWN_VAE = [name for name in FAMILIES if name != "anyflow_1_3b"]
+"""AnyFlow's is Wan's."""
+NOT_TRAINED = ("anyflow_1_3b",)
+"""Those that ``lvcf fit`` refuses."""
 IMAGE_FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "ltx_2b_given": ltx_given,
     "wan_i2v_14b": wan_i2v,
@@ -261,6 +279,7 @@ SIZES = {
     "ltx_2b_given": 64,
     "wan_1_3b": 32,
     "wan_2_2_5b": 64,
+    "anyflow_1_3b": 32,
     "latte": 32,
     "wan_i2v_14b": 32,
     "wan_2_2_i2v_a14b": 32,
@@ -272,6 +291,7 @@ SHAPES = {
     "ltx_2b_given": (3, 2, 2),
     "wan_1_3b": (5, 4, 4),
     "wan_2_2_5b": (5, 4, 4),
+    "anyflow_1_3b": (5, 4, 4),
     "latte": (16, 4, 4),
     "wan_i2v_14b": (5, 4, 4),
     "wan_2_2_i2v_a14b": (5, 4, 4),

@@ -19,6 +19,7 @@ from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
 from lvcf.guidance.weight import ConstantWeight
+from lvcf.models.backbones.anyflow import AnyFlowBackbone
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.load import load_backbone
@@ -27,7 +28,7 @@ from lvcf.models.backbones.ltx_video import LTXVideoBackbone
 from lvcf.models.backbones.pipeline import ESTIMATES, PARTS, PipelineBackbone
 from lvcf.models.backbones.schedule import prediction_of
 from lvcf.models.backbones.wan import WanBackbone
-from tests.families import CHANNELS, FAMILIES, SHAPES, SIZES, cogvideox, save_family, wan, wan_transformer
+from tests.families import CHANNELS, FAMILIES, OWN_VAE, SHAPES, SIZES, cogvideox, save_family, wan, wan_transformer
 from tests.toys import BrightDark
 
 EXPECTED = {
@@ -35,11 +36,13 @@ EXPECTED = {
     "ltx_2b": (LTXVideoBackbone, "flow_prediction"),
     "wan_1_3b": (WanBackbone, "flow_prediction"),
     "wan_2_2_5b": (WanBackbone, "flow_prediction"),
+    "anyflow_1_3b": (AnyFlowBackbone, "flow_prediction"),
     "latte": (LatteBackbone, "epsilon"),
 }
 """Class and prediction."""
 PROMPT = "apical four chamber echocardiogram ejection fraction 30 percent"
 EACH = pytest.mark.parametrize("name", FAMILIES)
+EACH_VAE = pytest.mark.parametrize("name", OWN_VAE)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +91,7 @@ def test_latents_are_scaled_as_the_pipeline_scales_them(name, backbones) -> None
         raw = vae.encode(video[0].transpose(0, 1)).latent_dist.mode().transpose(0, 1)[None]
     else:
         raw = vae.encode(video).latent_dist.mode()
-    if name.startswith("wan"):
+    if name.startswith(("wan", "anyflow")):
         mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
         scaled = (raw - mean) * (1.0 / std)
     elif name.startswith("ltx"):
@@ -115,7 +118,7 @@ def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps
     if kind == "cogvideox":
         options["max_sequence_length"] = pipe.transformer.config.max_text_seq_length
         return pipe(num_frames=17, latents=noise.transpose(1, 2), **options)[0].transpose(1, 2)
-    if kind == "wan":
+    if kind in ("wan", "anyflow"):
         return pipe(num_frames=17, latents=noise, **options)[0]
     if kind == "latte":
         return pipe(video_length=16, latents=noise, clean_caption=False, **options)[0]
@@ -154,7 +157,7 @@ def test_sampling_makes_what_the_stock_pipeline_makes(name, backbones) -> None:
         grid = pipe.scheduler.sigmas
     prompt, z = backbone.embed([PROMPT]), noise
     for t, s in pairwise(grid):
-        clean, _ = backbone.predict(z, t[None], prompt)
+        clean = backbone.towards(z, t[None], s[None], prompt)
         z = ddim_step(z, clean, backbone.alpha_sigma(t[None]), backbone.alpha_sigma(s[None]))
     backbone.scheduler = scheduler
     torch.testing.assert_close(z, wanted, atol=2e-4, rtol=1e-3)
@@ -172,7 +175,7 @@ def test_the_prediction_is_the_schedulers_conversion(name, backbones) -> None:
         said = backbone.output(z, t[None], prompt)
         clean, noise = backbone.predict(z, t[None], prompt)
         scheduler.set_timesteps(4) if not name.startswith("ltx") else backbone.time_grid(4, 1.0, z)
-        if name.startswith("ltx"):  # a step to 0 is the clean estimate
+        if name.startswith(("ltx", "anyflow")):  # a step to 0 is the clean estimate
             expected = z - scheduler.sigmas[i] * said
         elif name.startswith("wan"):
             scheduler._step_index = i
@@ -189,14 +192,14 @@ def test_the_grid_is_the_schedulers(name, backbones) -> None:
     backbone = backbones[name]
     latent = torch.zeros(1, CHANNELS, *SHAPES[name])
     grid = backbone.time_grid(5, 1.0, latent)
-    if name.startswith("wan"):
+    if name.startswith(("wan", "anyflow")):
         backbone.scheduler.set_timesteps(5)
-        torch.testing.assert_close(grid, backbone.scheduler.sigmas)
+        torch.testing.assert_close(grid, backbone.scheduler.sigmas.float())
     elif not name.startswith("ltx"):  # whose pipeline asks for its own: see the whole sampling above
         backbone.scheduler.set_timesteps(5)
         torch.testing.assert_close(backbone.timestep(grid[:-1]), backbone.scheduler.timesteps)
     part = backbone.time_grid(5, 0.6, latent)
-    for times, top in ((grid, 1.0), (part, 0.999 if name.startswith("wan") else 0.95)):
+    for times, top in ((grid, 1.0), (part, 0.999 if name.startswith(("wan", "anyflow")) else 0.95)):
         assert len(times) == 6
         assert float(times[-1]) == 0.0
         assert (times.diff() < 0).all()
@@ -252,7 +255,7 @@ def test_cross_attention_to_a_word_is_read_where_there_is_one_and_refused_by_nam
     torch.testing.assert_close(torch.stack(shares).sum(0), torch.ones(1, 1, *shape))
 
 
-@EACH
+@EACH_VAE
 def test_gradients_flow_through_the_decoder_whole_sliced_and_in_tiles(name, backbones) -> None:
     backbone, frames = backbones[name], SHAPES[name][0]
     z = torch.randn(2, CHANNELS, frames, 4, 4)
@@ -279,7 +282,7 @@ def test_gradients_flow_through_the_decoder_whole_sliced_and_in_tiles(name, back
     assert not torch.allclose(results["tiled"], results["whole"], atol=1e-6)
 
 
-@EACH
+@EACH_VAE
 @torch.no_grad()
 def test_mspr_reads_whole_features_however_the_decoder_goes(name, backbones) -> None:
     """Wan decodes frame by frame, CogVideoX in pairs, Latte takes frames for samples; slicing goes by samples."""
@@ -339,13 +342,14 @@ def test_saving_keeps_the_published_layout_and_stock_diffusers_loads_it(name, ba
 # --- names in the published files ---
 # From the scripts that made them, diffusers' convert_{cogvideox,ltx,wan}_to_diffusers.py; for Latte, which has none,
 # from the stock pipeline's annotations and the class's defaults; of Wan 2.2 from diffusers'
-# tests/pipelines/wan/test_wan_22{,_image_to_video}.py.
+# tests/pipelines/wan/test_wan_22{,_image_to_video}.py; of AnyFlow from its own scripts/convert_model.
 
 CLASSES = {
     "cogvideox_2b": ("CogVideoXPipeline", "AutoencoderKLCogVideoX", "CogVideoXTransformer3DModel", "T5EncoderModel"),
     "ltx_2b": ("LTXPipeline", "AutoencoderKLLTXVideo", "LTXVideoTransformer3DModel", "T5EncoderModel"),
     "wan_1_3b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
     "wan_2_2_5b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
+    "anyflow_1_3b": ("AnyFlowPipeline", "AutoencoderKLWan", "AnyFlowTransformer3DModel", "UMT5EncoderModel"),
     "latte": ("LattePipeline", "AutoencoderKL", "LatteTransformer3DModel", "T5EncoderModel"),
 }
 CONFIG_KEYS = {
@@ -379,6 +383,7 @@ CONFIG_KEYS = {
             scale_factor_temporal dim_mult num_res_blocks temperal_downsample
         """,
     },
+    "anyflow_1_3b": {"transformer": "gate_value deltatime_type", "scheduler": "num_train_timesteps shift"},
     "latte": {
         "transformer": """
             num_attention_heads attention_head_dim in_channels out_channels num_layers cross_attention_dim
@@ -425,6 +430,12 @@ TENSORS = {
             decoder.conv_out quant_conv post_quant_conv encoder.conv_in decoder.conv_in
             decoder.up_blocks.N.resnets.N.conv1 decoder.up_blocks.N.upsamplers.N.resample.N
             decoder.up_blocks.N.upsamplers.N.time_conv encoder.down_blocks.N.conv1
+        """,
+    },
+    "anyflow_1_3b": {
+        "transformer": """
+            condition_embedder.time_embedder.linear_1 condition_embedder.delta_embedder.linear_1
+            condition_embedder.delta_embedder.linear_2 blocks.N.attn1.to_q blocks.N.ffn.net.N.proj blocks.N.norm2
         """,
     },
     "latte": {

@@ -12,6 +12,7 @@ from huggingface_hub import snapshot_download
 from lvcf.checks import check_choice, check_number
 from lvcf.configuration import find_weights
 from lvcf.errors import UserError
+from lvcf.models.backbones.anyflow import AnyFlowBackbone
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_loras
@@ -24,10 +25,14 @@ from lvcf.models.backbones.wan import WanBackbone
 Family = type[PipelineBackbone]
 FAMILIES: dict[str, Family] = {
     name: family
-    for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, LatteBackbone)
+    for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, AnyFlowBackbone, LatteBackbone)
     for name in (family.pipeline_name, *family.other_pipelines)
 }
 """By ``_class_name`` of ``model_index.json``."""
+NOT_READ = {
+    "AnyFlowFARPipeline": "it draws a clip chunk by chunk, and here a clip is drawn at once; use an AnyFlowPipeline",
+}
+"""Pipelines near to these, and why they are none of them."""
 FILES = [
     "model_index.json",
     *(f"{part}/*.{kind}" for part in (*PARTS, *MORE_PARTS) for kind in ("json", "safetensors", "model", "txt")),
@@ -79,6 +84,8 @@ def family_of(folder: Path) -> Family:
     """
     index = read_index(folder)
     name = index["_class_name"]
+    if name in NOT_READ:
+        raise UserError(f"{folder}: holds a {name}, which is not read: {NOT_READ[name]}")
     if name not in FAMILIES:
         raise UserError(f"{folder}: holds a {name}; the known families are {', '.join(FAMILIES)}")
     # the small backbones of this project are LTX pipelines with a CLIP text encoder and patches of their own

@@ -24,7 +24,11 @@ PREFIX = "transformer."
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
 """The attention's projections, which every family names so."""
 PEFT_FILE, PEFT_SETTINGS, PEFT_PREFIX = "adapter_model.safetensors", "adapter_config.json", "base_model.model."
-LOADERS = {"WanTransformer3DModel": "WanLoraLoaderMixin", "LTXVideoTransformer3DModel": "LTXVideoLoraLoaderMixin"}
+LOADERS = {
+    "AnyFlowTransformer3DModel": "WanLoraLoaderMixin",
+    "LTXVideoTransformer3DModel": "LTXVideoLoraLoaderMixin",
+    "WanTransformer3DModel": "WanLoraLoaderMixin",
+}
 """Diffusers' classes that know a denoiser's other layouts; the rest have none."""
 DEFAULT = 8
 """PEFT's own r and alpha, which its settings may leave out."""
