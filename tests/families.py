@@ -18,6 +18,8 @@ from diffusers import (
     AnyFlowTransformer3DModel,
     AutoencoderKL,
     AutoencoderKLCogVideoX,
+    AutoencoderKLLTX2Audio,
+    AutoencoderKLLTX2Video,
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
     CogVideoXDDIMScheduler,
@@ -29,6 +31,8 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     LattePipeline,
     LatteTransformer3DModel,
+    LTX2Pipeline,
+    LTX2VideoTransformer3DModel,
     LTXImageToVideoPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
@@ -37,10 +41,15 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
+from diffusers.pipelines.ltx2 import LTX2TextConnectors
+from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    GemmaTokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -143,6 +152,100 @@ def ltx() -> LTXPipeline:
 
 def ltx_given() -> LTXImageToVideoPipeline:
     return LTXImageToVideoPipeline(**ltx().components)
+
+
+def ltx2() -> LTX2Pipeline:
+    """Of video and sound; diffusers' tests/pipelines/ltx2/testing_utils.py, its VAE with the published strides."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    letters = "▁abcdefghijklmnopqrstuvwxyz0123456789"
+    tokenizer = GemmaTokenizer({piece: i for i, piece in enumerate([*special, *letters])}, model_max_length=2048)
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": TEXT_WIDTH,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "layer_types": ["full_attention"],
+    }
+    seen = {
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 16,
+        "patch_size": 8,
+    }
+    vae = AutoencoderKLLTX2Video(
+        latent_channels=CHANNELS,
+        block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 16, 32),
+        layers_per_block=(1, 1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1),
+        decoder_causal=False,
+        spatial_compression_ratio=32,
+        temporal_compression_ratio=8,
+    )
+    vae.latents_mean.copy_(torch.tensor([0.3, -0.2, 0.1, 0.0]))
+    vae.latents_std.copy_(torch.tensor([0.5, 0.8, 1.2, 0.9]))
+    connector = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 1, "num_learnable_registers": 128}
+    return LTX2Pipeline(
+        scheduler=ltx().scheduler,
+        vae=vae,
+        audio_vae=AutoencoderKLLTX2Audio(
+            base_channels=4,
+            output_channels=2,
+            ch_mult=(1,),
+            num_res_blocks=1,
+            attn_resolutions=None,
+            in_channels=2,
+            resolution=32,
+            latent_channels=2,
+            norm_type="pixel",
+            causality_axis="height",
+            mid_block_add_attention=False,
+            sample_rate=16000,
+            mel_hop_length=160,
+            is_causal=True,
+            mel_bins=8,
+        ),
+        text_encoder=Gemma3ForConditionalGeneration(
+            Gemma3Config(text_config=text, vision_config=seen, mm_tokens_per_image=4, image_token_index=4)
+        ),
+        tokenizer=tokenizer,
+        connectors=LTX2TextConnectors(
+            caption_channels=TEXT_WIDTH,
+            text_proj_in_factor=2,
+            **{f"{stream}_connector_{key}": value for stream in ("video", "audio") for key, value in connector.items()},
+            rope_type="split",
+        ),
+        transformer=LTX2VideoTransformer3DModel(
+            in_channels=CHANNELS,
+            out_channels=CHANNELS,
+            num_attention_heads=2,
+            attention_head_dim=8,
+            cross_attention_dim=16,
+            audio_in_channels=4,
+            audio_out_channels=4,
+            audio_num_attention_heads=2,
+            audio_attention_head_dim=4,
+            audio_cross_attention_dim=8,
+            num_layers=1,
+            caption_channels=TEXT_WIDTH,
+            rope_type="split",
+        ),
+        vocoder=LTX2Vocoder(
+            in_channels=16,
+            hidden_channels=8,
+            out_channels=2,
+            upsample_kernel_sizes=[4, 4],
+            upsample_factors=[2, 2],
+            resnet_kernel_sizes=[3],
+            resnet_dilations=[[1, 3, 5]],
+            output_sampling_rate=16000,
+        ),
+    )
 
 
 def wan_vae(**settings: Any) -> AutoencoderKLWan:
@@ -257,6 +360,7 @@ def latte() -> LattePipeline:
 FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "cogvideox_2b": cogvideox,
     "ltx_2b": ltx,
+    "ltx2_19b": ltx2,
     "wan_1_3b": wan,
     "wan_2_2_5b": wan_ti2v,
     "anyflow_1_3b": anyflow,
@@ -277,6 +381,7 @@ SIZES = {
     "cogvideox_2b": 32,
     "ltx_2b": 64,
     "ltx_2b_given": 64,
+    "ltx2_19b": 64,
     "wan_1_3b": 32,
     "wan_2_2_5b": 64,
     "anyflow_1_3b": 32,
@@ -289,6 +394,7 @@ SHAPES = {
     "cogvideox_2b": (5, 4, 4),
     "ltx_2b": (3, 2, 2),
     "ltx_2b_given": (3, 2, 2),
+    "ltx2_19b": (3, 2, 2),
     "wan_1_3b": (5, 4, 4),
     "wan_2_2_5b": (5, 4, 4),
     "anyflow_1_3b": (5, 4, 4),
@@ -304,3 +410,17 @@ def save_family(name: str, folder: Path) -> Path:
     torch.manual_seed(5)
     (FAMILIES | IMAGE_FAMILIES)[name]().save_pretrained(folder)
     return folder
+
+
+QUIET = {"stg_scale": 0.0, "modality_scale": 1.0, "guidance_rescale": 0.0}
+ALONE = {**QUIET, "audio_guidance_scale": 1.0, **{f"audio_{name}": value for name, value in QUIET.items()}}
+"""LTX-2's other guidances, off."""
+
+
+def isolated(pipe: DiffusionPipeline, noise: torch.Tensor, **options: Any) -> torch.Tensor:
+    """What LTX-2's stock pipeline makes where video and sound do not look at each other."""
+    heard, scale = pipe.transformer.forward, (pipe.vae.latents_mean, pipe.vae.latents_std)
+    pipe.transformer.forward = lambda **told: heard(**{**told, "isolate_modalities": True})
+    start = pipe._denormalize_latents(noise, *scale)  # it takes unscaled latents, and gives such
+    drawn = pipe(frame_rate=8, latents=start, **{"num_frames": 17, **ALONE, **options})[0]
+    return pipe._normalize_latents(drawn, *scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from tests.helpers import fails, results, rewrite, subset
 NAMES = [*FAMILIES, *IMAGE_FAMILIES]
 EACH = pytest.mark.parametrize("name", NAMES)
 TRAINED = pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_TRAINED])
-GIVEN = [*IMAGE_FAMILIES, "wan_2_2_5b"]
+GIVEN = [*IMAGE_FAMILIES, "ltx2_19b", "wan_2_2_5b"]
 """Whose configuration gives the first frame."""
 TARGET = "lvcf.models.targets.ejection_fraction.echo_resnet_3d"
 QUICK = [
@@ -150,6 +151,8 @@ def test_a_checkpoint_holds_what_is_trained_and_training_goes_on_from_it(name, f
     stored = torch.load(out / "checkpoints" / "last.ckpt", weights_only=False)
     denoisers = load_backbone(str(folders[name])).denoisers()
     trained = {f"backbone.{part}.{key}" for part, model in denoisers.items() for key, _ in model.named_parameters()}
+    if name == "ltx2_19b":  # its sound draws no pixel
+        trained = {key for key in trained if not re.search("audio|a2v|av_cross", key)}
     assert set(stored["state_dict"]) == set(stored["current_model_state"]) == trained
     if name == "wan_1_3b":  # one family is enough: the code is the same for all
         (first,) = (out / "checkpoints").glob("*step=1.ckpt")

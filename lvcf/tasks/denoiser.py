@@ -93,7 +93,7 @@ class DenoiserTask(LightningModule):
         self.backbone.requires_grad_(False)
         self.backbone.text_encoder.requires_grad_(train_text_encoder)
         for denoiser in backbone.denoisers().values():
-            denoiser.requires_grad_(True)
+            backbone.let_learn(denoiser)
             if lora_rank:
                 add_lora(denoiser, lora_rank)
             if gradient_checkpointing:

@@ -16,7 +16,7 @@ from lvcf.refinement.mask import difference_map
 from tests.families import CHANNELS, OWN_VAE, SIZES, save_family
 
 EACH = pytest.mark.parametrize("name", OWN_VAE)
-COMPRESSION = {"cogvideox_2b": 4, "ltx_2b": 8, "wan_1_3b": 4, "wan_2_2_5b": 4, "latte": 1}
+COMPRESSION = {"cogvideox_2b": 4, "ltx_2b": 8, "ltx2_19b": 8, "wan_1_3b": 4, "wan_2_2_5b": 4, "latte": 1}
 
 
 @pytest.fixture(scope="module")

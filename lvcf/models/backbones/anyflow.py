@@ -6,6 +6,8 @@ z_r = z_t - (t - r) u.  At r = 0 that is a clean clip, at r = t the flow itself.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from diffusers import AnyFlowTransformer3DModel
 from torch import Tensor
@@ -19,7 +21,7 @@ class AnyFlowBackbone(WanBackbone):
     """See :class:`WanBackbone`; text to video.  What is read as the clean estimate is the map's end, at r = 0."""
 
     pipeline_name = "AnyFlowPipeline"
-    other_pipelines = ()
+    other_pipelines: ClassVar[tuple[str, ...]] = ()
     transformer_class = AnyFlowTransformer3DModel
     a_time_per_frame = False
     is_flow_map = True

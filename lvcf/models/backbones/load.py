@@ -17,15 +17,16 @@ from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_loras
 from lvcf.models.backbones.ltx import LTXBackbone
+from lvcf.models.backbones.ltx_2 import LTX2Backbone
 from lvcf.models.backbones.ltx_video import LTXVideoBackbone
-from lvcf.models.backbones.parts import MORE_PARTS, PARTS, class_name, load_part, read_index
+from lvcf.models.backbones.parts import MORE_PARTS, NOT_LOADED, PARTS, class_name, load_part, read_index
 from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype
 from lvcf.models.backbones.wan import WanBackbone
 
 Family = type[PipelineBackbone]
 FAMILIES: dict[str, Family] = {
     name: family
-    for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, AnyFlowBackbone, LatteBackbone)
+    for family in (CogVideoXBackbone, LTXVideoBackbone, LTX2Backbone, WanBackbone, AnyFlowBackbone, LatteBackbone)
     for name in (family.pipeline_name, *family.other_pipelines)
 }
 """By ``_class_name`` of ``model_index.json``."""
@@ -35,7 +36,11 @@ NOT_READ = {
 """Pipelines near to these, and why they are none of them."""
 FILES = [
     "model_index.json",
-    *(f"{part}/*.{kind}" for part in (*PARTS, *MORE_PARTS) for kind in ("json", "safetensors", "model", "txt")),
+    *(
+        f"{part}/*.{kind}"
+        for part in (*PARTS, *MORE_PARTS, *NOT_LOADED)
+        for kind in ("json", "safetensors", "model", "txt")
+    ),
 ]
 """What is downloaded of a hub id: no pickled weights, no code."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from diffusers import AutoencoderKLWan, ModelMixin, SchedulerMixin, WanTransformer3DModel
@@ -50,7 +50,7 @@ class WanBackbone(PipelineBackbone):
     """
 
     pipeline_name = "WanPipeline"
-    other_pipelines = (IMAGE_PIPELINE,)
+    other_pipelines: ClassVar[tuple[str, ...]] = (IMAGE_PIPELINE,)
     vae_class = AutoencoderKLWan
     transformer_class = WanTransformer3DModel
     a_time_per_frame = True
