@@ -46,9 +46,16 @@ class Diffusion:
     Args:
         backbone: the latent video diffusion model.
         settings: see there.
+
+    Raises:
+        UserError: the solver is of another kind of backbone.
     """
 
     def __init__(self, backbone: Backbone, settings: Settings) -> None:
+        if backbone.is_flow_map and settings.solver != "ddim":
+            raise UserError(
+                f"model.solver {settings.solver}: this backbone's flow map says itself where a step ends; choose ddim"
+            )
         self.backbone, self.settings = backbone.eval().requires_grad_(False), settings
         self.callbacks: list[SamplingCallback] = []
 
@@ -81,7 +88,7 @@ class Diffusion:
             state.z_ref,
             times,
             self.backbone.alpha_sigma,
-            lambda z, t: self.backbone.predict(z, t, state.prompts.inversion, state.condition)[0],
+            lambda z, t: self.backbone.towards(z, t, t, state.prompts.inversion, state.condition),
         )
 
     def sample(self, state: DiffusionState) -> None:
@@ -92,7 +99,7 @@ class Diffusion:
             state.t = state.grid[state.index[state.rows]]
             following = torch.clamp(state.index + state.stride, max=last)[state.rows]
             untouched = state.z_ref[state.rows]
-            self._estimate(state)
+            self._estimate(state, following)
             state.keep_finite(state.clean, untouched, "the denoiser's estimate", state.rows)
             self._notify("on_clean_estimate", state)
             state.clean = state.on_path(state.held(state.clean, state.rows))
@@ -103,8 +110,11 @@ class Diffusion:
                 state.steps[row] += 1
             self._notify("on_step_end", state)
 
-    def _estimate(self, state: DiffusionState) -> None:
-        """Clean estimates of the active rows, and of the recorded path, in one pass of the denoiser."""
+    def _estimate(self, state: DiffusionState, following: Tensor) -> None:
+        """Clean estimates of the active rows, and of the recorded path, in one pass of the denoiser.
+
+        A flow map is asked once more, for the step to the places ``following`` of the grid, unless that is the end.
+        """
         rows, t = state.rows, state.t
         parts, prompts = self._sampled_path(state, rows, state.z[rows])
         recorded = self.settings.inversion in ON_THE_CLIP and state.known() is None
@@ -115,6 +125,11 @@ class Diffusion:
         guided = self._guided(estimates)
         state.offset = state.z_ref[rows] - estimates[-1] if recorded else torch.zeros_like(guided)
         state.clean = state.on_path(guided)
+        state.bend, goes_to = None, state.grid[following]
+        if self.backbone.is_flow_map and bool((goes_to > 0).any()):
+            onward = self._predicted(state, rows, parts, prompts, goes_to)
+            own = onward[-1] - estimates[-1] if recorded else torch.zeros_like(guided)
+            state.bend = state.kept.hold(self._guided(onward) - guided, rows, own), own
 
     def _sampled_path(self, state: DiffusionState, rows: Tensor, z: Tensor) -> tuple[list[Tensor], list[Embedding]]:
         """The denoiser's inputs for the sampled path: once, or twice under classifier-free guidance."""
@@ -127,13 +142,22 @@ class Diffusion:
         return self.settings.prompt == "neutral" or self.settings.guidance_scale == 1.0
 
     def _predicted(
-        self, state: DiffusionState, rows: Tensor, parts: list[Tensor], prompts: list[Embedding]
+        self,
+        state: DiffusionState,
+        rows: Tensor,
+        parts: list[Tensor],
+        prompts: list[Embedding],
+        r: Tensor | None = None,
     ) -> list[Tensor]:
-        t = state.times(rows)
+        t, copies = state.times(rows), len(parts)
         z_t = torch.cat([state.shown(part, rows) for part in parts])
-        condition = None if state.condition is None else state.condition[rows].repeat(len(parts))
-        clean, _ = self.backbone.predict(z_t, torch.cat([t] * len(parts)), Embedding.cat(prompts), condition)
-        return [state.held(part, rows) for part in clean.float().chunk(len(parts))]
+        condition = None if state.condition is None else state.condition[rows].repeat(copies)
+        times, prompt = torch.cat([t] * copies), Embedding.cat(prompts)
+        if r is None:
+            clean, _ = self.backbone.predict(z_t, times, prompt, condition)
+        else:
+            clean = self.backbone.towards(z_t, times, r.repeat(copies), prompt, condition)
+        return [state.held(part, rows) for part in clean.float().chunk(copies)]
 
     def _guided(self, estimates: list[Tensor]) -> Tensor:
         """Classifier-free guidance (Ho & Salimans 2022), to the sampled path's prompt."""
@@ -145,7 +169,8 @@ class Diffusion:
         """Step the active rows to ``places`` of the grid; recorded noise is for the stride actually taken."""
         rows, now = state.rows, self.backbone.alpha_sigma(state.t)
         following = self.backbone.alpha_sigma(state.grid[places])
-        stepped = self._step(state.z[rows], state.clean, now, following, state.history, rows)
+        clean = state.clean if state.bend is None else state.clean + state.bend[0]
+        stepped = self._step(state.z[rows], clean, now, following, state.history, rows)
         missed = state.known()
         if missed is None:
             missed = self._missed(state, places, now, following)
@@ -161,7 +186,10 @@ class Diffusion:
             return []
         rows, z_ref = state.rows, state.z_ref[state.rows]
         z_t = noised(z_ref, state.noise[rows], now)
-        reference = self._step(z_t, z_ref - state.offset, now, following, state.reference_history, rows)
+        clean = z_ref - state.offset
+        if state.bend is not None:
+            clean = clean + state.bend[1]
+        reference = self._step(z_t, clean, now, following, state.reference_history, rows)
         missed = [recorded_residual(reference, z_ref, state.noise[rows], following)]
         if self.settings.inversion != "recorded":
             drawn = state.next_noise(places, annealed=self.settings.inversion == "annealed")

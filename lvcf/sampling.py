@@ -69,6 +69,8 @@ class DiffusionState:
         t: their times ``(A,)``.
         clean: their clean estimates ``(A, ...)``; guidance edits these.
         offset: what the clean estimate misses on the recorded path ``(A, ...)``: M sees ``clean + offset``.
+        bend: of a flow map, what has to be added to the clean estimates of the sampled and of the recorded path
+            ``(A, ...)``, so that a straight step lands where the map does; guidance edits ends, and the step follows.
         history: the solver's, of the sampled path.
         reference_history: the solver's, of the recorded path.
         steps: denoising steps taken, per sample.
@@ -93,6 +95,7 @@ class DiffusionState:
     t: Tensor = field(default_factory=lambda: torch.zeros(0))
     clean: Tensor = field(default_factory=lambda: torch.zeros(0))
     offset: Tensor = field(default_factory=lambda: torch.zeros(0))
+    bend: tuple[Tensor, Tensor] | None = None
     steps: list[int] = field(init=False)
     problems: list[str] = field(init=False)
 

@@ -14,8 +14,12 @@ from typing import Any
 
 import torch
 from diffusers import (
+    AnyFlowPipeline,
+    AnyFlowTransformer3DModel,
     AutoencoderKL,
     AutoencoderKLCogVideoX,
+    AutoencoderKLLTX2Audio,
+    AutoencoderKLLTX2Video,
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
     CogVideoXDDIMScheduler,
@@ -24,9 +28,12 @@ from diffusers import (
     CogVideoXTransformer3DModel,
     DDIMScheduler,
     DiffusionPipeline,
+    FlowMapEulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     LattePipeline,
     LatteTransformer3DModel,
+    LTX2Pipeline,
+    LTX2VideoTransformer3DModel,
     LTXImageToVideoPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
@@ -38,10 +45,15 @@ from diffusers import (
     WanVACEPipeline,
     WanVACETransformer3DModel,
 )
+from diffusers.pipelines.ltx2 import LTX2TextConnectors
+from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
+    GemmaTokenizer,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -171,24 +183,121 @@ def ltx_given() -> LTXImageToVideoPipeline:
     return LTXImageToVideoPipeline(**ltx().components)
 
 
+def ltx2() -> LTX2Pipeline:
+    """Of video and sound; diffusers' tests/pipelines/ltx2/testing_utils.py, its VAE with the published strides."""
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    letters = "▁abcdefghijklmnopqrstuvwxyz0123456789"
+    tokenizer = GemmaTokenizer({piece: i for i, piece in enumerate([*special, *letters])}, model_max_length=2048)
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": TEXT_WIDTH,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 8,
+        "layer_types": ["full_attention"],
+    }
+    seen = {
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 16,
+        "patch_size": 8,
+    }
+    vae = AutoencoderKLLTX2Video(
+        latent_channels=CHANNELS,
+        block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 16, 32),
+        layers_per_block=(1, 1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1),
+        decoder_causal=False,
+        spatial_compression_ratio=32,
+        temporal_compression_ratio=8,
+    )
+    vae.latents_mean.copy_(torch.tensor([0.3, -0.2, 0.1, 0.0]))
+    vae.latents_std.copy_(torch.tensor([0.5, 0.8, 1.2, 0.9]))
+    connector = {"num_attention_heads": 2, "attention_head_dim": 8, "num_layers": 1, "num_learnable_registers": 128}
+    return LTX2Pipeline(
+        scheduler=ltx().scheduler,
+        vae=vae,
+        audio_vae=AutoencoderKLLTX2Audio(
+            base_channels=4,
+            output_channels=2,
+            ch_mult=(1,),
+            num_res_blocks=1,
+            attn_resolutions=None,
+            in_channels=2,
+            resolution=32,
+            latent_channels=2,
+            norm_type="pixel",
+            causality_axis="height",
+            mid_block_add_attention=False,
+            sample_rate=16000,
+            mel_hop_length=160,
+            is_causal=True,
+            mel_bins=8,
+        ),
+        text_encoder=Gemma3ForConditionalGeneration(
+            Gemma3Config(text_config=text, vision_config=seen, mm_tokens_per_image=4, image_token_index=4)
+        ),
+        tokenizer=tokenizer,
+        connectors=LTX2TextConnectors(
+            caption_channels=TEXT_WIDTH,
+            text_proj_in_factor=2,
+            **{f"{stream}_connector_{key}": value for stream in ("video", "audio") for key, value in connector.items()},
+            rope_type="split",
+        ),
+        transformer=LTX2VideoTransformer3DModel(
+            in_channels=CHANNELS,
+            out_channels=CHANNELS,
+            num_attention_heads=2,
+            attention_head_dim=8,
+            cross_attention_dim=16,
+            audio_in_channels=4,
+            audio_out_channels=4,
+            audio_num_attention_heads=2,
+            audio_attention_head_dim=4,
+            audio_cross_attention_dim=8,
+            num_layers=1,
+            caption_channels=TEXT_WIDTH,
+            rope_type="split",
+        ),
+        vocoder=LTX2Vocoder(
+            in_channels=16,
+            hidden_channels=8,
+            out_channels=2,
+            upsample_kernel_sizes=[4, 4],
+            upsample_factors=[2, 2],
+            resnet_kernel_sizes=[3],
+            resnet_dilations=[[1, 3, 5]],
+            output_sampling_rate=16000,
+        ),
+    )
+
+
 def wan_vae(**settings: Any) -> AutoencoderKLWan:
     means, deviations = [-0.7571, -0.7089, -0.9113, 0.1075], [2.8184, 1.4541, 2.3275, 2.6558]
     given = {"base_dim": 4, "z_dim": CHANNELS, "num_res_blocks": 1, "latents_mean": means, "latents_std": deviations}
     return AutoencoderKLWan(**{**given, **settings})
 
 
+TRANSFORMER: dict[str, Any] = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 12,
+    "in_channels": CHANNELS,
+    "out_channels": CHANNELS,
+    "text_dim": TEXT_WIDTH,
+    "freq_dim": 16,
+    "ffn_dim": 32,
+    "num_layers": 1,
+}
+"""Of Wan, and of what is made from it."""
+
+
 def wan_transformer(kind: type[ModelMixin] = WanTransformer3DModel, **settings: Any) -> Any:
-    given = {
-        "num_attention_heads": 2,
-        "attention_head_dim": 12,
-        "in_channels": CHANNELS,
-        "out_channels": CHANNELS,
-        "text_dim": TEXT_WIDTH,
-        "freq_dim": 16,
-        "ffn_dim": 32,
-        "num_layers": 1,
-    }
-    return kind(**{**given, **settings})
+    return kind(**{**TRANSFORMER, **settings})
 
 
 def wan_parts(shift: float = 3.0) -> dict[str, Any]:
@@ -248,6 +357,13 @@ def wan_words(pipe: DiffusionPipeline, prompt: str) -> torch.Tensor:
     return embedded
 
 
+def anyflow() -> AnyFlowPipeline:
+    """A flow map of Wan 2.1, whose denoiser is told two times, with AnyFlow's own settings of conversion."""
+    scheduler = FlowMapEulerDiscreteScheduler(num_train_timesteps=1000, shift=5.0)
+    parts = {**wan_parts(), "scheduler": scheduler, "transformer": AnyFlowTransformer3DModel(**TRANSFORMER)}
+    return AnyFlowPipeline(**parts)
+
+
 def latte() -> LattePipeline:
     tokenizer = tiny_tokenizer()
     return LattePipeline(
@@ -288,12 +404,18 @@ def latte() -> LattePipeline:
 FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "cogvideox_2b": cogvideox,
     "ltx_2b": ltx,
+    "ltx2_19b": ltx2,
     "wan_1_3b": wan,
     "wan_2_2_5b": wan_ti2v,
     "wan_vace_1_3b": wan_vace,
+    "anyflow_1_3b": anyflow,
     "latte": latte,
 }
 """By the name of the configuration of the published checkpoint."""
+OWN_VAE = [name for name in FAMILIES if name != "anyflow_1_3b"]
+"""AnyFlow's is Wan's."""
+NOT_TRAINED = ("anyflow_1_3b",)
+"""Those that ``lvcf fit`` refuses."""
 IMAGE_FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "ltx_2b_given": ltx_given,
     "cogvideox_1_5_5b_i2v": cogvideox_1_5_i2v,
@@ -309,9 +431,11 @@ SIZES = {
     "cogvideox_5b_i2v": 32,
     "ltx_2b": 64,
     "ltx_2b_given": 64,
+    "ltx2_19b": 64,
     "wan_1_3b": 32,
     "wan_2_2_5b": 64,
     "wan_vace_1_3b": 32,
+    "anyflow_1_3b": 32,
     "latte": 32,
     "wan_i2v_14b": 32,
     "wan_2_2_i2v_a14b": 32,
@@ -323,9 +447,11 @@ SHAPES = {
     "cogvideox_5b_i2v": (5, 4, 4),
     "ltx_2b": (3, 2, 2),
     "ltx_2b_given": (3, 2, 2),
+    "ltx2_19b": (3, 2, 2),
     "wan_1_3b": (5, 4, 4),
     "wan_2_2_5b": (5, 4, 4),
     "wan_vace_1_3b": (5, 4, 4),
+    "anyflow_1_3b": (5, 4, 4),
     "latte": (16, 4, 4),
     "wan_i2v_14b": (5, 4, 4),
     "wan_2_2_i2v_a14b": (5, 4, 4),
@@ -338,3 +464,17 @@ def save_family(name: str, folder: Path) -> Path:
     torch.manual_seed(5)
     (FAMILIES | IMAGE_FAMILIES | OTHERS)[name]().save_pretrained(folder)
     return folder
+
+
+QUIET = {"stg_scale": 0.0, "modality_scale": 1.0, "guidance_rescale": 0.0}
+ALONE = {**QUIET, "audio_guidance_scale": 1.0, **{f"audio_{name}": value for name, value in QUIET.items()}}
+"""LTX-2's other guidances, off."""
+
+
+def isolated(pipe: DiffusionPipeline, noise: torch.Tensor, **options: Any) -> torch.Tensor:
+    """What LTX-2's stock pipeline makes where video and sound do not look at each other."""
+    heard, scale = pipe.transformer.forward, (pipe.vae.latents_mean, pipe.vae.latents_std)
+    pipe.transformer.forward = lambda **told: heard(**{**told, "isolate_modalities": True})
+    start = pipe._denormalize_latents(noise, *scale)  # it takes unscaled latents, and gives such
+    drawn = pipe(frame_rate=8, latents=start, **{"num_frames": 17, **ALONE, **options})[0]
+    return pipe._normalize_latents(drawn, *scale)

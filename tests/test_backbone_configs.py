@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +18,13 @@ from lvcf.cli import main
 from lvcf.data.video import read_video
 from lvcf.models.backbones.load import family_of, load_backbone
 from lvcf.models.backbones.lora import FILE
-from tests.families import CHANNELS, FAMILIES, IMAGE_FAMILIES, SHAPES, SIZES, save_family, wan
+from tests.families import CHANNELS, FAMILIES, IMAGE_FAMILIES, NOT_TRAINED, SHAPES, SIZES, save_family, wan
 from tests.helpers import fails, results, rewrite, subset
 
 NAMES = [*FAMILIES, *IMAGE_FAMILIES]
 EACH = pytest.mark.parametrize("name", NAMES)
-GIVEN = [*IMAGE_FAMILIES, "wan_2_2_5b"]
+TRAINED = pytest.mark.parametrize("name", [name for name in NAMES if name not in NOT_TRAINED])
+GIVEN = [*IMAGE_FAMILIES, "ltx2_19b", "wan_2_2_5b"]
 """Whose configuration gives the first frame."""
 TARGET = "lvcf.models.targets.ejection_fraction.echo_resnet_3d"
 QUICK = [
@@ -127,7 +129,7 @@ def fitted(folders, clips, tmp_path_factory) -> Callable[[str], Path]:
     return fit
 
 
-@EACH
+@TRAINED
 def test_fit_trains_the_denoiser_alone_and_stock_diffusers_loads_the_result(name, fitted, folders) -> None:
     out = fitted(name)
     pipe = DiffusionPipeline.from_pretrained(out / "weights")
@@ -143,12 +145,14 @@ def test_fit_trains_the_denoiser_alone_and_stock_diffusers_loads_the_result(name
     assert set(changed) <= set(given.denoisers())
 
 
-@EACH
+@TRAINED
 def test_a_checkpoint_holds_what_is_trained_and_training_goes_on_from_it(name, fitted, folders, clips) -> None:
     out = fitted(name)
     stored = torch.load(out / "checkpoints" / "last.ckpt", weights_only=False)
     denoisers = load_backbone(str(folders[name])).denoisers()
     trained = {f"backbone.{part}.{key}" for part, model in denoisers.items() for key, _ in model.named_parameters()}
+    if name == "ltx2_19b":  # its sound draws no pixel
+        trained = {key for key in trained if not re.search("audio|a2v|av_cross", key)}
     assert set(stored["state_dict"]) == set(stored["current_model_state"]) == trained
     if name == "wan_1_3b":  # one family is enough: the code is the same for all
         (first,) = (out / "checkpoints").glob("*step=1.ckpt")
@@ -159,9 +163,9 @@ def test_a_checkpoint_holds_what_is_trained_and_training_goes_on_from_it(name, f
 
 
 @EACH
-def test_predict_and_evaluate(name, fitted, recorded, target_folder, tmp_path) -> None:
-    run = tmp_path / "run"
-    assert main(predict_arguments(name, fitted(name) / "weights", target_folder, recorded, run)) == 0
+def test_predict_and_evaluate(name, fitted, folders, recorded, target_folder, tmp_path) -> None:
+    run, weights = tmp_path / "run", folders[name] if name in NOT_TRAINED else fitted(name) / "weights"
+    assert main(predict_arguments(name, weights, target_folder, recorded, run)) == 0
     ((clip, result),) = results(run).items()
     assert result["status"] in ("reached", "not_reached", "not_drawable")  # random weights draw nothing
     assert 1 <= result["steps"] <= 2
@@ -171,7 +175,7 @@ def test_predict_and_evaluate(name, fitted, recorded, target_folder, tmp_path) -
     factual = read_video(run / "predictions" / clip / "factual.mkv").frames
     assert (saved[1:] != factual[1:]).any()
     assert (saved[0] == factual[0]).all() == (name in GIVEN)
-    assert json.loads((run / "manifest.json").read_text())["backbone"] == family_of(fitted(name) / "weights").__name__
+    assert json.loads((run / "manifest.json").read_text())["backbone"] == family_of(weights).__name__
     assert main(["evaluate", str(run)]) == 0
     assert json.loads((run / "metrics.json").read_text())["n"] == 1
 
@@ -191,7 +195,7 @@ def test_a_phantoms_clip_is_measured_against_its_truth(fitted, clips, target_fol
 # --- LoRA -------------------------------------------------------------------------------------------------------------
 
 
-@EACH
+@TRAINED
 def test_lora_trains_saves_and_adds_up(name, folders, clips, target_folder, tmp_path) -> None:
     """The file alone is saved; this project's merged weights say what the stock pipeline's loaded adapter says."""
     pytest.importorskip("peft", reason="peft comes with the backbones extra")

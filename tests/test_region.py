@@ -29,7 +29,7 @@ from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.region import Kept, may_change, read_region
 from lvcf.sampling import SamplingCallback, SamplingState
 from lvcf.tasks.counterfactual import CounterfactualTask
-from tests.families import FAMILIES, SIZES, save_family
+from tests.families import OWN_VAE, SIZES, save_family
 from tests.helpers import fails, parse, predict_arguments, results, subset
 from tests.toys import BrightDark, Capture, GaussianBackbone, LinearTarget, Listener, as_clip, make_clips, predict
 
@@ -115,7 +115,7 @@ def test_outside_nothing_changes_and_m_is_asked_about_the_clip_that_is_saved(inv
     assert others <= 1  # the reconstruction, whose reading stands in result.json
 
 
-@pytest.mark.parametrize("name", ["ltx", *FAMILIES])
+@pytest.mark.parametrize("name", ["ltx", *OWN_VAE])
 @pytest.mark.parametrize("inversion", ["fresh", "sdedit"])
 def test_every_backbone_keeps_what_is_outside(name, inversion, backbone_folder, tmp_path) -> None:
     folder = backbone_folder if name == "ltx" else save_family(name, tmp_path / name)

@@ -86,7 +86,7 @@ def walked(state: SamplingState, z: Tensor, steps: int) -> Tensor:
     places = torch.linspace(0, len(state.grid) - 1, steps + 1).round().long()
     for now, following in pairwise(state.grid[places]):
         t, s = now.expand(len(z)), following.expand(len(z))
-        clean, _ = state.backbone.predict(z, t, state.prompts.sampled, state.condition)
+        clean = state.backbone.towards(z, t, s, state.prompts.sampled, state.condition)
         z = ddim_step(z, state.held(clean), state.backbone.alpha_sigma(t), state.backbone.alpha_sigma(s))
     return z
 

@@ -28,7 +28,16 @@ ANCHORS = {
     "last correction": "correction",
     **dict.fromkeys(("prompt only", "guidance off"), "guidance"),
     **dict.fromkeys(
-        ("LTXBackbone", "LTXVideoBackbone", "WanBackbone", "CogVideoXBackbone", "LatteBackbone"), "backbone"
+        (
+            "LTXBackbone",
+            "LTXVideoBackbone",
+            "LTX2Backbone",
+            "WanBackbone",
+            "AnyFlowBackbone",
+            "CogVideoXBackbone",
+            "LatteBackbone",
+        ),
+        "backbone",
     ),
 }
 """By word, the end of the id of its entry in ``guide.html.j2``."""

@@ -54,8 +54,8 @@ class DenoiserTask(LightningModule):
         notice: what every report made with the trained backbone has to say; None keeps what the untrained one says.
 
     Raises:
-        UserError: a number is out of range, ``lora_rank`` goes with a trained text encoder, which its file would not
-            hold, or the family's denoiser takes no time per frame.
+        UserError: the denoiser is a flow map, a number is out of range, ``lora_rank`` goes with a trained text encoder,
+            which its file would not hold, or the family's denoiser takes no time per frame.
     """
 
     def __init__(
@@ -72,6 +72,11 @@ class DenoiserTask(LightningModule):
         notice: str | None = None,
     ) -> None:
         super().__init__()
+        if backbone.is_flow_map:
+            raise UserError(
+                f"model.backbone: a {backbone.pipeline_name}'s denoiser is a flow map, and fit teaches a flow, not the "
+                "steps that sampling takes; train Wan 2.1 and add its LoRA to the flow map"
+            )
         check_number("model.lr", lr, 0.0, above=True)
         check_number("model.neutral_share", neutral_share, 0.0, 1.0)
         if noise_shift is not None:
@@ -88,7 +93,7 @@ class DenoiserTask(LightningModule):
         self.backbone.requires_grad_(False)
         self.backbone.text_encoder.requires_grad_(train_text_encoder)
         for denoiser in backbone.denoisers().values():
-            denoiser.requires_grad_(True)
+            backbone.let_learn(denoiser)
             if lora_rank:
                 add_lora(denoiser, lora_rank)
             if gradient_checkpointing:

@@ -13,16 +13,24 @@ from lvcf.callbacks.refinement import decode_with_features
 from lvcf.models.backbones.load import load_backbone
 from lvcf.models.backbones.pipeline import PipelineBackbone
 from lvcf.refinement.mask import difference_map
-from tests.families import CHANNELS, FAMILIES, SIZES, save_family
+from tests.families import CHANNELS, OWN_VAE, SIZES, save_family
 
-EACH = pytest.mark.parametrize("name", FAMILIES)
-COMPRESSION = {"cogvideox_2b": 4, "ltx_2b": 8, "wan_1_3b": 4, "wan_2_2_5b": 4, "wan_vace_1_3b": 4, "latte": 1}
+EACH = pytest.mark.parametrize("name", OWN_VAE)
+COMPRESSION = {
+    "cogvideox_2b": 4,
+    "ltx_2b": 8,
+    "ltx2_19b": 8,
+    "wan_1_3b": 4,
+    "wan_2_2_5b": 4,
+    "wan_vace_1_3b": 4,
+    "latte": 1,
+}
 
 
 @pytest.fixture(scope="module")
 def backbones(tmp_path_factory) -> dict[str, PipelineBackbone]:
     root = tmp_path_factory.mktemp("families")
-    return {n: load_backbone(str(save_family(n, root / n))).requires_grad_(False) for n in FAMILIES}
+    return {n: load_backbone(str(save_family(n, root / n))).requires_grad_(False) for n in OWN_VAE}
 
 
 def of_frames(c: int, k: int, frames: int) -> list[int]:

@@ -19,10 +19,12 @@ from lvcf.diffusion.parameterization import expand
 from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
 from lvcf.guidance.weight import ConstantWeight
+from lvcf.models.backbones.anyflow import AnyFlowBackbone
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.load import load_backbone
 from lvcf.models.backbones.ltx import LTXBackbone
+from lvcf.models.backbones.ltx_2 import LTX2Backbone
 from lvcf.models.backbones.ltx_video import LTXVideoBackbone
 from lvcf.models.backbones.pipeline import ESTIMATES, PARTS, PipelineBackbone
 from lvcf.models.backbones.schedule import prediction_of
@@ -32,10 +34,12 @@ from lvcf.region import Kept, in_pixels
 from tests.families import (
     CHANNELS,
     FAMILIES,
+    OWN_VAE,
     PAIRS,
     SHAPES,
     SIZES,
     cogvideox,
+    isolated,
     save_family,
     wan,
     wan_transformer,
@@ -46,14 +50,17 @@ from tests.toys import BrightDark
 EXPECTED = {
     "cogvideox_2b": (CogVideoXBackbone, "v_prediction"),
     "ltx_2b": (LTXVideoBackbone, "flow_prediction"),
+    "ltx2_19b": (LTX2Backbone, "flow_prediction"),
     "wan_1_3b": (WanBackbone, "flow_prediction"),
     "wan_2_2_5b": (WanBackbone, "flow_prediction"),
     "wan_vace_1_3b": (WanVACEBackbone, "flow_prediction"),
+    "anyflow_1_3b": (AnyFlowBackbone, "flow_prediction"),
     "latte": (LatteBackbone, "epsilon"),
 }
 """Class and prediction."""
 PROMPT = "apical four chamber echocardiogram ejection fraction 30 percent"
 EACH = pytest.mark.parametrize("name", FAMILIES)
+EACH_VAE = pytest.mark.parametrize("name", OWN_VAE)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +109,7 @@ def test_latents_are_scaled_as_the_pipeline_scales_them(name, backbones) -> None
         raw = vae.encode(video[0].transpose(0, 1)).latent_dist.mode().transpose(0, 1)[None]
     else:
         raw = vae.encode(video).latent_dist.mode()
-    if name.startswith("wan"):
+    if name.startswith(("wan", "anyflow")):
         mean, std = (torch.tensor(v).view(1, -1, 1, 1, 1) for v in (vae.config.latents_mean, vae.config.latents_std))
         scaled = (raw - mean) * (1.0 / std)
     elif name.startswith("ltx"):
@@ -131,10 +138,12 @@ def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps
         return pipe(num_frames=17, latents=noise.transpose(1, 2), **options)[0].transpose(1, 2)
     if name == "wan_vace_1_3b":
         options |= {"prompt": None, "prompt_embeds": wan_words(pipe, PROMPT)}
-    if kind == "wan":
+    if kind in ("wan", "anyflow"):
         return pipe(num_frames=17, latents=noise, **options)[0]
     if kind == "latte":
         return pipe(video_length=16, latents=noise, clean_caption=False, **options)[0]
+    if kind == "ltx2":
+        return isolated(pipe, noise, **options)
     packed = pipe._pack_latents(noise)
     return pipe._unpack_latents(pipe(num_frames=17, frame_rate=8, latents=packed, **options)[0], *noise.shape[2:])
 
@@ -155,10 +164,12 @@ def alike(name: str) -> PipelineBackbone:
 
 @pytest.mark.parametrize("name", [*FAMILIES, *ALIKE])
 @torch.no_grad()
-def test_sampling_makes_what_the_stock_pipeline_makes(name, backbones) -> None:
+def test_sampling_makes_what_the_stock_pipeline_makes(name, backbones, folders) -> None:
     """Words, positions, clock, prediction and grid at once: four steps from the same noise, nothing given."""
     backbone = alike(name) if name in ALIKE else backbones[name]
     pipe, name = backbone.pipeline(), ALIKE.get(name, name)
+    if name == "ltx2_19b":  # whose sound this project does not load
+        pipe = DiffusionPipeline.from_pretrained(folders[name])
     scheduler = backbone.scheduler
     if name.startswith("wan"):  # UniPC remembers steps: the first-order flow, as diffusers' conversion script sets it
         backbone.scheduler = pipe.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
@@ -170,7 +181,7 @@ def test_sampling_makes_what_the_stock_pipeline_makes(name, backbones) -> None:
         grid = pipe.scheduler.sigmas
     prompt, z = backbone.embed([PROMPT]), noise
     for t, s in pairwise(grid):
-        clean, _ = backbone.predict(z, t[None], prompt)
+        clean = backbone.towards(z, t[None], s[None], prompt)
         z = ddim_step(z, clean, backbone.alpha_sigma(t[None]), backbone.alpha_sigma(s[None]))
     backbone.scheduler = scheduler
     torch.testing.assert_close(z, wanted, atol=2e-4, rtol=1e-3)
@@ -209,7 +220,7 @@ def test_the_prediction_is_the_schedulers_conversion(name, backbones) -> None:
         said = backbone.output(z, t[None], prompt)
         clean, noise = backbone.predict(z, t[None], prompt)
         scheduler.set_timesteps(4) if not name.startswith("ltx") else backbone.time_grid(4, 1.0, z)
-        if name.startswith("ltx"):  # a step to 0 is the clean estimate
+        if name.startswith(("ltx", "anyflow")):  # a step to 0 is the clean estimate
             expected = z - scheduler.sigmas[i] * said
         elif name.startswith("wan"):
             scheduler._step_index = i
@@ -226,14 +237,14 @@ def test_the_grid_is_the_schedulers(name, backbones) -> None:
     backbone = backbones[name]
     latent = torch.zeros(1, CHANNELS, *SHAPES[name])
     grid = backbone.time_grid(5, 1.0, latent)
-    if name.startswith("wan"):
+    if name.startswith(("wan", "anyflow")):
         backbone.scheduler.set_timesteps(5)
-        torch.testing.assert_close(grid, backbone.scheduler.sigmas)
+        torch.testing.assert_close(grid, backbone.scheduler.sigmas.float())
     elif not name.startswith("ltx"):  # whose pipeline asks for its own: see the whole sampling above
         backbone.scheduler.set_timesteps(5)
         torch.testing.assert_close(backbone.timestep(grid[:-1]), backbone.scheduler.timesteps)
     part = backbone.time_grid(5, 0.6, latent)
-    for times, top in ((grid, 1.0), (part, 0.999 if name.startswith("wan") else 0.95)):
+    for times, top in ((grid, 1.0), (part, 0.999 if name.startswith(("wan", "anyflow")) else 0.95)):
         assert len(times) == 6
         assert float(times[-1]) == 0.0
         assert (times.diff() < 0).all()
@@ -280,7 +291,7 @@ def test_cross_attention_to_a_word_is_read_where_there_is_one_and_refused_by_nam
     """A pixel a token, T5's pieces: the shares of all words, and of the end, add up to 1."""
     backbone, shape = backbones[name], SHAPES[name]
     z, t, prompt = torch.randn(1, CHANNELS, *shape), torch.tensor([0.5]), backbone.embed([PROMPT])
-    if not name.startswith("ltx"):
+    if name != "ltx_2b":
         with pytest.raises(UserError, match=f"a {type(backbone).__name__} has no cross-attention"):
             backbone.attention_to(["30"], z, t, prompt)
         return
@@ -289,19 +300,20 @@ def test_cross_attention_to_a_word_is_read_where_there_is_one_and_refused_by_nam
     torch.testing.assert_close(torch.stack(shares).sum(0), torch.ones(1, 1, *shape))
 
 
-@EACH
+@EACH_VAE
 def test_gradients_flow_through_the_decoder_whole_sliced_and_in_tiles(name, backbones) -> None:
     backbone, frames = backbones[name], SHAPES[name][0]
     z = torch.randn(2, CHANNELS, frames, 4, 4)
     vae = backbone.vae
-    least = 2 * SIZES[name] // SHAPES[name][1]  # two latent pixels
+    pixel = SIZES[name] // SHAPES[name][1]  # of the latent
+    least, stride = (3 * pixel, 2 * pixel) if name == "ltx2_19b" else (2 * pixel, pixel)  # it mirrors: no tile of one
     settings = {k: v for k, v in vars(vae).items() if k.startswith(("tile_", "use_"))}
     results = {}
     try:
         for way in ("whole", "sliced", "tiled"):
             vae.use_slicing, vae.use_tiling = way == "sliced", way == "tiled"
-            for key in (k for k in settings if k.startswith("tile_")):  # tiles of two latent pixels, half overlapping
-                values = {"latent": 2, "overlap": 0.5, "stride": least // 2}
+            for key in (k for k in settings if k.startswith("tile_")):  # overlapping, of two latent pixels or three
+                values = {"latent": 2, "overlap": 0.5, "stride": stride}
                 setattr(vae, key, next((v for kind, v in values.items() if kind in key), least))
             point = z.clone().requires_grad_(True)
             video = backbone.decode(point, 16)
@@ -316,7 +328,7 @@ def test_gradients_flow_through_the_decoder_whole_sliced_and_in_tiles(name, back
     assert not torch.allclose(results["tiled"], results["whole"], atol=1e-6)
 
 
-@EACH
+@EACH_VAE
 @torch.no_grad()
 def test_mspr_reads_whole_features_however_the_decoder_goes(name, backbones) -> None:
     """Wan decodes frame by frame, CogVideoX in pairs, Latte takes frames for samples; slicing goes by samples."""
@@ -324,7 +336,7 @@ def test_mspr_reads_whole_features_however_the_decoder_goes(name, backbones) -> 
     z = torch.randn(2, CHANNELS, *SHAPES[name])
     video, features = decode_with_features(backbone, z, 16)
     torch.testing.assert_close(video, backbone.decode(z, 16))
-    assert len(features) == len(backbone.decoder_blocks()) == 5
+    assert len(features) == len(backbone.decoder_blocks()) == (4 if name == "ltx2_19b" else 5)
     for feature in features:
         assert feature.ndim == 5
         assert len(feature) == 2
@@ -355,6 +367,12 @@ def test_the_explainer_takes_it(name, backbones) -> None:
     assert found.facts["gradient_evaluations"] > 0
 
 
+def test_ltx_2_without_its_connectors_is_refused(folders, tmp_path) -> None:
+    index = json.loads((folders["ltx2_19b"] / "model_index.json").read_text())
+    with pytest.raises(UserError, match="lacks connectors; point to a whole folder"):
+        LTX2Backbone._check_index(folders["ltx2_19b"], {**index, "connectors": [None, None]})
+
+
 @EACH
 def test_saving_keeps_the_published_layout_and_stock_diffusers_loads_it(name, backbones, folders, tmp_path) -> None:
     backbone = backbones[name]
@@ -376,14 +394,21 @@ def test_saving_keeps_the_published_layout_and_stock_diffusers_loads_it(name, ba
 # --- names in the published files ---
 # From the scripts that made them, diffusers' convert_{cogvideox,ltx,wan}_to_diffusers.py; for Latte, which has none,
 # from the stock pipeline's annotations and the class's defaults; of Wan 2.2 from diffusers'
-# tests/pipelines/wan/test_wan_22{,_image_to_video}.py.
+# tests/pipelines/wan/test_wan_22{,_image_to_video}.py; of AnyFlow from its own scripts/convert_model.
 
 CLASSES = {
     "cogvideox_2b": ("CogVideoXPipeline", "AutoencoderKLCogVideoX", "CogVideoXTransformer3DModel", "T5EncoderModel"),
     "ltx_2b": ("LTXPipeline", "AutoencoderKLLTXVideo", "LTXVideoTransformer3DModel", "T5EncoderModel"),
+    "ltx2_19b": (
+        "LTX2Pipeline",
+        "AutoencoderKLLTX2Video",
+        "LTX2VideoTransformer3DModel",
+        "Gemma3ForConditionalGeneration",
+    ),
     "wan_1_3b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
     "wan_2_2_5b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
     "wan_vace_1_3b": ("WanVACEPipeline", "AutoencoderKLWan", "WanVACETransformer3DModel", "UMT5EncoderModel"),
+    "anyflow_1_3b": ("AnyFlowPipeline", "AutoencoderKLWan", "AnyFlowTransformer3DModel", "UMT5EncoderModel"),
     "latte": ("LattePipeline", "AutoencoderKL", "LatteTransformer3DModel", "T5EncoderModel"),
 }
 CONFIG_KEYS = {
@@ -418,6 +443,7 @@ CONFIG_KEYS = {
         """,
     },
     "wan_vace_1_3b": {"transformer": "vace_layers vace_in_channels in_channels out_channels"},
+    "anyflow_1_3b": {"transformer": "gate_value deltatime_type", "scheduler": "num_train_timesteps shift"},
     "latte": {
         "transformer": """
             num_attention_heads attention_head_dim in_channels out_channels num_layers cross_attention_dim
@@ -470,6 +496,12 @@ TENSORS = {
         "transformer": """
             vace_patch_embedding vace_blocks.N.proj_in vace_blocks.N.proj_out vace_blocks.N.attn1.to_q
             blocks.N.ffn.net.N
+        """,
+    },
+    "anyflow_1_3b": {
+        "transformer": """
+            condition_embedder.time_embedder.linear_1 condition_embedder.delta_embedder.linear_1
+            condition_embedder.delta_embedder.linear_2 blocks.N.attn1.to_q blocks.N.ffn.net.N.proj blocks.N.norm2
         """,
     },
     "latte": {

@@ -71,11 +71,13 @@ class Backbone(nn.Module, ABC):
         notice: what every report made with these weights has to say; empty for none.
         takes_given: whether the denoiser was trained with latent frames that are given, clean, at time 0 among others
             at t: then times may be ``(B, F)``, one per latent frame.
+        is_flow_map: whether where a step ends is for the denoiser to say, which is told where it goes.
         detail: sharpens decoded clips by the factual clip's own frames; None where none was trained.
     """
 
     notice: str = ""
     takes_given: bool = False
+    is_flow_map: bool = False
     detail: DetailDecoder | None
 
     def __init__(self) -> None:
@@ -172,6 +174,16 @@ class Backbone(nn.Module, ABC):
         self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None
     ) -> tuple[Tensor, Tensor]:
         """The clean estimate and the noise estimate at times ``t`` ``(B,)``, or one per latent frame."""
+
+    def towards(
+        self, z_t: Tensor, t: Tensor, r: Tensor, prompt: Embedding, condition: Condition | None = None
+    ) -> Tensor:
+        """The clean estimate by which a straight step goes from ``t`` to ``r`` ``(B,)``.
+
+        It is that of :meth:`predict`, wherever the step goes; but where the denoiser is a flow map, it is the one by
+        which the step ends where the map does.
+        """
+        return self.predict(z_t, t, prompt, condition)[0]
 
     def attention_to(self, words: list[str], z_t: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
         """How much the denoiser looks at words of its prompts, at each place of z_t: ``(B, 1, F, H, W)``.

@@ -12,12 +12,14 @@ from huggingface_hub import snapshot_download
 from lvcf.checks import check_choice, check_number
 from lvcf.configuration import find_weights
 from lvcf.errors import UserError
+from lvcf.models.backbones.anyflow import AnyFlowBackbone
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_loras
 from lvcf.models.backbones.ltx import LTXBackbone
+from lvcf.models.backbones.ltx_2 import LTX2Backbone
 from lvcf.models.backbones.ltx_video import LTXVideoBackbone
-from lvcf.models.backbones.parts import MORE_PARTS, PARTS, class_name, load_part, read_index
+from lvcf.models.backbones.parts import MORE_PARTS, NOT_LOADED, PARTS, class_name, load_part, read_index
 from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype
 from lvcf.models.backbones.wan import WanBackbone
 from lvcf.models.backbones.wan_vace import WanVACEBackbone
@@ -25,13 +27,29 @@ from lvcf.models.backbones.wan_vace import WanVACEBackbone
 Family = type[PipelineBackbone]
 FAMILIES: dict[str, Family] = {
     name: family
-    for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, WanVACEBackbone, LatteBackbone)
+    for family in (
+        CogVideoXBackbone,
+        LTXVideoBackbone,
+        LTX2Backbone,
+        WanBackbone,
+        WanVACEBackbone,
+        AnyFlowBackbone,
+        LatteBackbone,
+    )
     for name in (family.pipeline_name, *family.other_pipelines)
 }
 """By ``_class_name`` of ``model_index.json``."""
+NOT_READ = {
+    "AnyFlowFARPipeline": "it draws a clip chunk by chunk, and here a clip is drawn at once; use an AnyFlowPipeline",
+}
+"""Pipelines near to these, and why they are none of them."""
 FILES = [
     "model_index.json",
-    *(f"{part}/*.{kind}" for part in (*PARTS, *MORE_PARTS) for kind in ("json", "safetensors", "model", "txt")),
+    *(
+        f"{part}/*.{kind}"
+        for part in (*PARTS, *MORE_PARTS, *NOT_LOADED)
+        for kind in ("json", "safetensors", "model", "txt")
+    ),
 ]
 """What is downloaded of a hub id: no pickled weights, no code."""
 
@@ -80,6 +98,8 @@ def family_of(folder: Path) -> Family:
     """
     index = read_index(folder)
     name = index["_class_name"]
+    if name in NOT_READ:
+        raise UserError(f"{folder}: holds a {name}, which is not read: {NOT_READ[name]}")
     if name not in FAMILIES:
         raise UserError(f"{folder}: holds a {name}; the known families are {', '.join(FAMILIES)}")
     # the small backbones of this project are LTX pipelines with a CLIP text encoder and patches of their own

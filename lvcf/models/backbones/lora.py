@@ -23,11 +23,15 @@ FILE = "pytorch_lora_weights.safetensors"
 PREFIX = "transformer."
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]
 """The attention's projections, which every family names so."""
+SOUND = r".*audio.*"
+"""Those of LTX-2 that draw no pixel."""
 PEFT_FILE, PEFT_SETTINGS, PEFT_PREFIX = "adapter_model.safetensors", "adapter_config.json", "base_model.model."
 LOADERS = {
+    "AnyFlowTransformer3DModel": "WanLoraLoaderMixin",
+    "LTX2VideoTransformer3DModel": "LTX2LoraLoaderMixin",
+    "LTXVideoTransformer3DModel": "LTXVideoLoraLoaderMixin",
     "WanTransformer3DModel": "WanLoraLoaderMixin",
     "WanVACETransformer3DModel": "WanLoraLoaderMixin",
-    "LTXVideoTransformer3DModel": "LTXVideoLoraLoaderMixin",
 }
 """Diffusers' classes that know a denoiser's other layouts; the rest have none."""
 DEFAULT = 8
@@ -54,7 +58,9 @@ def add_lora(transformer: ModelMixin, rank: int) -> None:
     except ImportError as error:
         raise UserError(f"model.lora_rank {rank}: LoRA needs peft; pip install lvcf[backbones]") from error
     transformer.requires_grad_(False)
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=LAYERS), transformer)
+    left = SOUND if any(re.fullmatch(SOUND, name) for name, _ in transformer.named_modules()) else None
+    settings = LoraConfig(r=rank, lora_alpha=rank, target_modules=LAYERS, exclude_modules=left)
+    inject_adapter_in_model(settings, transformer)
 
 
 def save_lora(transformer: ModelMixin, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from diffusers import AutoencoderKLLTXVideo
 from torch import Tensor
@@ -21,7 +23,7 @@ class LTXVideoBackbone(LTXBackbone):
     The last, of 0.9.5 on, puts latent frames at the second of the first frame that they stand for, at times of its own.
     """
 
-    other_pipelines = ("LTXImageToVideoPipeline", CONDITION)
+    other_pipelines: ClassVar[tuple[str, ...]] = ("LTXImageToVideoPipeline", CONDITION)
 
     @property
     def _published_with_given(self) -> bool:

@@ -17,8 +17,10 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from lvcf.errors import UserError, said
 
 PARTS = ("vae", "transformer", "text_encoder", "tokenizer", "scheduler")
-MORE_PARTS = ("transformer_2", "image_encoder", "image_processor")
+MORE_PARTS = ("transformer_2", "image_encoder", "image_processor", "connectors")
 """Those that some pipelines have besides."""
+NOT_LOADED = ("audio_vae", "vocoder")
+"""Those that some have, and that draw no pixel: they go with the others, from folder to folder."""
 LARGEST = 10_000_000
 """No whole number in a part's configuration is larger: sizes, layers, training steps."""
 WEIGHTS = re.compile(

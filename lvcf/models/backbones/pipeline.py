@@ -14,6 +14,7 @@ from diffusers import ModelMixin, SchedulerMixin
 from torch import Tensor, nn
 from transformers import (
     CLIPTextModel,
+    Gemma3ForConditionalGeneration,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     T5EncoderModel,
@@ -40,7 +41,7 @@ from lvcf.models.backbones.parts import (
 from lvcf.models.backbones.text import embed_prompts
 
 TEXT_ENCODERS: dict[str, type[PreTrainedModel]] = {
-    kind.__name__: kind for kind in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel)
+    kind.__name__: kind for kind in (CLIPTextModel, Gemma3ForConditionalGeneration, T5EncoderModel, UMT5EncoderModel)
 }
 DETAIL = "detail_decoder"
 """The folder of a backbone's detail decoder, beside the stock pipeline's parts."""
@@ -196,6 +197,10 @@ class PipelineBackbone(Backbone):
     def denoisers(self) -> dict[str, ModelMixin]:
         """By the names of their folders: one, or several that share the times."""
         return {"transformer": self.transformer}
+
+    def let_learn(self, denoiser: ModelMixin) -> None:
+        """Let what a denoiser says here change, all of it unless a family says otherwise."""
+        denoiser.requires_grad_(True)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write every part and ``model_index.json`` as the stock pipeline does."""

@@ -10,7 +10,12 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, SchedulerMixin, UniPCMultistepScheduler
+from diffusers import (
+    FlowMapEulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    SchedulerMixin,
+    UniPCMultistepScheduler,
+)
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,7 +31,7 @@ def prediction_of(scheduler: SchedulerMixin) -> Prediction:
     Raises:
         UserError: something else, or the noise where there is nothing but noise.
     """
-    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+    if isinstance(scheduler, (FlowMatchEulerDiscreteScheduler, FlowMapEulerDiscreteScheduler)):
         return "flow_prediction"
     kind: Prediction = scheduler.config.get("prediction_type", "epsilon")
     known, name = get_args(Prediction), type(scheduler).__name__
@@ -98,8 +103,8 @@ def time_grid(scheduler: SchedulerMixin, steps: int, strength: float, tokens: in
         return torch.tensor([strength, 0.0])
     number = scheduler.config.num_train_timesteps
     if is_flow(scheduler):
-        scheduler.set_timesteps(sigmas=_even(scheduler, steps, strength), mu=_shift(scheduler, tokens))
-        sigmas: Tensor = scheduler.sigmas
+        scheduler.set_timesteps(sigmas=_even(scheduler, steps, strength), **_shift(scheduler, tokens))
+        sigmas: Tensor = scheduler.sigmas.float()
         if not ((sigmas.diff() < 0).all() and sigmas[-1] == 0 and sigmas[0] <= 1):
             raise UserError(
                 f"scheduler {type(scheduler).__name__}: its times from {float(sigmas[0]):g} to {float(sigmas[-1]):g} "
@@ -126,13 +131,12 @@ def _even(scheduler: SchedulerMixin, steps: int, strength: float) -> NDArray[np.
     return np.linspace(strength, strength / steps, steps)
 
 
-def _shift(scheduler: SchedulerMixin, tokens: int) -> float | None:
+def _shift(scheduler: SchedulerMixin, tokens: int) -> dict[str, float]:
     """The exponent of a shift by resolution (Esser et al. 2024, section 5.3.2), where the scheduler wants one."""
     config = scheduler.config
-    if not config.use_dynamic_shifting:
-        return None
+    if not config.get("use_dynamic_shifting"):
+        return {}
     from diffusers.pipelines.ltx.pipeline_ltx import calculate_shift  # here: heavy, and few need it
 
     lengths = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-    shift: float = calculate_shift(tokens, *lengths, config.get("base_shift", 0.5), config.get("max_shift", 1.15))
-    return shift
+    return {"mu": calculate_shift(tokens, *lengths, config.get("base_shift", 0.5), config.get("max_shift", 1.15))}

@@ -86,7 +86,7 @@ class WanBackbone(PipelineBackbone):
             raise UserError(
                 "its denoiser attends to the first frame's embedding, and image_encoder or image_processor is left out"
             )
-        if transformer.config.pos_embed_seq_len is not None:
+        if transformer.config.get("pos_embed_seq_len") is not None:
             raise UserError(
                 "its denoiser attends to a first and a last frame (FLF2V), which is not supported; use image to video's"
             )
