@@ -40,13 +40,14 @@ from lvcf.sampling import DiffusionState, Prompts
 from lvcf.settings import Settings
 from lvcf.steering.editors.latent_video import LatentVideoEditor
 from lvcf.tasks.denoiser import DenoiserTask
-from tests.families import CHANNELS, IMAGE_FAMILIES, SHAPES, SIZES, save_family, wan_transformer
+from tests.families import CHANNELS, IMAGE_FAMILIES, SHAPES, SIZES, hunyuan_parts, save_family, wan_transformer
 from tests.toys import BrightDark
 
 AT_TIME_0 = ["ltx_2b_given", "wan_2_2_5b"]
 IN_CHANNELS = [name for name in IMAGE_FAMILIES if name not in AT_TIME_0]
 EACH = pytest.mark.parametrize("name", [*AT_TIME_0, *IN_CHANNELS])
 SHOWN = pytest.mark.parametrize("name", IN_CHANNELS)
+HUNYUAN = "hunyuan_video_1_5_i2v"
 PROMPT = "apical four chamber echocardiogram ejection fraction 30 percent"
 
 
@@ -80,6 +81,8 @@ def image_pipeline(name: str, backbone: PipelineBackbone) -> DiffusionPipeline:
         pipe = WanImageToVideoPipeline(**pipe.components, expand_timesteps=True)
     if name.startswith("wan"):  # UniPC remembers steps: the first-order flow
         pipe.scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    if name.startswith("hunyuan"):
+        pipe.guider = pipe.guider.new(guidance_scale=1.0)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -93,6 +96,9 @@ def stock_latents(pipe: DiffusionPipeline, name: str, video: Tensor, noise: Tens
         words = WanPipeline(**{part: pipe.components[part] for part in parts})
         embedded, _ = words.encode_prompt(PROMPT, do_classifier_free_guidance=False, max_sequence_length=512)
         return pipe(latents=noise, prompt_embeds=embedded, **options)[0]
+    if name.startswith("hunyuan"):  # of the size that its target_size says
+        told = {key: options[key] for key in options if key not in ("guidance_scale", "height", "width")}
+        return pipe(prompt=PROMPT, latents=noise, **told)[0]
     options |= {"prompt": PROMPT, "frame_rate": 8, "latents": pipe._pack_latents(noise)}
     return pipe._unpack_latents(pipe(**options)[0], *noise.shape[2:])
 
@@ -227,11 +233,13 @@ def rebuilt(pipe: DiffusionPipeline, denoisers: dict[str, Any]) -> WanBackbone:
 
 # --- through the Explainer --------------------------------------------------------------------------------------------
 
-CALLBACKS = [
-    GradientGuidance(samples=1, noise=0.1, weight=ConstantWeight(0.1)),
-    MultiScalePerceptualRefinement("reconstruction", [0.3, 0.6], [1.0] * 5),
-    LastCorrection(steps=1, largest=1.0),
-]
+
+def callbacks(backbone: PipelineBackbone) -> list[Any]:
+    return [
+        GradientGuidance(samples=1, noise=0.1, weight=ConstantWeight(0.1)),
+        MultiScalePerceptualRefinement("reconstruction", [0.3, 0.6], [1.0] * len(backbone.decoder_blocks())),
+        LastCorrection(steps=1, largest=1.0),
+    ]
 
 
 def explained(backbone: PipelineBackbone, name: str, method: list[Any], frames: int = 16, **settings: Any) -> Any:
@@ -253,7 +261,7 @@ def explained(backbone: PipelineBackbone, name: str, method: list[Any], frames: 
 @pytest.mark.parametrize("inversion", ["sdedit", "fresh", "recorded"])
 @EACH
 def test_given_frames_come_back_exactly(name, inversion, backbones) -> None:
-    found, factual = explained(backbones[name], name, CALLBACKS, inversion=inversion)
+    found, factual = explained(backbones[name], name, callbacks(backbones[name]), inversion=inversion)
     assert (found.video[0] == factual[0]).all()
     assert (found.video[1:] != factual[1:]).any()
     assert found.facts["gradient_evaluations"] > 0
@@ -366,7 +374,7 @@ def test_training_shows_the_first_frame_and_trains_the_denoisers_alone(name, fol
     learning = {key for key, p in trained.backbone.named_parameters() if p.requires_grad}
     assert {key.partition(".")[0] for key in learning} == set(trained.backbone.denoisers())
     for denoiser in trained.backbone.denoisers().values():  # of two, both have samples among eight times
-        assert denoiser.patch_embedding.weight.grad.abs().max() > 0
+        assert next(denoiser.parameters()).grad.abs().max() > 0  # of the patches' embedding
     t, noise = torch.full((8,), 0.5), torch.zeros_like(latent)
     with torch.no_grad():
         shown = [trained._condition({**batch, "first": first}) for first in (video[:, :, 0], -video[:, :, 0])]
@@ -397,6 +405,16 @@ def flf2v(folder: Path) -> None:
     shutil.rmtree(folder / "transformer")
     settings = {"in_channels": 2 * CHANNELS + 4, "image_dim": 8, "added_kv_proj_dim": 24, "pos_embed_seq_len": 10}
     wan_transformer(**settings).save_pretrained(folder / "transformer")
+
+
+def other_denoiser(**settings: Any) -> Callable[[Path], None]:
+    """Of HunyuanVideo's image to video."""
+
+    def put(folder: Path) -> None:
+        shutil.rmtree(folder / "transformer")
+        hunyuan_parts(**settings)["transformer"].save_pretrained(folder / "transformer")
+
+    return put
 
 
 BROKEN: dict[str, tuple[str, Callable[[Path], Any], list[str]]] = {
@@ -461,6 +479,50 @@ BROKEN: dict[str, tuple[str, Callable[[Path], Any], list[str]]] = {
         flf2v,
         ["FLF2V", "not supported"],
     ),
+    "no second text encoder": (HUNYUAN, lambda f: shutil.rmtree(f / "text_encoder_2"), ["lacks text_encoder_2"]),
+    "a second text encoder left out of the index": (
+        HUNYUAN,
+        index(text_encoder_2=[None, None]),
+        ["its text_encoder_2 is left out of model_index.json", "a T5EncoderModel"],
+    ),
+    "T5 for Qwen": (
+        HUNYUAN,
+        index(text_encoder=["transformers", "T5EncoderModel"]),
+        ["its text_encoder is a T5EncoderModel", "has a Qwen2_5_VLTextModel"],
+    ),
+    "no guider": (HUNYUAN, lambda f: shutil.rmtree(f / "guider"), ["lacks guider"]),
+    "another guider": (
+        HUNYUAN,
+        index(guider=["diffusers", "PerturbedAttentionGuidance"]),
+        ["its guider is a PerturbedAttentionGuidance", "has a ClassifierFreeGuidance"],
+    ),
+    "a damaged guider": (
+        HUNYUAN,
+        lambda f: (f / "guider" / "guider_config.json").write_text("{"),
+        ["guider_config.json: damaged"],
+    ),
+    "a tokenizer without its wording": (
+        HUNYUAN,
+        lambda f: (f / "tokenizer" / "chat_template.jinja").unlink(),
+        ["no chat_template", "copy the folder again"],
+    ),
+    "image to video without SigLIP": (
+        HUNYUAN,
+        index(image_encoder=[None, None]),
+        ["its image_encoder is left out", "a SiglipVisionModel"],
+    ),
+    "channels of text to video that is not 1.5's": (
+        HUNYUAN,
+        other_denoiser(in_channels=CHANNELS),
+        ["of 9 channels", "takes 4"],
+    ),
+    "super-resolution": (HUNYUAN, other_denoiser(in_channels=3 * CHANNELS + 2), ["of 9 channels", "takes 14"]),
+    "step-distilled": (HUNYUAN, other_denoiser(use_meanflow=True), ["its denoiser is step-distilled (use_meanflow)"]),
+    "embeddings of another width": (
+        HUNYUAN,
+        other_denoiser(image_embed_dim=12),
+        ["its image_encoder makes embeddings of 8 channels, the denoiser takes 12"],
+    ),
 }
 
 
@@ -483,6 +545,7 @@ ASKED: dict[str, tuple[str, dict[str, Any], str]] = {
     "the first is not given": ("wan_2_2_i2v_a14b", {"given_frames": [15]}, "set --model.given_frames first"),
     "one between": ("wan_2_2_i2v_a14b", {"given_frames": [0, 4]}, r"given_frames 4: .*, or \[0, 15\] with the last"),
     "the last, to CLIP's": ("wan_i2v_14b", {"given_frames": [0, 15]}, "given_frames 15: .* shown the first frame; "),
+    "one between, to SigLIP's": (HUNYUAN, {"given_frames": [0, 4]}, "given_frames 4: .* shown the first frame; "),
     "beyond": ("wan_i2v_14b", {"given_frames": [0, 16]}, "given_frames 16"),
     "half a latent frame at time 0": ("wan_2_2_5b", {"given_frames": [0, 1]}, "frames 1, 2, 3, 4 stand in one"),
     "ddim at time 0": ("wan_2_2_5b", {"inversion": "ddim"}, "ddim: holds no given frames"),
@@ -504,5 +567,6 @@ def test_where_no_first_frame_can_be_shown_it_is_told(name, backbones, folders, 
         backbone.predict(z, t, prompt)
     with pytest.raises(UserError, match=r"editor.backbone: it draws from the clip's first frame"):
         LatentVideoEditor(backbone)
-    with pytest.raises(UserError, match=r"model.given: a WanImageToVideoPipeline is always given the first frame"):
+    always = f"model.given: a {backbone.pipeline_name} is always given the first frame"
+    with pytest.raises(UserError, match=always):
         DenoiserTask(load_backbone(str(folders[name])), tmp_path, train_text_encoder=False, given=True)

@@ -13,6 +13,7 @@ from lvcf.checks import check_choice, check_number
 from lvcf.configuration import find_weights
 from lvcf.errors import UserError
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
+from lvcf.models.backbones.hunyuan_video import HunyuanVideoBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_loras
 from lvcf.models.backbones.ltx import LTXBackbone
@@ -24,15 +25,15 @@ from lvcf.models.backbones.wan import WanBackbone
 Family = type[PipelineBackbone]
 FAMILIES: dict[str, Family] = {
     name: family
-    for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, LatteBackbone)
+    for family in (CogVideoXBackbone, LTXVideoBackbone, WanBackbone, HunyuanVideoBackbone, LatteBackbone)
     for name in (family.pipeline_name, *family.other_pipelines)
 }
 """By ``_class_name`` of ``model_index.json``."""
 FILES = [
     "model_index.json",
-    *(f"{part}/*.{kind}" for part in (*PARTS, *MORE_PARTS) for kind in ("json", "safetensors", "model", "txt")),
+    *(f"{part}/*.{kind}" for part in (*PARTS, *MORE_PARTS) for kind in ("json", "safetensors", "model", "txt", "jinja")),
 ]
-"""What is downloaded of a hub id: no pickled weights, no code."""
+"""What is downloaded of a hub id: no pickled weights, no code; a jinja file is how a tokenizer words a conversation."""
 
 
 def load_backbone(

@@ -16,6 +16,7 @@ from transformers import (
     CLIPTextModel,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    Qwen2_5_VLTextModel,
     T5EncoderModel,
     UMT5EncoderModel,
 )
@@ -40,7 +41,7 @@ from lvcf.models.backbones.parts import (
 from lvcf.models.backbones.text import embed_prompts
 
 TEXT_ENCODERS: dict[str, type[PreTrainedModel]] = {
-    kind.__name__: kind for kind in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel)
+    kind.__name__: kind for kind in (CLIPTextModel, T5EncoderModel, UMT5EncoderModel, Qwen2_5_VLTextModel)
 }
 DETAIL = "detail_decoder"
 """The folder of a backbone's detail decoder, beside the stock pipeline's parts."""
