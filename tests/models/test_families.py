@@ -342,8 +342,8 @@ def test_saving_keeps_the_published_layout_and_stock_diffusers_loads_it(name, ba
 
 
 # --- names in the published files ---
-# From the scripts that made them, diffusers' convert_{cogvideox,ltx,wan,hunyuan_video1_5}_to_diffusers.py; for Latte, which has none,
-# from the stock pipeline's annotations and the class's defaults; of Wan 2.2 from diffusers'
+# From the scripts that made them, diffusers' convert_{cogvideox,ltx,wan,hunyuan_video1_5}_to_diffusers.py; for Latte,
+# which has none, from the stock pipeline's annotations and the class's defaults; of Wan 2.2 from diffusers'
 # tests/pipelines/wan/test_wan_22{,_image_to_video}.py.
 
 CLASSES = {

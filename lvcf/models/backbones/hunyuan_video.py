@@ -50,8 +50,8 @@ class HunyuanVideoBackbone(PipelineBackbone):
         scheduler: of a flow.
         text_encoder_2: ByT5's encoder, of the words in quotes.
         tokenizer_2: its tokenizer.
-        guider: kept for the stock pipeline.  Sampling here has ``guidance_scale`` of its own, which counts as this one's
-            does in diffusers' own formulation.
+        guider: kept for the stock pipeline.  Sampling here has a ``guidance_scale`` of its own, which counts as this
+            one's does in diffusers' own formulation.
         image_encoder: SigLIP's, of image to video.
         feature_extractor: its preprocessing.
 
@@ -136,14 +136,14 @@ class HunyuanVideoBackbone(PipelineBackbone):
         """See the base class; clip by clip, as the mask of this VAE's attention is made for one."""
         check_pixels(video, vae.config.spatial_compression_ratio)
         padded = pad_frames(video, vae.config.temporal_compression_ratio)
-        latents = [vae.encode(clip).latent_dist.mode() for clip in padded.split(1)]
-        return torch.cat(latents) * vae.config.scaling_factor
+        latent: Tensor = torch.cat([vae.encode(clip[None]).latent_dist.mode() for clip in padded])
+        return latent * float(vae.config.scaling_factor)
 
     @classmethod
     def decode_with(cls, vae: AutoencoderKLHunyuanVideo15, latent: Tensor, frames: int) -> Tensor:
         """See the base class; clip by clip too."""
-        clips = [vae.decode(one).sample for one in (latent / vae.config.scaling_factor).split(1)]
-        return torch.cat(clips)[:, :, :frames]
+        video: Tensor = torch.cat([vae.decode(one[None]).sample for one in latent / vae.config.scaling_factor])
+        return video[:, :, :frames]
 
     @property
     def latent_channels(self) -> int:

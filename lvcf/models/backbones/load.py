@@ -31,7 +31,11 @@ FAMILIES: dict[str, Family] = {
 """By ``_class_name`` of ``model_index.json``."""
 FILES = [
     "model_index.json",
-    *(f"{part}/*.{kind}" for part in (*PARTS, *MORE_PARTS) for kind in ("json", "safetensors", "model", "txt", "jinja")),
+    *(
+        f"{part}/*.{kind}"
+        for part in (*PARTS, *MORE_PARTS)
+        for kind in ("json", "safetensors", "model", "txt", "jinja")
+    ),
 ]
 """What is downloaded of a hub id: no pickled weights, no code; a jinja file is how a tokenizer words a conversation."""
 
