@@ -18,10 +18,12 @@ from diffusers import (
     AnyFlowTransformer3DModel,
     AutoencoderKL,
     AutoencoderKLCogVideoX,
+    AutoencoderKLHunyuanVideo15,
     AutoencoderKLLTX2Audio,
     AutoencoderKLLTX2Video,
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
+    ClassifierFreeGuidance,
     CogVideoXDDIMScheduler,
     CogVideoXImageToVideoPipeline,
     CogVideoXPipeline,
@@ -30,6 +32,9 @@ from diffusers import (
     DiffusionPipeline,
     FlowMapEulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    HunyuanVideo15ImageToVideoPipeline,
+    HunyuanVideo15Pipeline,
+    HunyuanVideo15Transformer3DModel,
     LattePipeline,
     LatteTransformer3DModel,
     LTX2Pipeline,
@@ -47,13 +52,21 @@ from diffusers import (
 )
 from diffusers.pipelines.ltx2 import LTX2TextConnectors
 from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
+from tokenizers import pre_tokenizers
 from transformers import (
+    ByT5Tokenizer,
     CLIPImageProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
     Gemma3Config,
     Gemma3ForConditionalGeneration,
     GemmaTokenizer,
+    Qwen2_5_VLTextConfig,
+    Qwen2_5_VLTextModel,
+    Qwen2Tokenizer,
+    SiglipImageProcessor,
+    SiglipVisionConfig,
+    SiglipVisionModel,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -364,6 +377,79 @@ def anyflow() -> AnyFlowPipeline:
     return AnyFlowPipeline(**parts)
 
 
+def qwen_tokenizer() -> Qwen2Tokenizer:
+    """Of bytes; conversations are worded as Qwen's."""
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: place for place, token in enumerate([*special, *alphabet])}
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[], eos_token="<|im_end|>", padding_side="right")
+    tokenizer.add_tokens(special, special_tokens=True)
+    tokenizer.chat_template = (
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return tokenizer
+
+
+def hunyuan_parts(**transformer: Any) -> dict[str, Any]:
+    """Those that both pipelines of HunyuanVideo 1.5 have; diffusers' test_hunyuan_1_5, a VAE of the published depth."""
+    tokenizer, letters = qwen_tokenizer(), ByT5Tokenizer()
+    settings = {
+        "in_channels": 2 * CHANNELS + 1,
+        "out_channels": CHANNELS,
+        "num_attention_heads": 2,
+        "attention_head_dim": 8,
+        "num_layers": 1,
+        "num_refiner_layers": 1,
+        "mlp_ratio": 2.0,
+        "text_embed_dim": TEXT_WIDTH,
+        "text_embed_2_dim": TEXT_WIDTH,
+        "image_embed_dim": 8,
+        "rope_axes_dim": (2, 2, 4),
+        "target_size": 32,
+        "task_type": "t2v",
+    }
+    words = Qwen2_5_VLTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=16,
+        num_hidden_layers=3,  # the states of the last but two are read
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_window_layers=3,
+        bos_token_id=None,
+        eos_token_id=None,
+        rope_parameters={"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 1e6},
+    )
+    return {
+        "text_encoder": Qwen2_5_VLTextModel(words),
+        "tokenizer": tokenizer,
+        "text_encoder_2": T5EncoderModel(T5Config(**text_settings(letters))),
+        "tokenizer_2": letters,
+        "transformer": HunyuanVideo15Transformer3DModel(**{**settings, **transformer}),
+        "vae": AutoencoderKLHunyuanVideo15(
+            latent_channels=CHANNELS, block_out_channels=(4, 4, 8, 8, 8), layers_per_block=1
+        ),
+        "scheduler": FlowMatchEulerDiscreteScheduler(shift=5.0),
+        "guider": ClassifierFreeGuidance(guidance_scale=6.0),
+    }
+
+
+def hunyuan() -> HunyuanVideo15Pipeline:
+    return HunyuanVideo15Pipeline(**hunyuan_parts())
+
+
+def hunyuan_i2v() -> HunyuanVideo15ImageToVideoPipeline:
+    seen = SiglipVisionConfig(
+        hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=16, patch_size=8
+    )
+    return HunyuanVideo15ImageToVideoPipeline(
+        **hunyuan_parts(task_type="i2v"),
+        image_encoder=SiglipVisionModel(seen),
+        feature_extractor=SiglipImageProcessor(size={"height": 16, "width": 16}),
+    )
+
+
 def latte() -> LattePipeline:
     tokenizer = tiny_tokenizer()
     return LattePipeline(
@@ -409,9 +495,10 @@ FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "wan_2_2_5b": wan_ti2v,
     "wan_vace_1_3b": wan_vace,
     "anyflow_1_3b": anyflow,
+    "hunyuan_video_1_5_t2v": hunyuan,
     "latte": latte,
 }
-"""By the name of the configuration of the published checkpoint."""
+"""By the name of the configuration of the published checkpoint, where it has one."""
 OWN_VAE = [name for name in FAMILIES if name != "anyflow_1_3b"]
 """AnyFlow's is Wan's."""
 NOT_TRAINED = ("anyflow_1_3b",)
@@ -421,6 +508,7 @@ IMAGE_FAMILIES: dict[str, Callable[[], DiffusionPipeline]] = {
     "cogvideox_1_5_5b_i2v": cogvideox_1_5_i2v,
     "wan_i2v_14b": wan_i2v,
     "wan_2_2_i2v_a14b": wan_a14b,
+    "hunyuan_video_1_5_i2v": hunyuan_i2v,
 }
 """Pipelines that are given the first frame: LTX-Video's at time 0 (and TI2V-5B's), the others' in channels."""
 OTHERS: dict[str, Callable[[], DiffusionPipeline]] = {"cogvideox_5b_i2v": cogvideox_i2v}
@@ -436,9 +524,11 @@ SIZES = {
     "wan_2_2_5b": 64,
     "wan_vace_1_3b": 32,
     "anyflow_1_3b": 32,
+    "hunyuan_video_1_5_t2v": 32,
     "latte": 32,
     "wan_i2v_14b": 32,
     "wan_2_2_i2v_a14b": 32,
+    "hunyuan_video_1_5_i2v": 32,
 }
 """Height and width of clips that the VAE's compression divides."""
 SHAPES = {
@@ -452,9 +542,11 @@ SHAPES = {
     "wan_2_2_5b": (5, 4, 4),
     "wan_vace_1_3b": (5, 4, 4),
     "anyflow_1_3b": (5, 4, 4),
+    "hunyuan_video_1_5_t2v": (5, 2, 2),
     "latte": (16, 4, 4),
     "wan_i2v_14b": (5, 4, 4),
     "wan_2_2_i2v_a14b": (5, 4, 4),
+    "hunyuan_video_1_5_i2v": (5, 2, 2),
 }
 """Of the latent of 16 such frames."""
 

@@ -23,6 +23,7 @@ COMPRESSION = {
     "wan_1_3b": 4,
     "wan_2_2_5b": 4,
     "wan_vace_1_3b": 4,
+    "hunyuan_video_1_5_t2v": 4,
     "latte": 1,
 }
 
@@ -87,17 +88,18 @@ def test_every_blocks_features_come_for_each_frame_of_the_clip(name, backbones) 
     assert all(one >= other for one, other in pairwise(stages))
 
 
+@pytest.mark.parametrize("name", ["wan_1_3b", "hunyuan_video_1_5_t2v"])
 @torch.no_grad()
-def test_a_causal_decoders_change_begins_in_the_mask_where_it_begins_in_the_clip(backbones) -> None:
-    """Wan's VAE looks back only: a change of latent frame 2 is one of frames 5 and later, in every block's map."""
-    backbone = backbones["wan_1_3b"]
+def test_a_causal_decoders_change_begins_in_the_mask_where_it_begins_in_the_clip(name, backbones) -> None:
+    """These VAEs look back only: a change of latent frame 2 is one of frames 5 and later, in every block's map."""
+    backbone = backbones[name]
     z = torch.randn(1, CHANNELS, 5, 4, 4)
     changed = z.clone()
     changed[:, :, 2] += 3.0
     (one, after), (other, before) = (decode_with_features(backbone, latent, 16) for latent in (changed, z))
     where = [(one - other).abs().amax(dim=(0, 1, 3, 4))]
-    for k in range(5):
-        weights = [float(k == i) for i in range(5)]
+    for k in range(len(after)):
+        weights = [float(k == i) for i in range(len(after))]
         where.append(difference_map(after, before, weights, one.shape[2:]).amax(dim=(0, 1, 3, 4)))
     for profile in where:
         assert not profile[:5].any()

@@ -21,6 +21,7 @@ from lvcf.errors import UserError
 from lvcf.guidance.weight import ConstantWeight
 from lvcf.models.backbones.anyflow import AnyFlowBackbone
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
+from lvcf.models.backbones.hunyuan_video import HunyuanVideoBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.load import load_backbone
 from lvcf.models.backbones.ltx import LTXBackbone
@@ -55,6 +56,7 @@ EXPECTED = {
     "wan_2_2_5b": (WanBackbone, "flow_prediction"),
     "wan_vace_1_3b": (WanVACEBackbone, "flow_prediction"),
     "anyflow_1_3b": (AnyFlowBackbone, "flow_prediction"),
+    "hunyuan_video_1_5_t2v": (HunyuanVideoBackbone, "flow_prediction"),
     "latte": (LatteBackbone, "epsilon"),
 }
 """Class and prediction."""
@@ -133,12 +135,14 @@ def stock_latents(pipe: DiffusionPipeline, name: str, noise: torch.Tensor, steps
     options = {"num_inference_steps": steps, "guidance_scale": 1.0, "output_type": "latent", "return_dict": False}
     options |= {"prompt": PROMPT, "height": size, "width": size}
     pipe.set_progress_bar_config(disable=True)
+    if kind == "hunyuan":
+        pipe.guider = pipe.guider.new(guidance_scale=options.pop("guidance_scale"))
     if kind == "cogvideox":
         options["max_sequence_length"] = pipe.transformer.config.max_text_seq_length
         return pipe(num_frames=17, latents=noise.transpose(1, 2), **options)[0].transpose(1, 2)
     if name == "wan_vace_1_3b":
         options |= {"prompt": None, "prompt_embeds": wan_words(pipe, PROMPT)}
-    if kind in ("wan", "anyflow"):
+    if kind in ("wan", "anyflow", "hunyuan"):
         return pipe(num_frames=17, latents=noise, **options)[0]
     if kind == "latte":
         return pipe(video_length=16, latents=noise, clean_caption=False, **options)[0]
@@ -219,8 +223,9 @@ def test_the_prediction_is_the_schedulers_conversion(name, backbones) -> None:
     for i, t in enumerate(backbone.time_grid(4, 1.0, z)[1:4], start=1):
         said = backbone.output(z, t[None], prompt)
         clean, noise = backbone.predict(z, t[None], prompt)
-        scheduler.set_timesteps(4) if not name.startswith("ltx") else backbone.time_grid(4, 1.0, z)
-        if name.startswith(("ltx", "anyflow")):  # a step to 0 is the clean estimate
+        asked = name.startswith(("ltx", "hunyuan"))  # their pipelines ask for a grid of their own
+        scheduler.set_timesteps(4) if not asked else backbone.time_grid(4, 1.0, z)
+        if asked or name.startswith("anyflow"):  # a step to 0 is the clean estimate
             expected = z - scheduler.sigmas[i] * said
         elif name.startswith("wan"):
             scheduler._step_index = i
@@ -240,7 +245,7 @@ def test_the_grid_is_the_schedulers(name, backbones) -> None:
     if name.startswith(("wan", "anyflow")):
         backbone.scheduler.set_timesteps(5)
         torch.testing.assert_close(grid, backbone.scheduler.sigmas.float())
-    elif not name.startswith("ltx"):  # whose pipeline asks for its own: see the whole sampling above
+    elif not name.startswith(("ltx", "hunyuan")):  # whose pipelines ask for their own: see the whole sampling above
         backbone.scheduler.set_timesteps(5)
         torch.testing.assert_close(backbone.timestep(grid[:-1]), backbone.scheduler.timesteps)
     part = backbone.time_grid(5, 0.6, latent)
@@ -336,7 +341,8 @@ def test_mspr_reads_whole_features_however_the_decoder_goes(name, backbones) -> 
     z = torch.randn(2, CHANNELS, *SHAPES[name])
     video, features = decode_with_features(backbone, z, 16)
     torch.testing.assert_close(video, backbone.decode(z, 16))
-    assert len(features) == len(backbone.decoder_blocks()) == (4 if name == "ltx2_19b" else 5)
+    blocks = 4 if name == "ltx2_19b" else 6 if name.startswith("hunyuan") else 5
+    assert len(features) == len(backbone.decoder_blocks()) == blocks
     for feature in features:
         assert feature.ndim == 5
         assert len(feature) == 2
@@ -392,8 +398,8 @@ def test_saving_keeps_the_published_layout_and_stock_diffusers_loads_it(name, ba
 
 
 # --- names in the published files ---
-# From the scripts that made them, diffusers' convert_{cogvideox,ltx,wan}_to_diffusers.py; for Latte, which has none,
-# from the stock pipeline's annotations and the class's defaults; of Wan 2.2 from diffusers'
+# From the scripts that made them, diffusers' convert_{cogvideox,ltx,wan,hunyuan_video1_5}_to_diffusers.py; for Latte,
+# which has none, from the stock pipeline's annotations and the class's defaults; of Wan 2.2 from diffusers'
 # tests/pipelines/wan/test_wan_22{,_image_to_video}.py; of AnyFlow from its own scripts/convert_model.
 
 CLASSES = {
@@ -409,6 +415,12 @@ CLASSES = {
     "wan_2_2_5b": ("WanPipeline", "AutoencoderKLWan", "WanTransformer3DModel", "UMT5EncoderModel"),
     "wan_vace_1_3b": ("WanVACEPipeline", "AutoencoderKLWan", "WanVACETransformer3DModel", "UMT5EncoderModel"),
     "anyflow_1_3b": ("AnyFlowPipeline", "AutoencoderKLWan", "AnyFlowTransformer3DModel", "UMT5EncoderModel"),
+    "hunyuan_video_1_5_t2v": (
+        "HunyuanVideo15Pipeline",
+        "AutoencoderKLHunyuanVideo15",
+        "HunyuanVideo15Transformer3DModel",
+        "Qwen2_5_VLTextModel",
+    ),
     "latte": ("LattePipeline", "AutoencoderKL", "LatteTransformer3DModel", "T5EncoderModel"),
 }
 CONFIG_KEYS = {
@@ -444,6 +456,7 @@ CONFIG_KEYS = {
     },
     "wan_vace_1_3b": {"transformer": "vace_layers vace_in_channels in_channels out_channels"},
     "anyflow_1_3b": {"transformer": "gate_value deltatime_type", "scheduler": "num_train_timesteps shift"},
+    "hunyuan_video_1_5_t2v": {"transformer": "target_size task_type use_meanflow", "scheduler": "shift"},
     "latte": {
         "transformer": """
             num_attention_heads attention_head_dim in_channels out_channels num_layers cross_attention_dim
@@ -502,6 +515,34 @@ TENSORS = {
         "transformer": """
             condition_embedder.time_embedder.linear_1 condition_embedder.delta_embedder.linear_1
             condition_embedder.delta_embedder.linear_2 blocks.N.attn1.to_q blocks.N.ffn.net.N.proj blocks.N.norm2
+        """,
+    },
+    "hunyuan_video_1_5_t2v": {
+        "transformer": """
+            time_embed.timestep_embedder.linear_1 time_embed.timestep_embedder.linear_2 cond_type_embed
+            context_embedder.time_text_embed.timestep_embedder.linear_1 context_embedder.proj_in
+            context_embedder.time_text_embed.text_embedder.linear_1
+            context_embedder.token_refiner.refiner_blocks.N.norm1
+            context_embedder.token_refiner.refiner_blocks.N.attn.to_q
+            context_embedder.token_refiner.refiner_blocks.N.attn.to_out.N
+            context_embedder.token_refiner.refiner_blocks.N.ff.net.N.proj
+            context_embedder.token_refiner.refiner_blocks.N.norm_out.linear
+            context_embedder_2.norm context_embedder_2.linear_1 context_embedder_2.linear_3
+            image_embedder.norm_in image_embedder.linear_1 image_embedder.linear_2 image_embedder.norm_out
+            x_embedder.proj norm_out.linear proj_out
+            transformer_blocks.N.norm1.linear transformer_blocks.N.norm1_context.linear
+            transformer_blocks.N.attn.to_q transformer_blocks.N.attn.norm_q transformer_blocks.N.attn.to_out.N
+            transformer_blocks.N.attn.add_q_proj transformer_blocks.N.attn.norm_added_k
+            transformer_blocks.N.attn.to_add_out transformer_blocks.N.ff.net.N.proj
+            transformer_blocks.N.ff_context.net.N
+        """,
+        "vae": """
+            encoder.conv_in.conv encoder.down_blocks.N.resnets.N.norm1.gamma
+            encoder.down_blocks.N.resnets.N.conv1.conv encoder.down_blocks.N.downsamplers.N.conv.conv
+            encoder.mid_block.attentions.N.to_q encoder.mid_block.attentions.N.proj_out encoder.norm_out.gamma
+            decoder.mid_block.resnets.N.conv1.conv decoder.mid_block.attentions.N.norm.gamma
+            decoder.up_blocks.N.resnets.N.conv2.conv decoder.up_blocks.N.upsamplers.N.conv.conv
+            decoder.conv_out.conv
         """,
     },
     "latte": {

@@ -22,22 +22,26 @@ class Embedding:
         tokens: ``(B, L, D)``.
         mask: ``(B, L)``, 1 for a real token.
         ids: the tokenizer's numbers of the tokens ``(B, L)``, where there is one.
+        second: the same prompts by a second text encoder, where there is one.
     """
 
     tokens: Tensor
     mask: Tensor
     ids: Tensor | None = None
+    second: Embedding | None = None
 
     def __getitem__(self, rows: Tensor) -> Embedding:
         """The prompts of some samples."""
-        return Embedding(self.tokens[rows], self.mask[rows], None if self.ids is None else self.ids[rows])
+        ids = None if self.ids is None else self.ids[rows]
+        return Embedding(self.tokens[rows], self.mask[rows], ids, None if self.second is None else self.second[rows])
 
     @staticmethod
     def cat(parts: list[Embedding]) -> Embedding:
         """Join batches of prompts of one length."""
         ids = [p.ids for p in parts if p.ids is not None]
+        second = [p.second for p in parts if p.second is not None]
         tokens, mask = torch.cat([p.tokens for p in parts]), torch.cat([p.mask for p in parts])
-        return Embedding(tokens, mask, torch.cat(ids) if ids else None)
+        return Embedding(tokens, mask, torch.cat(ids) if ids else None, Embedding.cat(second) if second else None)
 
 
 @dataclass

@@ -19,8 +19,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Condition, Embedding
+from lvcf.models.backbones.first_frame import check_shown
 from lvcf.models.backbones.ltx import pad_frames
-from lvcf.models.backbones.pipeline import PipelineBackbone, check_given_alone, check_pixels
+from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
 
 IMAGE_PIPELINE = "CogVideoXImageToVideoPipeline"
 OFS = 2.0
@@ -130,7 +131,7 @@ class CogVideoXBackbone(PipelineBackbone):
         """
         if not self.given_in_channels:
             return None
-        check_given_alone(given, [0])
+        check_shown(given, [0])
         first = self.encode_with(self.vae, video[:, :, :1])
         if self.vae.config.invert_scale_latents:  # as 1.5 was trained
             first = first / self.vae.config.scaling_factor**2

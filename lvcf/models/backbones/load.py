@@ -14,6 +14,7 @@ from lvcf.configuration import find_weights
 from lvcf.errors import UserError
 from lvcf.models.backbones.anyflow import AnyFlowBackbone
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
+from lvcf.models.backbones.hunyuan_video import HunyuanVideoBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_loras
 from lvcf.models.backbones.ltx import LTXBackbone
@@ -34,6 +35,7 @@ FAMILIES: dict[str, Family] = {
         WanBackbone,
         WanVACEBackbone,
         AnyFlowBackbone,
+        HunyuanVideoBackbone,
         LatteBackbone,
     )
     for name in (family.pipeline_name, *family.other_pipelines)
@@ -48,10 +50,10 @@ FILES = [
     *(
         f"{part}/*.{kind}"
         for part in (*PARTS, *MORE_PARTS, *NOT_LOADED)
-        for kind in ("json", "safetensors", "model", "txt")
+        for kind in ("json", "safetensors", "model", "txt", "jinja")
     ),
 ]
-"""What is downloaded of a hub id: no pickled weights, no code."""
+"""What is downloaded of a hub id: no pickled weights, no code; a jinja file is how a tokenizer words a conversation."""
 
 
 def load_backbone(

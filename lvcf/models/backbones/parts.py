@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from lvcf.errors import UserError, said
 
 PARTS = ("vae", "transformer", "text_encoder", "tokenizer", "scheduler")
-MORE_PARTS = ("transformer_2", "image_encoder", "image_processor", "connectors")
+MORE_PARTS = (
+    *("transformer_2", "text_encoder_2", "tokenizer_2", "guider", "connectors"),
+    *("image_encoder", "image_processor", "feature_extractor"),
+)
 """Those that some pipelines have besides."""
 NOT_LOADED = ("audio_vae", "vocoder")
 """Those that some have, and that draw no pixel: they go with the others, from folder to folder."""
@@ -113,11 +117,8 @@ def load_model(kind: Any, weights: str | Path, part: str, **options: Any) -> Any
         _check_layers(folder, name)
     if issubclass(kind, PreTrainedModel):
         options["trust_remote_code"] = False
-    logging.disable(logging.WARNING)
-    try:
+    with quietly():
         model, info = kind.from_pretrained(weights, subfolder=part, output_loading_info=True, **options)
-    finally:
-        logging.disable(logging.NOTSET)
     if missing := sorted(info["missing_keys"]):
         raise ValueError(f"{name} lacks {len(missing)} tensors, such as {missing[0]}")
     if surplus := sorted(info["unexpected_keys"]):
@@ -125,6 +126,16 @@ def load_model(kind: Any, weights: str | Path, part: str, **options: Any) -> Any
             f"{name} has {len(surplus)} tensors that its config.json has no place for, such as {surplus[0]}"
         )
     return model.eval()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the libraries' warnings."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def class_name(folder: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,6 +17,7 @@ from transformers import (
     Gemma3ForConditionalGeneration,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    Qwen2_5_VLTextModel,
     T5EncoderModel,
     UMT5EncoderModel,
 )
@@ -41,7 +42,14 @@ from lvcf.models.backbones.parts import (
 from lvcf.models.backbones.text import embed_prompts
 
 TEXT_ENCODERS: dict[str, type[PreTrainedModel]] = {
-    kind.__name__: kind for kind in (CLIPTextModel, Gemma3ForConditionalGeneration, T5EncoderModel, UMT5EncoderModel)
+    kind.__name__: kind
+    for kind in (
+        CLIPTextModel,
+        Gemma3ForConditionalGeneration,
+        Qwen2_5_VLTextModel,
+        T5EncoderModel,
+        UMT5EncoderModel,
+    )
 }
 DETAIL = "detail_decoder"
 """The folder of a backbone's detail decoder, beside the stock pipeline's parts."""
@@ -336,21 +344,6 @@ def check_pixels(video: Tensor, multiple: int) -> None:
     height, width = video.shape[-2:]
     if height % multiple or width % multiple:
         raise UserError(f"data.size: frames of {height} x {width}; this backbone's VAE takes multiples of {multiple}")
-
-
-def check_given_alone(given: Sequence[int], shown: Sequence[int], last: str = "") -> None:
-    """Refuse given frames that a denoiser cannot be shown.
-
-    Args:
-        given: the frames' numbers.
-        shown: those that it can be shown.
-        last: for the message, what it can be shown beside the first.
-
-    Raises:
-        UserError: another one is given.
-    """
-    if others := sorted(set(given) - set(shown)):
-        raise UserError(f"model.given_frames {others[0]}: this backbone is shown the first frame{last}; give that")
 
 
 def _text_encoder(index: dict[str, Any]) -> type[PreTrainedModel]:

@@ -14,16 +14,15 @@ import torch
 from diffusers import AutoencoderKLWan, ModelMixin, SchedulerMixin, WanTransformer3DModel
 from diffusers.pipelines.wan.pipeline_wan import prompt_clean
 from einops import rearrange
-from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from lvcf.data.clip import to_frames
 from lvcf.errors import UserError
 from lvcf.models.backbones.base import Condition, Embedding
+from lvcf.models.backbones.first_frame import as_images, check_shown
 from lvcf.models.backbones.ltx import pad_frames
 from lvcf.models.backbones.parts import load_model, names
-from lvcf.models.backbones.pipeline import PipelineBackbone, check_given_alone, check_pixels
+from lvcf.models.backbones.pipeline import PipelineBackbone, check_pixels
 from lvcf.models.backbones.text import embed_prompts
 
 PROMPT_LENGTH = 512
@@ -182,10 +181,8 @@ class WanBackbone(PipelineBackbone):
             return None
         padded, frames = pad_frames(video, self.time_compression), video.shape[2]
         seen = self.transformer.config.image_dim is not None
-        if seen:
-            check_given_alone(given, [0])
-        else:
-            check_given_alone(given, [0, frames - 1], f", or [0, {frames - 1}] with the last")
+        allowed = {0} if seen else {0, frames - 1}
+        check_shown(given, allowed, "" if seen else f", or [0, {frames - 1}] with the last")
         places = [0, padded.shape[2] - 1] if frames - 1 in given else [0]
         shown, mask = torch.zeros_like(padded), torch.zeros_like(padded[:, :1, :, :1, :1])
         shown[:, :, places], mask[:, :, places] = padded[:, :, places], 1.0
@@ -199,8 +196,7 @@ class WanBackbone(PipelineBackbone):
         """What the image encoder's layer before the last says of first frames ``(B, 3, 1, H, W)``, on 8-bit levels."""
         assert self.image_processor is not None
         assert self.image_encoder is not None
-        images = [Image.fromarray(to_frames(frame)[0]) for frame in first]
-        pixels = self.image_processor(images=images, return_tensors="pt").to(self.image_encoder.device)
+        pixels = self.image_processor(images=as_images(first), return_tensors="pt").to(self.image_encoder.device)
         said: Tensor = self.image_encoder(**pixels, output_hidden_states=True).hidden_states[-2]
         return said
 
