@@ -17,8 +17,10 @@ from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_loras
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.ltx_video import LTXVideoBackbone
+from lvcf.models.backbones.offload import Offload
 from lvcf.models.backbones.parts import MORE_PARTS, PARTS, class_name, load_part, read_index
-from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype
+from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype, WeightsDtype
+from lvcf.models.backbones.recompute import recompute
 from lvcf.models.backbones.wan import WanBackbone
 
 Family = type[PipelineBackbone]
@@ -39,8 +41,11 @@ def load_backbone(
     weights: str,
     lora: str = "",
     text_dtype: TextDtype = "float32",
+    weights_dtype: WeightsDtype = "float32",
     tiling: bool = False,
     slicing: bool = False,
+    checkpointing: bool = False,
+    offload: Offload = "none",
     frame_rate: float = 8.0,
 ) -> PipelineBackbone:
     """Load a backbone of whatever family it is.
@@ -50,8 +55,14 @@ def load_backbone(
         lora: LoRA weights to add to the denoiser's, as ``lvcf fit`` with ``lora_rank`` or diffusers saves them;
             empty for none.
         text_dtype: of the text encoder's weights; a published T5 takes 19 GB in float32, half of it in bfloat16.
+        weights_dtype: of the denoiser's weights: half of the memory in bfloat16 or float16.  Such a denoiser computes in it
+            whatever the trainer's precision; norms and time embeddings that diffusers keeps in float32 stay so.
         tiling: decode and encode large frames in overlapping tiles, in less memory; not together with MSPR.
         slicing: decode and encode clip by clip, in less memory.
+        checkpointing: compute the VAE decoder's activations again in guidance's backward pass, chunk by chunk, instead of
+            keeping them: the same gradient in less memory, for one more pass of the decoder.
+        offload: ``model``: VAE, text encoder and denoiser stay in the computer's memory, and one of them at a time comes to
+            the device, when it is used; ``group``: of the denoiser, block by block, in the least memory and slowly.
         frame_rate: frames per second of the clips, which LTX-Video is told.
 
     Raises:
@@ -59,13 +70,20 @@ def load_backbone(
     """
     check_number("model.backbone.frame_rate", frame_rate, 0.0, above=True)
     check_choice("model.backbone.text_dtype", text_dtype, get_args(TextDtype))
+    check_choice("model.backbone.weights_dtype", weights_dtype, get_args(WeightsDtype))
+    check_choice("model.backbone.offload", offload, get_args(Offload))
     folder = find_backbone(weights)
-    backbone = family_of(folder).from_pretrained(folder, text_dtype)
+    backbone = family_of(folder).from_pretrained(folder, text_dtype, weights_dtype)
     backbone.frame_rate = frame_rate
     if lora:
         merge_loras(backbone.denoisers(), Path(lora))
+    if offload != "none":
+        backbone.take_home(offload)
     if tiling:
         backbone.vae.enable_tiling()
+    if checkpointing:
+        for part in backbone.chunks():
+            recompute(part)
     if slicing:
         backbone.vae.enable_slicing()
     return backbone

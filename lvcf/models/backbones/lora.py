@@ -51,6 +51,9 @@ def add_lora(transformer: ModelMixin, rank: int) -> None:
         raise UserError(f"model.lora_rank {rank}: LoRA needs peft; pip install lvcf[backbones]") from error
     transformer.requires_grad_(False)
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=LAYERS), transformer)
+    for parameter in transformer.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # small steps vanish in the half precision of the frozen ones
 
 
 def save_lora(transformer: ModelMixin, folder: Path) -> None:

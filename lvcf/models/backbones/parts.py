@@ -17,6 +17,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from lvcf.errors import UserError, said
 
 PARTS = ("vae", "transformer", "text_encoder", "tokenizer", "scheduler")
+DENOISERS = ("transformer", "transformer_2")
 MORE_PARTS = ("transformer_2", "image_encoder", "image_processor")
 """Those that some pipelines have besides."""
 LARGEST = 10_000_000
