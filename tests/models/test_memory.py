@@ -12,6 +12,7 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
+from benchmarks.live_bytes import most_live_bytes
 from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
 from lvcf.models.backbones.load import load_backbone
@@ -175,3 +176,59 @@ def test_a_denoisers_blocks_borrow_the_device_one_by_one(name, folders, monkeypa
 def test_an_offloaded_backbone_is_not_trained(folders, tmp_path) -> None:
     with pytest.raises(UserError, match="offload group: is for predict"):
         DenoiserTask(load_backbone(str(folders["latte"]), offload="group"), tmp_path, train_text_encoder=False)
+
+
+def decoded_gradient(backbone: PipelineBackbone, z: torch.Tensor) -> tuple[torch.Tensor, int]:
+    """Of what is read in a decoded clip, and the most bytes that lived at once to compute it."""
+    found: list[torch.Tensor] = []
+
+    def guide() -> None:
+        point = z.clone().requires_grad_(True)
+        clip = backbone.decode(point, 16)
+        found.extend(torch.autograd.grad((clip * torch.linspace(-1, 1, clip.shape[-1])).sum(), point))
+
+    most = most_live_bytes(guide)
+    return found[0], most
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_decoder_that_keeps_no_activations_has_the_same_gradient_in_less_memory(name, folders) -> None:
+    plain, again = loaded(folders[name]), loaded(folders[name], checkpointing=True)
+    z = noise(name)
+    (wanted, much), (found, less) = decoded_gradient(plain, z), decoded_gradient(again, z)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    assert less < 0.75 * much, (less, much)
+    with torch.no_grad():
+        assert torch.equal(again.decode(z, 16), plain.decode(z, 16))
+        assert most_live_bytes(lambda: again.decode(z, 16)) == most_live_bytes(lambda: plain.decode(z, 16))
+
+
+def tiled(folder: Path, **options: Any) -> PipelineBackbone:
+    """In tiles of two latent pixels, which overlap by one."""
+    backbone = loaded(folder, tiling=True, **options)
+    vae = backbone.vae
+    if hasattr(vae, "tile_latent_min_height"):
+        vae.tile_sample_min_height = vae.tile_sample_min_width = 16
+        vae.tile_latent_min_height = vae.tile_latent_min_width = 2
+    else:
+        vae.tile_sample_min_height = vae.tile_sample_min_width = 2 * vae.spatial_compression_ratio
+        vae.tile_sample_stride_height = vae.tile_sample_stride_width = vae.spatial_compression_ratio
+    return backbone
+
+
+@pytest.mark.parametrize("name", ["wan_1_3b", "ltx_2b"])
+def test_a_decoder_in_tiles_has_a_gradient_too(name, folders) -> None:
+    """Against differences of what it decodes; activations that are not kept do not change it."""
+    backbone, again = tiled(folders[name]), tiled(folders[name], checkpointing=True)
+    z = torch.randn(1, CHANNELS, 2, 2, 3)
+    (gradient, much), (found, less) = decoded_gradient(backbone, z), decoded_gradient(again, z)
+    torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-6 * float(gradient.abs().max()))
+    assert less < much
+    whole, _ = decoded_gradient(loaded(folders[name]), z)
+    assert not torch.allclose(whole, gradient, rtol=1e-3, atol=1e-3 * float(whole.abs().max()))
+    backbone.double()
+    z = z.double()
+    ramp = torch.linspace(-1, 1, backbone.decode(z, 16).shape[-1])
+    step, size = torch.randn_like(z), 1e-3
+    ahead, behind = (float((backbone.decode(z + sign * size * step, 16) * ramp).sum()) for sign in (1, -1))
+    assert (ahead - behind) / (2 * size) == pytest.approx(float((gradient * step).sum()), rel=0.02)
