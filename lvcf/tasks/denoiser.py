@@ -56,7 +56,8 @@ class DenoiserTask(LightningModule):
 
     Raises:
         UserError: a number is out of range, ``lora_rank`` goes with a trained text encoder, which its file would not
-            hold, the weights that are to be trained are no float32 or are offloaded, or the family's denoiser takes no time per frame.
+            hold, the weights that are to be trained are no float32, rounded or offloaded, or the family's denoiser
+            takes no time per frame.
     """
 
     def __init__(
@@ -79,8 +80,9 @@ class DenoiserTask(LightningModule):
             check_number("model.noise_shift", noise_shift)
         if lora_rank < 0 or (lora_rank and train_text_encoder):
             raise UserError(f"model.lora_rank {lora_rank}: choose 0 or more; above 0, train_text_encoder must be false")
-        if backbone.offloading != "none":
-            raise UserError(f"model.backbone.offload {backbone.offloading}: is for predict; leave it out in a training")
+        for option, value in (("quantized", backbone.quantized), ("offload", backbone.offloading)):
+            if value != "none":
+                raise UserError(f"model.backbone.{option} {value}: is for predict; leave it out in a training")
         if not lora_rank and backbone.weights_dtype != torch.float32:
             raise UserError(
                 "model.backbone.weights_dtype: small steps vanish in half precision; leave it out, or train a lora_rank"

@@ -125,8 +125,6 @@ class Away:
         return all(weight in self.kept for weight in part.parameters())
 
 
-
-
 @pytest.mark.parametrize("offload", ["model", "group"])
 @pytest.mark.parametrize("name", ["wan_2_2_i2v_a14b", "wan_i2v_14b", "ltx_2b", "latte"])
 @torch.no_grad()
@@ -232,3 +230,25 @@ def test_a_decoder_in_tiles_has_a_gradient_too(name, folders) -> None:
     step, size = torch.randn_like(z), 1e-3
     ahead, behind = (float((backbone.decode(z + sign * size * step, 16) * ramp).sum()) for sign in (1, -1))
     assert (ahead - behind) / (2 * size) == pytest.approx(float((gradient * step).sum()), rel=0.02)
+
+
+@pytest.mark.parametrize(("quantized", "off"), [("int8", 0.02), ("int4", 0.2)])
+@pytest.mark.parametrize("name", ["wan_2_2_i2v_a14b", "ltx_2b"])
+def test_rounded_weights_say_nearly_the_same_and_pass_gradients(name, quantized, off, folders, tmp_path) -> None:
+    plain = loaded(folders[name], weights_dtype="bfloat16")
+    backbone = loaded(folders[name], weights_dtype="bfloat16", quantized=quantized, offload="group").to("cpu")
+    wanted, found = (tour(one, name) for one in (plain, backbone))
+    assert torch.equal(found["clip"], wanted["clip"])
+    for key in ("clean", "gradient of the clean"):
+        error = (found[key] - wanted[key]).norm() / wanted[key].norm()
+        assert 0 < error < off, (key, error)
+    bits = 8 if quantized == "int8" else 4
+    for rounded, denoiser in zip(backbone.denoisers().values(), plain.denoisers().values(), strict=True):
+        for key in ("attn1.to_q", "attn2.to_out.0"):
+            first = next(iter(dict(denoiser.named_children()).keys() & {"blocks", "transformer_blocks"}))
+            layer, whole = (one.get_submodule(f"{first}.0.{key}").weight for one in (rounded, denoiser))
+            assert 8 * layer.numel() * layer.element_size() == bits * whole.numel()
+    with pytest.raises(UserError, match="rounded weights are not saved"):
+        backbone.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match=f"quantized {quantized}: is for predict"):
+        DenoiserTask(backbone, tmp_path, train_text_encoder=False, lora_rank=2)

@@ -39,6 +39,7 @@ from lvcf.models.backbones.parts import (
     parts_of,
     read_index,
 )
+from lvcf.models.backbones.quantise import Quantized, quantise
 from lvcf.models.backbones.text import embed_prompts
 
 TEXT_ENCODERS: dict[str, type[PreTrainedModel]] = {
@@ -61,6 +62,7 @@ class PipelineBackbone(Backbone):
         frame_rate: frames per second of the clips, for families whose positions are in seconds.
         a_time_per_frame: whether the denoiser can be told a time per latent frame, and so be trained with given ones.
         weights_dtype: of the denoiser's weights, but those that diffusers keeps in float32.
+        quantized: whether the denoiser's blocks hold their weights in few bits.
         offloading: whether parts, or the denoiser's blocks, come to the device only when they are used.
     """
 
@@ -72,6 +74,7 @@ class PipelineBackbone(Backbone):
     a_time_per_frame: ClassVar[bool] = False
     weights_dtype: torch.dtype = torch.float32
     offloading: Offload = "none"
+    quantized: Quantized = "none"
 
     def __init__(
         self,
@@ -212,18 +215,38 @@ class PipelineBackbone(Backbone):
         if self.offloading == "none":
             moved: Self = super()._apply(fn, recurse)
             return moved
-        device, denoisers = fn(torch.zeros(0)).device, list(self.denoisers().values())
+        device = fn(torch.zeros(0)).device
+        # rounded weights are small, and bitsandbytes moves them in its own way
+        denoisers = list(self.denoisers().values()) if self.quantized == "none" else []
         others = [self.vae, self.text_encoder, *filter(None, [getattr(self, "image_encoder", None)])]
         one_at_a_time(others if self.offloading == "group" else [*others, *denoisers], device)
         for child in self.children():
             if child not in [*others, *denoisers]:
                 child._apply(fn)
-            elif child not in others and self.offloading == "group":
+            elif child in denoisers and self.offloading == "group":
                 move_all_but_blocks(child, fn, device)
         return self
 
+    def quantise(self, quantized: Quantized) -> None:
+        """Round the weights of the denoiser's blocks.
+
+        Raises:
+            UserError: bitsandbytes is not installed.
+        """
+        self.quantized = quantized
+        for denoiser in self.denoisers().values():
+            quantise(denoiser, quantized)
+
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write every part and ``model_index.json`` as the stock pipeline does."""
+        """Write every part and ``model_index.json`` as the stock pipeline does.
+
+        Raises:
+            UserError: the denoiser's weights are rounded.
+        """
+        if self.quantized != "none":
+            raise UserError(
+                f"model.backbone.quantized {self.quantized}: rounded weights are not saved; load it without"
+            )
         self.pipeline().save_pretrained(folder)
         if self.detail is not None:
             self.detail.save_pretrained(Path(folder) / DETAIL)
