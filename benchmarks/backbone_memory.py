@@ -134,7 +134,7 @@ def gradient(family: Family, size: int) -> None:
 def table(weighed: list[dict[str, Any]], decoded: list[dict[str, Any]]) -> str:
     """Markdown."""
     lines = [
-        "Weights, in GB, counted on published sizes without data; made by `make bench-backbones`. The text encoder is "
+        "Random weights at published sizes, in GB; made by `make bench-backbones`. The text encoder is "
         "in bfloat16, the VAE in float32; *on the device* is the most of them at once, by `offload`.",
         "",
         "| backbone | denoiser in | denoiser | text encoder | VAE | on the device: none | model | group |",

@@ -15,7 +15,7 @@ Offload = Literal["none", "model", "group"]
 HOME = torch.device("cpu")
 
 
-class OneAtATime(ModelHook):  # type: ignore[misc]  # accelerate is untyped
+class OneAtATime(ModelHook):
     """Brings a part to the device when it is called, and takes the others home.
 
     Under gradients the others stay: a backward pass may still need them.
@@ -67,8 +67,8 @@ def move_all_but_blocks(denoiser: nn.Module, move: Callable[[Tensor], Tensor], d
     """Move what stands around a denoiser's blocks to a device, and let these borrow it."""
     for child in denoiser.children():
         if not isinstance(child, nn.ModuleList):
-            child._apply(move)
+            child._apply(move)  # type: ignore[no-untyped-call]
             continue
         for block in child:
             block.forward = Borrower(block, device).compute
-    denoiser._apply(move, recurse=False)
+    denoiser._apply(move, recurse=False)  # type: ignore[no-untyped-call]

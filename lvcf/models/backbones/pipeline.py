@@ -213,7 +213,7 @@ class PipelineBackbone(Backbone):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What moves a module: parts that are offloaded are told where to, and stay."""
         if self.offloading == "none":
-            moved: Self = super()._apply(fn, recurse)
+            moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
             return moved
         device = fn(torch.zeros(0)).device
         # rounded weights are small, and bitsandbytes moves them in its own way
@@ -222,7 +222,7 @@ class PipelineBackbone(Backbone):
         one_at_a_time(others if self.offloading == "group" else [*others, *denoisers], device)
         for child in self.children():
             if child not in [*others, *denoisers]:
-                child._apply(fn)
+                child._apply(fn)  # type: ignore[no-untyped-call]
             elif child in denoisers and self.offloading == "group":
                 move_all_but_blocks(child, fn, device)
         return self
