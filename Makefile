@@ -8,7 +8,7 @@ LVCF = $(VENV)/bin/lvcf
 # Modules are compiled when they are first imported: most never are.
 PIP = $(PY) -m pip --disable-pip-version-check install -q --no-compile -c $(CONSTRAINTS)
 # All of them: what an extra brings is tested, not skipped.
-EXTRAS = dev,docs,onnx,backbones,dicom,flow,fid,notebook,app
+EXTRAS = dev,docs,onnx,backbones,quantized,dicom,flow,fid,notebook,app
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer detail_decoder target_right latent_reader)
@@ -193,8 +193,9 @@ carphone: $(VENV)/.installed  ## explain a real expression network on a real cli
 	$(LVCF) report runs/ablation_carphone
 	@echo "report: $(CURDIR)/runs/ablation_carphone/report.html"
 
-bench-backbones: $(VENV)/.installed  ## FLOPs of one guided step on published backbones; time and memory on a CUDA GPU (a minute)
+bench-backbones: $(VENV)/.installed  ## FLOPs of one guided step on published backbones, and memory by setting; time on a CUDA GPU (some minutes)
 	$(PY) benchmarks/backbones.py
+	$(PY) -m benchmarks.backbone_memory
 	$(PY) benchmarks/tables.py
 
 bench-many: $(VENV)/.installed-dev  ## 1,000 tiny clips on two ranks, killed ten times: clips, memory, page (half an hour)

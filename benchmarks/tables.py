@@ -133,6 +133,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "face_ruler": lambda: whole("face_ruler"),
     "carphone": lambda: whole("carphone"),
     "backbones": lambda: whole("backbones"),
+    "backbone_memory": lambda: whole("backbone_memory"),
     "many": lambda: whole("many"),
 }
 

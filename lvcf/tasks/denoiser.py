@@ -46,7 +46,8 @@ class DenoiserTask(LightningModule):
         neutral_share: how often a prompt loses its value, which trains the neutral prompt and guidance.
         noise_shift: mean of the logit-normal distribution of times; above 0 favours noise, where motion is decided.
             None draws times evenly, as epsilon- and v-predicting checkpoints were trained.
-        lora_rank: train low-rank changes of the attention alone, of this rank; 0 trains the whole denoiser.
+        lora_rank: train low-rank changes of the attention alone, of this rank; 0 trains the whole denoiser, whose
+            weights then have to be float32.
         gradient_checkpointing: compute activations twice instead of keeping them.
         given: train with latent frames that are given, clean, and count the loss of the others: none in a fifth of the
             samples, the first in more than half, some in a quarter (docs/method.md, 17).  An image-to-video denoiser
@@ -55,7 +56,8 @@ class DenoiserTask(LightningModule):
 
     Raises:
         UserError: the denoiser is a flow map, a number is out of range, ``lora_rank`` goes with a trained text encoder,
-            which its file would not hold, or the family's denoiser takes no time per frame.
+            which its file would not hold, the weights that are to be trained are no float32, rounded or offloaded, or
+            the family's denoiser takes no time per frame.
     """
 
     def __init__(
@@ -83,6 +85,13 @@ class DenoiserTask(LightningModule):
             check_number("model.noise_shift", noise_shift)
         if lora_rank < 0 or (lora_rank and train_text_encoder):
             raise UserError(f"model.lora_rank {lora_rank}: choose 0 or more; above 0, train_text_encoder must be false")
+        for option, value in (("quantized", backbone.quantized), ("offload", backbone.offloading)):
+            if value != "none":
+                raise UserError(f"model.backbone.{option} {value}: is for predict; leave it out in a training")
+        if not lora_rank and backbone.weights_dtype != torch.float32:
+            raise UserError(
+                "model.backbone.weights_dtype: small steps vanish in half precision; leave it out, or train a lora_rank"
+            )
         if given and backbone.draws_from_first:
             raise UserError(f"model.given: a {backbone.pipeline_name} is always given the first frame; leave it out")
         if given and not backbone.a_time_per_frame:

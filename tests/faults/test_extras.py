@@ -32,6 +32,7 @@ MISSING = {
     "onnxruntime": ("onnx", lambda tmp: onnx_session(tmp / "m.onnx")),
     "cv2": ("flow", lambda tmp: DISFlow()(torch.zeros(3, 2, 16, 16))),
     "peft": ("backbones", lambda tmp: add_lora(torch.nn.Linear(2, 2), 2)),
+    "bitsandbytes": ("quantized", lambda tmp: load_backbone(str(save_family("latte", tmp)), quantized="int4")),
     "sentencepiece": ("backbones", lambda tmp: load_backbone(str(published_tokenizer(tmp)))),
     "IPython.display": ("notebook", lambda tmp: failure("clip", "no frame").show()),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,10 @@ class Embedding:
         ids = None if self.ids is None else self.ids[rows]
         return Embedding(self.tokens[rows], self.mask[rows], ids, None if self.second is None else self.second[rows])
 
+    def to(self, dtype: torch.dtype) -> Embedding:
+        """The same in another precision."""
+        return replace(self, tokens=self.tokens.to(dtype))
+
     @staticmethod
     def cat(parts: list[Embedding]) -> Embedding:
         """Join batches of prompts of one length."""
@@ -59,6 +63,10 @@ class Condition:
     def __getitem__(self, rows: Tensor) -> Condition:
         """What is shown of some samples."""
         return Condition(self.channels[rows], None if self.image is None else self.image[rows])
+
+    def to(self, dtype: torch.dtype) -> Condition:
+        """The same in another precision."""
+        return Condition(self.channels.to(dtype), None if self.image is None else self.image.to(dtype))
 
     def repeat(self, times: int) -> Condition:
         """The same for a batch that is so many times the samples."""

@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel, SchedulerMixin
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from diffusers.pipelines.cogvideo.pipeline_cogvideox import get_resize_crop_region_for_grid
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -109,6 +109,10 @@ class CogVideoXBackbone(PipelineBackbone):
     def time_compression(self) -> int:
         """See the base class."""
         return int(self.vae.config.temporal_compression_ratio)
+
+    def chunks(self) -> list[nn.Module]:
+        """See the base class; a chunk is the latent frames that are decoded at once."""
+        return [self.vae.decoder]
 
     @property
     def patch(self) -> int:

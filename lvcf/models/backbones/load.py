@@ -20,8 +20,11 @@ from lvcf.models.backbones.lora import merge_loras
 from lvcf.models.backbones.ltx import LTXBackbone
 from lvcf.models.backbones.ltx_2 import LTX2Backbone
 from lvcf.models.backbones.ltx_video import LTXVideoBackbone
+from lvcf.models.backbones.offload import Offload
 from lvcf.models.backbones.parts import MORE_PARTS, NOT_LOADED, PARTS, class_name, load_part, read_index
-from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype
+from lvcf.models.backbones.pipeline import PipelineBackbone, TextDtype, WeightsDtype
+from lvcf.models.backbones.quantise import Quantized
+from lvcf.models.backbones.recompute import recompute
 from lvcf.models.backbones.wan import WanBackbone
 from lvcf.models.backbones.wan_vace import WanVACEBackbone
 
@@ -60,8 +63,12 @@ def load_backbone(
     weights: str,
     lora: str = "",
     text_dtype: TextDtype = "float32",
+    weights_dtype: WeightsDtype = "float32",
+    quantized: Quantized = "none",
     tiling: bool = False,
     slicing: bool = False,
+    checkpointing: bool = False,
+    offload: Offload = "none",
     frame_rate: float = 8.0,
 ) -> PipelineBackbone:
     """Load a backbone of whatever family it is.
@@ -71,8 +78,17 @@ def load_backbone(
         lora: LoRA weights to add to the denoiser's, as ``lvcf fit`` with ``lora_rank`` or diffusers saves them;
             empty for none.
         text_dtype: of the text encoder's weights; a published T5 takes 19 GB in float32, half of it in bfloat16.
+        weights_dtype: of the denoiser's weights: half of the memory in bfloat16 or float16.  Such a denoiser computes
+            in it whatever the trainer's precision; norms and time embeddings that diffusers keeps in float32 stay so.
+        quantized: round the weights of the denoiser's blocks to 8 bits (``int8``) or 4 (``int4``), after ``lora`` was
+            added; the rest is in ``weights_dtype``.  Needs the extra ``quantized``; such a denoiser stays on the
+            device, and is neither trained nor saved.
         tiling: decode and encode large frames in overlapping tiles, in less memory; not together with MSPR.
         slicing: decode and encode clip by clip, in less memory.
+        checkpointing: compute the VAE decoder's activations again in guidance's backward pass, chunk by chunk, instead
+            of keeping them: the same gradient in less memory, for one more pass of the decoder.
+        offload: ``model``: VAE, text encoder and denoiser stay in the computer's memory, and one of them at a time
+            comes to the device, when it is used; ``group``: of the denoiser, block by block, in the least memory.
         frame_rate: frames per second of the clips, which LTX-Video is told.
 
     Raises:
@@ -80,13 +96,23 @@ def load_backbone(
     """
     check_number("model.backbone.frame_rate", frame_rate, 0.0, above=True)
     check_choice("model.backbone.text_dtype", text_dtype, get_args(TextDtype))
+    check_choice("model.backbone.weights_dtype", weights_dtype, get_args(WeightsDtype))
+    check_choice("model.backbone.quantized", quantized, get_args(Quantized))
+    check_choice("model.backbone.offload", offload, get_args(Offload))
     folder = find_backbone(weights)
-    backbone = family_of(folder).from_pretrained(folder, text_dtype)
+    backbone = family_of(folder).from_pretrained(folder, text_dtype, weights_dtype)
     backbone.frame_rate = frame_rate
     if lora:
         merge_loras(backbone.denoisers(), Path(lora))
+    if quantized != "none":
+        backbone.quantise(quantized)
+    if offload != "none":
+        backbone.take_home(offload)
     if tiling:
         backbone.vae.enable_tiling()
+    if checkpointing:
+        for part in backbone.chunks():
+            recompute(part)
     if slicing:
         backbone.vae.enable_slicing()
     return backbone

@@ -61,6 +61,9 @@ def add_lora(transformer: ModelMixin, rank: int) -> None:
     left = SOUND if any(re.fullmatch(SOUND, name) for name, _ in transformer.named_modules()) else None
     settings = LoraConfig(r=rank, lora_alpha=rank, target_modules=LAYERS, exclude_modules=left)
     inject_adapter_in_model(settings, transformer)
+    for parameter in transformer.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # small steps vanish in the half precision of the frozen ones
 
 
 def save_lora(transformer: ModelMixin, folder: Path) -> None:

@@ -52,7 +52,7 @@ class LTXBackbone(PipelineBackbone):
     @classmethod
     def decode_with(cls, vae: AutoencoderKLLTXVideo, latent: Tensor, frames: int) -> Tensor:
         """See the base class."""
-        mean, std = latent_statistics(vae)
+        mean, std = latent_statistics(vae, latent)
         video: Tensor = vae.decode(latent * std + mean).sample
         return video[:, :, :frames]
 
@@ -126,16 +126,17 @@ def pad_frames(video: Tensor, compression: int) -> Tensor:
     return torch.cat([video, video[:, :, -1:].expand(-1, -1, missing, -1, -1)], dim=2)
 
 
-def latent_statistics(vae: AutoencoderKLLTXVideo) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the VAE's latent channels, ``(1, C, 1, 1, 1)``."""
-    return vae.latents_mean.view(1, -1, 1, 1, 1), vae.latents_std.view(1, -1, 1, 1, 1)
+def latent_statistics(vae: AutoencoderKLLTXVideo, latent: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the VAE's latent channels, ``(1, C, 1, 1, 1)``, where ``latent`` is."""
+    mean, std = (values.view(1, -1, 1, 1, 1).to(latent.device) for values in (vae.latents_mean, vae.latents_std))
+    return mean, std
 
 
 def encode_mode(vae: AutoencoderKLLTXVideo, video: Tensor) -> Tensor:
     """The mode of the posterior of clips ``(B, 3, T, H, W)``, normalised per channel."""
     check_pixels(video, vae.spatial_compression_ratio)
     latent: Tensor = vae.encode(pad_frames(video, vae.temporal_compression_ratio)).latent_dist.mode()
-    mean, std = latent_statistics(vae)
+    mean, std = latent_statistics(vae, latent)
     return (latent - mean) / std
 
 

@@ -32,7 +32,7 @@ class LTXVideoBackbone(LTXBackbone):
     @classmethod
     def decode_with(cls, vae: AutoencoderKLLTXVideo, latent: Tensor, frames: int) -> Tensor:
         """See the base class; a decoder that takes a noise level (from 0.9.1 on) is told 0, the pipeline's default."""
-        mean, std = latent_statistics(vae)
+        mean, std = latent_statistics(vae, latent)
         level = torch.zeros(len(latent)).to(latent) if vae.config.timestep_conditioning else None
         video: Tensor = vae.decode(latent * std + mean, level).sample
         return video[:, :, :frames]

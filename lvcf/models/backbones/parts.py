@@ -18,6 +18,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from lvcf.errors import UserError, said
 
 PARTS = ("vae", "transformer", "text_encoder", "tokenizer", "scheduler")
+DENOISERS = ("transformer", "transformer_2")
 MORE_PARTS = (
     *("transformer_2", "text_encoder_2", "tokenizer_2", "guider", "connectors"),
     *("image_encoder", "image_processor", "feature_extractor"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -28,7 +28,9 @@ from lvcf.errors import UserError, said
 from lvcf.models.backbones import schedule
 from lvcf.models.backbones.base import Backbone, Condition, Embedding
 from lvcf.models.backbones.detail_decoder import detail_decoder
+from lvcf.models.backbones.offload import Offload, move_all_but_blocks, one_at_a_time
 from lvcf.models.backbones.parts import (
+    DENOISERS,
     PARTS,
     check_configurations,
     check_shards,
@@ -39,6 +41,7 @@ from lvcf.models.backbones.parts import (
     parts_of,
     read_index,
 )
+from lvcf.models.backbones.quantise import Quantized, quantise
 from lvcf.models.backbones.text import embed_prompts
 
 TEXT_ENCODERS: dict[str, type[PreTrainedModel]] = {
@@ -54,6 +57,7 @@ TEXT_ENCODERS: dict[str, type[PreTrainedModel]] = {
 DETAIL = "detail_decoder"
 """The folder of a backbone's detail decoder, beside the stock pipeline's parts."""
 TextDtype = Literal["float32", "bfloat16"]
+WeightsDtype = Literal["float32", "bfloat16", "float16"]
 
 
 class PipelineBackbone(Backbone):
@@ -67,6 +71,9 @@ class PipelineBackbone(Backbone):
         transformer_class: its denoiser.
         frame_rate: frames per second of the clips, for families whose positions are in seconds.
         a_time_per_frame: whether the denoiser can be told a time per latent frame, and so be trained with given ones.
+        weights_dtype: of the denoiser's weights, but those that diffusers keeps in float32.
+        quantized: whether the denoiser's blocks hold their weights in few bits.
+        offloading: whether parts, or the denoiser's blocks, come to the device only when they are used.
     """
 
     pipeline_name: str
@@ -76,6 +83,9 @@ class PipelineBackbone(Backbone):
     transformer_class: ClassVar[type[ModelMixin]]
     frame_rate: float = 8.0
     a_time_per_frame: ClassVar[bool] = False
+    weights_dtype: torch.dtype = torch.float32
+    offloading: Offload = "none"
+    quantized: Quantized = "none"
 
     def __init__(
         self,
@@ -97,12 +107,15 @@ class PipelineBackbone(Backbone):
         schedule.prediction_of(scheduler)  # said now, not at the first step
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, text_dtype: TextDtype = "float32") -> Self:
+    def from_pretrained(
+        cls, folder: str | Path, text_dtype: TextDtype = "float32", weights_dtype: WeightsDtype = "float32"
+    ) -> Self:
         """Load a folder in the diffusers layout, in float32.
 
         Args:
             folder: a path, or the name of shipped weights.
             text_dtype: of the text encoder's weights; its embeddings are float32 in any case.
+            weights_dtype: of the denoiser's weights; what it predicts is read as float32 in any case.
 
         Raises:
             UserError: a part is missing, does not load, is another family's or does not fit the others.
@@ -112,12 +125,17 @@ class PipelineBackbone(Backbone):
         cls._check_index(folder, index)
         try:
             check_configurations(folder, parts_of(index))
+            dtype = getattr(torch, weights_dtype)
             backbone = cls(
-                load_model(cls.vae_kind(folder / "vae"), folder, "vae", torch_dtype=torch.float32),
-                load_model(cls.transformer_class, folder, "transformer", torch_dtype=torch.float32),
-                load_model(_text_encoder(index), folder, "text_encoder", dtype=getattr(torch, text_dtype)),
-                load_tokenizer(folder / "tokenizer"),
-                _scheduler(index).from_pretrained(folder / "scheduler"),
+                vae=load_model(cls.vae_kind(folder / "vae"), folder, "vae", torch_dtype=torch.float32),
+                text_encoder=load_model(_text_encoder(index), folder, "text_encoder", dtype=getattr(torch, text_dtype)),
+                tokenizer=load_tokenizer(folder / "tokenizer"),
+                scheduler=_scheduler(index).from_pretrained(folder / "scheduler"),
+                **{
+                    part: load_model(cls.transformer_class, folder, part, torch_dtype=dtype)
+                    for part in DENOISERS
+                    if names(index, part)
+                },
                 **cls._load_more(folder, index),
             )
         except UserError as error:
@@ -125,6 +143,7 @@ class PipelineBackbone(Backbone):
         except Exception as error:  # constructors of two libraries on a file's values: they share no base class
             raise UserError(f"{folder}: a part of the backbone does not load ({said(error)})") from error
         backbone.notice, backbone.pipeline_name = index.get("_notice", ""), index["_class_name"]
+        backbone.weights_dtype = dtype
         backbone._check_first(folder)
         backbone._take_what_goes_with_the_denoiser(folder, index)
         return backbone
@@ -210,8 +229,54 @@ class PipelineBackbone(Backbone):
         """Let what a denoiser says here change, all of it unless a family says otherwise."""
         denoiser.requires_grad_(True)
 
+    def take_home(self, offloading: Offload) -> None:
+        """Let parts stay in the computer's memory, wherever the backbone is moved, and come to the device when used.
+
+        Args:
+            offloading: ``model``: one part at a time is there; ``group``: of the denoiser, one block at a time.
+        """
+        self.offloading = offloading
+        if offloading == "group":
+            for denoiser in self.denoisers().values():
+                denoiser.enable_gradient_checkpointing()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What moves a module: parts that are offloaded are told where to, and stay."""
+        if self.offloading == "none":
+            moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+            return moved
+        device = fn(torch.zeros(0)).device
+        # rounded weights are small, and bitsandbytes moves them in its own way
+        denoisers = list(self.denoisers().values()) if self.quantized == "none" else []
+        others = [self.vae, self.text_encoder, *filter(None, [getattr(self, "image_encoder", None)])]
+        one_at_a_time(others if self.offloading == "group" else [*others, *denoisers], device)
+        for child in self.children():
+            if child not in [*others, *denoisers]:
+                child._apply(fn)  # type: ignore[no-untyped-call]
+            elif child in denoisers and self.offloading == "group":
+                move_all_but_blocks(child, fn, device)
+        return self
+
+    def quantise(self, quantized: Quantized) -> None:
+        """Round the weights of the denoiser's blocks.
+
+        Raises:
+            UserError: bitsandbytes is not installed.
+        """
+        self.quantized = quantized
+        for denoiser in self.denoisers().values():
+            quantise(denoiser, quantized)
+
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write every part and ``model_index.json`` as the stock pipeline does."""
+        """Write every part and ``model_index.json`` as the stock pipeline does.
+
+        Raises:
+            UserError: the denoiser's weights are rounded.
+        """
+        if self.quantized != "none":
+            raise UserError(
+                f"model.backbone.quantized {self.quantized}: rounded weights are not saved; load it without"
+            )
         self.pipeline().save_pretrained(folder)
         if self.detail is not None:
             self.detail.save_pretrained(Path(folder) / DETAIL)
@@ -272,6 +337,13 @@ class PipelineBackbone(Backbone):
         """See the base class."""
         return [self.vae.decoder.mid_block, *self.vae.decoder.up_blocks]
 
+    def chunks(self) -> list[nn.Module]:
+        """What of the decoder is computed again at once, where activations are not kept: its blocks.
+
+        Of a VAE that decodes latent frames in chunks, the decoder, chunk by chunk.
+        """
+        return self.decoder_blocks()
+
     def features(self, outputs: list[Any], batch: int) -> Tensor:
         """See the base class.
 
@@ -299,7 +371,12 @@ class PipelineBackbone(Backbone):
                 f"latents of {height} x {width} pixels: this backbone's denoiser takes multiples of {self.patch}; "
                 "choose another data.size"
             )
-        return self.denoise(z_t, t, prompt, condition)
+        dtype = self.weights_dtype
+        if dtype == torch.float32:
+            return self.denoise(z_t, t, prompt, condition)
+        shown = None if condition is None else condition.to(dtype)
+        with torch.autocast(z_t.device.type, enabled=False):  # as the stock pipelines run such weights
+            return self.denoise(z_t.to(dtype), t, prompt.to(dtype), shown).to(z_t)
 
     def predict(
         self, z_t: Tensor, t: Tensor, prompt: Embedding, condition: Condition | None = None

@@ -99,7 +99,7 @@ def embed_prompts(
     tokens = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
     tokens, mask = tokens.to(encoder.device), tokens["attention_mask"].to(encoder.device)
     hidden = encoder(tokens["input_ids"], attention_mask=mask if masked else None).last_hidden_state
-    return Embedding(hidden.float(), mask, tokens["input_ids"])
+    return Embedding(hidden.float(), mask.to(hidden.device), tokens["input_ids"].to(hidden.device))
 
 
 def teach_statements(

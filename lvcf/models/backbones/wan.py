@@ -99,15 +99,11 @@ class WanBackbone(PipelineBackbone):
 
     @classmethod
     def _load_more(cls, folder: Path, index: dict[str, Any]) -> dict[str, Any]:
-        """The second denoiser, the image encoder, and what ``model_index.json`` says beside the parts."""
+        """The image encoder, and what ``model_index.json`` says beside the parts."""
         ratio = index.get("boundary_ratio")
         if not (ratio is None or (isinstance(ratio, (int, float)) and 0.0 <= ratio <= 1.0)):
             raise UserError(f"model_index.json: boundary_ratio {ratio} is no number from 0 to 1; download it again")
         more: dict[str, Any] = {"boundary_ratio": ratio, "expand_timesteps": bool(index.get("expand_timesteps"))}
-        if names(index, "transformer_2"):
-            more["transformer_2"] = load_model(
-                cls.transformer_class, folder, "transformer_2", torch_dtype=torch.float32
-            )
         if names(index, "image_encoder"):
             more["image_encoder"] = load_model(CLIPVisionModel, folder, "image_encoder", dtype=torch.float32)
         if names(index, "image_processor"):
@@ -164,6 +160,10 @@ class WanBackbone(PipelineBackbone):
     def time_compression(self) -> int:
         """See the base class."""
         return int(self.vae.config.scale_factor_temporal)
+
+    def chunks(self) -> list[nn.Module]:
+        """See the base class; a chunk is the latent frames that are decoded at once."""
+        return [self.vae.decoder]
 
     @property
     def patch(self) -> int:
