@@ -108,17 +108,20 @@ bench-printed: $(VENV)/.installed  ## the paper's forms as printed on 8 simulate
 	cp runs/ablation_printed/table.csv benchmarks/results/printed.csv
 	$(PY) benchmarks/tables.py
 
-bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips of the set and show what M uses, 16 of each phantom (two hours)
+bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips of the set and show what M uses, 16 of each phantom (three hours)
 	for part in echo face motion; do \
 	  $(LVCF) simulate $$part --out runs/data/$${part}_unseen --n 16 --seed 900 || exit 1; \
 	  $(LVCF) ablate --config ablations/plausible_$$part.yaml || exit 1; \
 	  cp runs/plausible_$$part/table.md benchmarks/results/plausible_$$part.md; \
 	  cp runs/plausible_$$part/table.csv benchmarks/results/plausible_$$part.csv; \
+	  $(LVCF) ablate --config ablations/words_$$part.yaml || exit 1; \
+	  cp runs/words_$$part/table.md benchmarks/results/words_$$part.md; \
+	  cp runs/words_$$part/table.csv benchmarks/results/words_$$part.csv; \
 	done
 	$(PY) benchmarks/reliance.py
 	$(PY) benchmarks/tables.py
 
-bench-given: $(VENV)/.installed  ## given frames, by words and by M alone, on 24 faces and 12 motions (half an hour)
+bench-given: $(VENV)/.installed  ## given frames, by words and by M alone, on 24 faces and 12 motions; the choice of face.yaml (an hour)
 	$(LVCF) simulate face --out runs/data/face_fresh --n 24 --seed 1700
 	$(LVCF) simulate motion --out runs/data/motion_fresh --n 12 --seed 1700
 	for part in face motion; do \
@@ -126,11 +129,15 @@ bench-given: $(VENV)/.installed  ## given frames, by words and by M alone, on 24
 	  cp runs/given_$$part/table.md benchmarks/results/given_$$part.md; \
 	  cp runs/given_$$part/table.csv benchmarks/results/given_$$part.csv; \
 	done
+	$(LVCF) simulate face --out runs/data/face_val --n 12 --seed 700
+	$(LVCF) ablate --config ablations/choice_face.yaml
+	cp runs/choice_face/table.md benchmarks/results/choice_face.md
+	cp runs/choice_face/table.csv benchmarks/results/choice_face.csv
 	$(PY) benchmarks/tables.py
 
 bench-what-may-change: $(VENV)/.installed  ## a region, frozen frames and three counterfactuals a clip, on each phantom (a quarter of an hour)
 	for part in echo face motion; do \
-	  config=$$(test $$part = echo && echo phantom || echo $$part).yaml; \
+	  case $$part in echo) config=phantom.yaml;; face) config=face_agg.yaml;; motion) config=motion.yaml;; esac; \
 	  $(LVCF) simulate $$part --out runs/data/$${part}_kept --n 16 --seed 4200 || exit 1; \
 	  predict="$(LVCF) predict --config $$config --data.root runs/data/$${part}_kept --data.predict_split all"; \
 	  $$predict --model.output runs/kept_$${part}_region --model.region '[24, 16, 88, 96]' --trainer.limit_predict_batches 2 || exit 1; \

@@ -34,7 +34,7 @@ from lvcf.phantoms.motion.world import MotionWorld
 
 SEED = 77
 CLIP = {"frames": 16, "fps": 8.0}
-PHANTOMS = {"echo": "phantom.yaml", "face": "face.yaml", "motion": "motion.yaml"}
+PHANTOMS = {"echo": "phantom.yaml", "face": "face_agg.yaml", "motion": "motion.yaml"}
 
 
 def draw(name: str, rng: np.random.Generator) -> tuple[Any, Any, Any]:
