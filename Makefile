@@ -42,14 +42,15 @@ steer-demo: $(VENV)/.installed  ## steer an editor of simulated faces by three c
 # Tests reach no hub and no logging service.
 test test-slow: export HF_HUB_OFFLINE = 1
 test test-slow: export WANDB_MODE = offline
-# One process a core, each with one thread; a file's tests stay together, since they share what is costly to make.
+# One process a core, each with one thread.  A file's tests stay together, since they share what is costly to make; slow ones
+# share little, and whichever process is idle takes the next.
 test test-slow: export OMP_NUM_THREADS = 1
 
 test: $(VENV)/.installed-dev  ## run the tests, without the slow ones
 	$(PY) -m pytest -m "not slow" -n auto --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev  ## run the slow tests
-	$(PY) -m pytest -m slow -n auto --dist loadfile $(PYTEST_ARGS)
+	$(PY) -m pytest -m slow -n auto --dist worksteal $(PYTEST_ARGS)
 
 test-lowest:  ## run the tests, without the slow ones, with the lowest versions allowed, in .venv-lowest
 	@$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
