@@ -58,7 +58,6 @@ PLAUSIBLE = (SSIM, Column("off manifold", 1), Column("on manifold", 2), Column("
 TOLD_APART = Column("told apart [drawing]", 2, error=False, heading="told apart")
 LIKE_ECHOES = (MAE, PIXELS, ORACLE, SHARE, *PLAUSIBLE, TOLD_APART)
 LIKE_FACES = (*TURNED, Column("oracle class", 2), STRICT, *PLAUSIBLE, TOLD_APART)
-LIKE_MOTIONS = (*TURNED, STRICT, *PLAUSIBLE, TOLD_APART)
 GIVEN = (STRICT, *PLAUSIBLE, SHARE, SECONDS)
 FIVE = ("do nothing", "ceiling", "prompt only", "full, neutral", "full, target")
 COMMANDS = {
@@ -72,7 +71,6 @@ COMMANDS = {
     "plausible_motion": "make bench-plausible",
     "words_echo": "make bench-plausible",
     "words_face": "make bench-plausible",
-    "words_motion": "make bench-plausible",
     "choice_face": "make bench-given",
     "given_face": "make bench-given",
     "given_motion": "make bench-given",
@@ -116,10 +114,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "printed": lambda: digest("printed", VALUES),
     "plausible_echo": lambda: digest("plausible_echo", LIKE_ECHOES),
     "plausible_face": lambda: digest("plausible_face", LIKE_FACES),
-    "plausible_motion": lambda: digest("plausible_motion", LIKE_MOTIONS),
+    "plausible_motion": lambda: digest("plausible_motion", (*TURNED, STRICT, *PLAUSIBLE, TOLD_APART)),
     "words_echo": lambda: digest("words_echo", LIKE_ECHOES),
     "words_face": lambda: digest("words_face", LIKE_FACES),
-    "words_motion": lambda: digest("words_motion", LIKE_MOTIONS),
     "choice_face": lambda: digest("choice_face", (*TURNED, Column("oracle class", 2), *GIVEN, Column("mask IoU", 2))),
     "given_face": lambda: digest("given_face", (*TURNED, Column("oracle class", 2), *GIVEN)),
     "given_motion": lambda: digest("given_motion", (*TURNED, *GIVEN)),
