@@ -20,7 +20,7 @@ from lvcf.sampling import SamplingCallback, SamplingState
 
 Tell = Callable[[int, int, int, float], None]
 """Is told which start it is, the places of the time grid that are done, all of them, and the seconds that are left."""
-FULL = "full"
+FULL = "full, n = 1"
 """The method for a model of one's own: it needs nothing that was taught that model's answers."""
 Finish = Callable[[Path], object]
 """Adds a page to a run's folder."""

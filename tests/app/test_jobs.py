@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import lvcf
 from lvcf.app.domains import DOMAINS, FPS, FRAMES, Domain, Given, example
-from lvcf.app.jobs import Choice, OwnModel, StoppedError, Worker, pack
+from lvcf.app.jobs import FULL, Choice, OwnModel, StoppedError, Worker, pack
 from lvcf.app.words import reading_html, result_html
 from lvcf.cli.report import write_report
 from lvcf.data.video import write_lossless
@@ -73,7 +73,7 @@ def test_an_example_is_read_as_what_it_was_made_with(domain: Domain, worker: Wor
 def test_the_usual_steps_are_those_of_the_method(domain: Domain) -> None:
     known = methods(domain.name)
     assert Choice(domain).usual_steps == known[domain.method].settings["steps"]
-    assert "full" in known
+    assert FULL in known
 
 
 def test_examples_differ_and_a_seed_tells_which(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_fields_become_a_model() -> None:
     assert choice.own is not None
     assert choice.own.answer.labels == ("a", "b")
     assert choice.own.takes.mean == (0.0, 0.0, 0.0)
-    assert choice.method == "full"
+    assert choice.method == "full, n = 1"
     regression = (*FIELDS[:1], "a value", "", "logits", " % ", 12, *FIELDS[6:])
     made = choose("phantom", "my own file", regression).own
     assert made is not None
