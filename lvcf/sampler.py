@@ -252,7 +252,8 @@ class Sampler(Diffusion):
         state.others = list(others)
         self._notify("on_sampling_start", state)
         self.sample(state)
-        state.sampled = True
+        state.decode = state.decode_sharply
+        state.read = self._reader(state.decode, state.kept, state.reconstruction)
         self._notify("on_sampling_end", state)
         state.z = state.kept.hold(state.held(state.z))
         state.keep_finite(state.z, state.z_ref, "the latent at the end of sampling")
@@ -292,8 +293,7 @@ class Sampler(Diffusion):
         kept = Kept.of(video, z_ref, self.backbone, editable, settings.given_frames)
 
         def decode(z: Tensor, rows: Tensor) -> Tensor:
-            drawn = self.backbone.decode(kept.hold(z, rows), video.shape[2])
-            return sharpen(drawn, rows) if state.sampled else drawn
+            return self.backbone.decode(kept.hold(z, rows), video.shape[2])
 
         state = SamplingState(
             ids=batch["id"],
@@ -302,6 +302,7 @@ class Sampler(Diffusion):
             backbone=self.backbone,
             model=self.model,
             decode=decode,
+            decode_sharply=lambda z, rows: sharpen(decode(z, rows), rows),
             read=self._reader(decode, kept, reconstruction),
             read_through=lambda other: self._reader(
                 lambda z, rows: other(self.backbone.unpadded(kept.hold(z, rows)), video.shape[2]),

@@ -182,7 +182,8 @@ class SamplingState(DiffusionState):
         goal: what M should say.
         backbone: the generator's parts.
         model: M.
-        decode: latents to clips, without what residual decoding adds.
+        decode: latents to clips, without what residual decoding adds; until sampling ends, as the VAE draws them.
+        decode_sharply: what ``decode`` is from then on: sharpened by a detail decoder, where that was asked for.
         read: latents to M's output, as M sees them.
         read_through: the same through another decoder.
         pull_back: gradients at the clean estimates of some active rows to gradients at their z_t, through the denoiser.
@@ -192,7 +193,6 @@ class SamplingState(DiffusionState):
         reached: whether that was within tolerance (B,).
         trajectory: per sample, one row per guided step.
         gradient_evaluations: gradients of the target asked for, per sample.
-        sampled: whether sampling has ended: only from then on are clips sharpened by a detail decoder.
         decoded: the edited clip, after sampling; refinement edits it.
         masks: refinement's nested masks, smallest first.
         mask: where the edit is let through ``(B, 1, T, H, W)``; None: everywhere.
@@ -207,6 +207,7 @@ class SamplingState(DiffusionState):
     backbone: Backbone
     model: TargetModel
     decode: DecodeRows
+    decode_sharply: DecodeRows
     read: Read
     read_through: Callable[[Decoder], Read]
     pull_back: Callable[[SamplingState, Tensor, Tensor], Tensor]
@@ -217,7 +218,6 @@ class SamplingState(DiffusionState):
     trajectory: list[list[dict[str, float]]]
     gradient_evaluations: list[int]
     notes: list[dict[str, Any]]
-    sampled: bool = False
     decoded: Tensor = field(default_factory=lambda: torch.zeros(0))
     masks: list[Tensor] = field(default_factory=list)
     mask: Tensor | None = None

@@ -272,7 +272,7 @@ def tensors_gone(folder: Path) -> None:
 BROKEN: dict[str, tuple[Callable[[Path], Any], list[str]]] = {
     "a family that is unknown": (
         lambda f: edit(f / "model_index.json", _class_name="StableDiffusionPipeline"),
-        ["StableDiffusionPipeline", "CogVideoXPipeline, LTXPipeline, LTXImageToVideoPipeline", "LattePipeline"],
+        ["StableDiffusionPipeline", "CogVideoXPipeline, CogVideoXImageToVideoPipeline, LTXPipeline", "LattePipeline"],
     ),
     "an index without a family": (lambda f: (f / "model_index.json").write_text("{}"), ["pipeline without a name"]),
     "an index that is damaged": (lambda f: (f / "model_index.json").write_text("{"), ["model_index.json: damaged"]),

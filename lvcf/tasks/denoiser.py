@@ -74,17 +74,17 @@ class DenoiserTask(LightningModule):
         notice: str | None = None,
     ) -> None:
         super().__init__()
-        if backbone.is_flow_map:
-            raise UserError(
-                f"model.backbone: a {backbone.pipeline_name}'s denoiser is a flow map, and fit teaches a flow, not the "
-                "steps that sampling takes; train Wan 2.1 and add its LoRA to the flow map"
-            )
         check_number("model.lr", lr, 0.0, above=True)
         check_number("model.neutral_share", neutral_share, 0.0, 1.0)
         if noise_shift is not None:
             check_number("model.noise_shift", noise_shift)
         if lora_rank < 0 or (lora_rank and train_text_encoder):
             raise UserError(f"model.lora_rank {lora_rank}: choose 0 or more; above 0, train_text_encoder must be false")
+        if backbone.is_flow_map:
+            raise UserError(
+                f"model.backbone: a {backbone.pipeline_name}'s denoiser is a flow map, and fit teaches a flow, not the "
+                "steps that sampling takes; train Wan 2.1 and add its LoRA to the flow map"
+            )
         for option, value in (("quantized", backbone.quantized), ("offload", backbone.offloading)):
             if value != "none":
                 raise UserError(f"model.backbone.{option} {value}: is for predict; leave it out in a training")

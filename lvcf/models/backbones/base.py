@@ -37,7 +37,8 @@ class Embedding:
 
     def to(self, dtype: torch.dtype) -> Embedding:
         """The same in another precision."""
-        return replace(self, tokens=self.tokens.to(dtype))
+        second = None if self.second is None else self.second.to(dtype)
+        return replace(self, tokens=self.tokens.to(dtype), second=second)
 
     @staticmethod
     def cat(parts: list[Embedding]) -> Embedding:
