@@ -200,7 +200,7 @@ class HunyuanVideoBackbone(PipelineBackbone):
             condition = Condition(channels, z_t.new_zeros(len(z_t), 0, self.transformer.config.image_embed_dim))
         said: Tensor = self.transformer(
             hidden_states=torch.cat([z_t, condition.channels.to(z_t)], dim=1),
-            timestep=self.timestep(t),
+            timestep=self.timestep(t).to(z_t),  # in the precision of the weights, as the stock pipeline does
             encoder_hidden_states=words.tokens,
             encoder_attention_mask=words.mask,
             encoder_hidden_states_2=quoted.tokens,
