@@ -45,6 +45,8 @@ test test-slow: export WANDB_MODE = offline
 # One process a core, each with one thread.  A file's tests stay together, since they share what is costly to make; slow ones
 # share little, and whichever process is idle takes the next.
 test test-slow: export OMP_NUM_THREADS = 1
+# What runs with two threads all the same (notebooks, configurations) waits without turning: the other core is another test's.
+test test-slow: export OMP_WAIT_POLICY = passive
 
 test: $(VENV)/.installed-dev  ## run the tests, without the slow ones
 	$(PY) -m pytest -m "not slow" -n auto --dist loadfile $(PYTEST_ARGS)
