@@ -7,6 +7,9 @@ PY = $(VENV)/bin/python
 LVCF = $(VENV)/bin/lvcf
 # Modules are compiled when they are first imported: most never are.
 PIP = $(PY) -m pip --disable-pip-version-check install -q --no-compile -c $(CONSTRAINTS)
+# Where a setting forbids to keep what was compiled, each start of lvcf compiles torch and diffusers again: half a minute, not ten
+# seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # All of them: what an extra brings is tested, not skipped.
 EXTRAS = dev,docs,onnx,backbones,quantized,dicom,flow,fid,notebook,app
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"

@@ -147,3 +147,14 @@ def test_a_browser_that_does_not_answer_fails_its_test_in_time(tmp_path, monkeyp
     monkeypatch.setattr(browser, "PATIENCE", 0.2)
     with pytest.raises(AssertionError, match="no answer"), browser.browse(tmp_path / "profile", tmp_path):
         pass
+
+
+def test_make_lets_python_keep_what_it_compiled(tmp_path, monkeypatch) -> None:
+    """Else every start of lvcf in the tests compiles torch and diffusers again: CI would not end in its time."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "print.mk").write_text("print:\n\t@env\n")
+    done = subprocess.run(
+        ["make", "-f", "Makefile", "-f", tmp_path / "print.mk", "print"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "PYTHONDONTWRITEBYTECODE" not in done.stdout
