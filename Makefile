@@ -207,7 +207,7 @@ carphone: $(VENV)/.installed  ## explain a real expression network on a real cli
 	@echo "report: $(CURDIR)/runs/ablation_carphone/report.html"
 
 bench-backbones: $(VENV)/.installed  ## FLOPs of one guided step on published backbones, and memory by setting; time on a CUDA GPU (some minutes)
-	$(PY) benchmarks/backbones.py
+	$(PY) -m benchmarks.backbones
 	$(PY) -m benchmarks.backbone_memory
 	$(PY) benchmarks/tables.py
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.backbone_memory
 
-Networks have the published sizes of ``benchmarks/backbones.py`` and stand on the meta device, which holds no data:
-bytes of parameters are counted one by one (in half precision without those that diffusers keeps in float32; rounded
-ones as bitsandbytes stores them), activations by watching every tensor that is made.  The text encoder is UMT5-XXL's.
+Networks have the published sizes of ``benchmarks/backbone_families.py`` and stand on the meta device, which holds no
+data: bytes of parameters are counted one by one (in half precision without those that diffusers keeps in float32;
+rounded ones as bitsandbytes stores them), activations by watching every tensor that is made.  The text encoder is
+UMT5-XXL's.
 Writes ``benchmarks/results/backbone_memory.{json,md}``.
 """
 
@@ -18,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from transformers import UMT5Config, UMT5EncoderModel
 
-from benchmarks.backbones import LTX, RESULTS, CogVideoX, Family, Wan, WanI2V, WanTI2V
+from benchmarks.backbone_families import LTX, CogVideoX, Family, Wan, WanI2V, WanTI2V
+from benchmarks.backbones import RESULTS
 from benchmarks.live_bytes import most_live_bytes
 from lvcf.files import write_json
 from lvcf.models.backbones.recompute import recompute

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch.utilities.memory import is_oom_error
+from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.memory import garbage_collection_cuda, is_oom_error
 from torch import Tensor
 
 from lvcf.data.clip import Batch, round_to_8_bits
@@ -48,7 +49,7 @@ def make_edits(sampler: Sampler, batch: Batch, tracebacks: dict[str, str]) -> li
     """Edit a batch; a clip that fails is not among the results and says why in ``batch["error"]``.
 
     M and the backbone may be anybody's: what they raise fails the clip, not the run.  The others of its batch are
-    made again one by one.
+    made again one by one.  Out of memory, this batch and those after it are made in parts of half the size.
 
     Args:
         sampler: with its callbacks.
@@ -58,23 +59,39 @@ def make_edits(sampler: Sampler, batch: Batch, tracebacks: dict[str, str]) -> li
     Raises:
         UserError: the setup is wrong, whatever the clip.
     """
-    try:
-        with torch.no_grad():
-            return _edits(sampler, batch)
-    except Exception as error:
-        if is_oom_error(error) or of_the_setup(error):
-            raise
-        if len(batch["id"]) == 1:
-            batch["error"][0] = told(error)
-            tracebacks[batch["id"][0]] = traceback.format_exc()
-            return []
+    size = len(batch["id"])
+    at_once = sampler.at_once or size
+    if size <= at_once:
+        try:
+            with torch.no_grad():
+                return _edits(sampler, batch)
+        except Exception as error:
+            lacks_memory = out_of_memory(error)
+            if (lacks_memory and size == 1) or (of_the_setup(error) and not lacks_memory):
+                raise
+            if size == 1:
+                batch["error"][0] = told(error)
+                tracebacks[batch["id"][0]] = traceback.format_exc()
+                return []
+        at_once = 1
+        if lacks_memory:
+            garbage_collection_cuda()  # here, where the failed attempt's tensors are no longer held by its traceback
+            at_once = sampler.at_once = -(-size // 2)
+            rank_zero_warn(f"out of memory; goes on with {at_once} clip{'s' * (at_once > 1)} at once")
     edits = []
-    for row in range(len(batch["id"])):
-        if not batch["error"][row]:
-            alone = select(batch, [row])
-            edits += make_edits(sampler, alone, tracebacks)
-            batch["error"][row] = alone["error"][0]
+    for start in range(0, size, at_once):
+        rows = [row for row in range(start, min(start + at_once, size)) if not batch["error"][row]]
+        if rows:
+            part = select(batch, rows)
+            edits += make_edits(sampler, part, tracebacks)
+            for row, problem in zip(rows, part["error"], strict=True):
+                batch["error"][row] = problem
     return edits
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or the one that it was made from, is a lack of memory."""
+    return any(one is not None and is_oom_error(one) for one in (error, error.__cause__))
 
 
 def _edits(sampler: Sampler, batch: Batch) -> list[Edit]:

@@ -216,6 +216,9 @@ class Sampler(Diffusion):
         request: what M should say.
         settings: see there.
 
+    Attributes:
+        at_once: how many clips of a batch are edited at once, where memory ran out before; None for all.
+
     Raises:
         UserError: the prompt's template or the region is none, or the backbone takes no given frames or has no detail
             decoder.
@@ -232,6 +235,7 @@ class Sampler(Diffusion):
         self.model, self.request = model.freeze(), request
         self.region = read_region(settings.region)
         self.wording = Wording(settings.prompt_template, model)
+        self.at_once: int | None = None
         self._told = False  # that a clip cannot be drawn
 
     def use(self, callbacks: Iterable[Any]) -> None:

@@ -165,8 +165,8 @@ class GradientGuidance(SamplingCallback):
                     raise
                 if self.at_once == 1:
                     raise UserError(
-                        f"out of memory: one gradient of {len(rows)} clips does not fit; lower --data.batch_size, or "
-                        "give the guidance callback a tiny_decoder"
+                        "out of memory: one gradient of one clip does not fit; give the guidance callback a "
+                        "tiny_decoder, or a published backbone checkpointing: true"
                     ) from error
             garbage_collection_cuda()  # here, where the failed attempt's tensors are no longer held by its traceback
             self.at_once = -(-self.at_once // 2)

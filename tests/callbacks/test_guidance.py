@@ -322,11 +322,11 @@ class Narrow(LinearTarget):
         return super().forward(video)
 
 
-def guided_in(room: int, tmp_path) -> tuple[Narrow, list]:
+def guided_in(room: int, tmp_path, clips: int = 3) -> tuple[Narrow, list]:
     model = Narrow(room)
     task = CounterfactualTask(GaussianBackbone(), model, "80", tmp_path, steps=3, strength=0.9, tolerance=0.5)
     guidance = GradientGuidance(ConstantWeight(0.05), samples=5, noise=0.1)
-    return model, predict(task, make_clips(3, size=SIZE), [guidance])
+    return model, predict(task, make_clips(clips, size=SIZE), [guidance])
 
 
 def test_out_of_memory_guidance_goes_on_with_fewer_perturbations_at_once(tmp_path) -> None:
@@ -341,9 +341,22 @@ def test_out_of_memory_guidance_goes_on_with_fewer_perturbations_at_once(tmp_pat
 
 
 @pytest.mark.filterwarnings("ignore:out of memory")
-def test_one_perturbation_that_does_not_fit_names_the_setting(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"one gradient of 3 clips does not fit; lower --data\.batch_size"):
-        guided_in(2, tmp_path)
+def test_out_of_memory_a_batch_is_made_in_smaller_parts(tmp_path) -> None:
+    """5 clips in room for 2: one perturbation of all 5 and then of 3 is too much; 2 and 1 of those 3 fit, and the last 2."""
+    whole, wanted = guided_in(25, tmp_path, clips=5)
+    assert whole.asked == [25] * 3
+    with pytest.warns(UserWarning, match="out of memory; goes on with 2 clips at once"):
+        model, edits = guided_in(2, tmp_path, clips=5)
+    assert model.asked == [25, 15, 10, 5, 3, *[2] * 15, *[1] * 15, *[2] * 15]
+    assert [edit.id for edit in edits] == [edit.id for edit in wanted]
+    for edit, same in zip(edits, wanted, strict=True):
+        torch.testing.assert_close(edit.video, same.video, atol=1.01 / 127.5, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:out of memory")
+def test_one_clip_that_does_not_fit_names_the_setting(tmp_path) -> None:
+    with pytest.raises(UserError, match="one gradient of one clip does not fit; give the guidance callback a tiny_dec"):
+        guided_in(0, tmp_path)
 
 
 def test_another_error_is_not_taken_for_a_lack_of_memory(tmp_path) -> None:

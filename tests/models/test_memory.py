@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from torch._dynamo.utils import counters
 
 from benchmarks.live_bytes import most_live_bytes
 from lvcf.diffusion.steps import ddim_step
@@ -252,3 +253,30 @@ def test_rounded_weights_say_nearly_the_same_and_pass_gradients(name, quantized,
         backbone.save_pretrained(tmp_path)
     with pytest.raises(UserError, match=f"quantized {quantized}: is for predict"):
         DenoiserTask(backbone, tmp_path, train_text_encoder=False, lora_rank=2)
+
+
+# --- compiled ---
+
+
+@pytest.mark.slow
+def test_compiled_blocks_say_the_same_pass_gradients_and_are_watched(folders) -> None:
+    plain, compiled = (loaded(folders["ltx_2b"], compiled=value) for value in (False, True))
+    torch._dynamo.reset()
+    counters.clear()
+    z, t, prompt = noise("ltx_2b"), torch.tensor([0.5]), plain.embed([PROMPT])
+    said = []
+    for backbone in (plain, compiled):
+        start = z.clone().requires_grad_(True)
+        clean = backbone.predict(start, t, prompt)[0]
+        said.append((clean, *torch.autograd.grad(clean.square().mean(), start)))
+    torch.testing.assert_close(said[1], said[0], atol=1e-5, rtol=1e-4)
+    assert counters["stats"]["unique_graphs"] == 1
+    with torch.no_grad():
+        compiled.predict(z, t, prompt)
+    looks = [backbone.attention_to([PROMPT.split()[0]], z, t, prompt) for backbone in (plain, compiled)]
+    torch.testing.assert_close(looks[1], looks[0], atol=1e-5, rtol=1e-4)
+
+
+def test_blocks_that_change_at_every_call_are_not_compiled(folders) -> None:
+    with pytest.raises(UserError, match=r"compiled: not with offload: group"):
+        load_backbone(str(folders["latte"]), offload="group", compiled=True)

@@ -62,7 +62,8 @@ def watched(layers: Sequence[nn.Module], found: Tensor) -> Iterator[list[Tensor]
 
     handles = [layer.register_forward_pre_hook(look, with_kwargs=True) for layer in layers]
     try:
-        yield shares
+        with torch.compiler.set_stance("force_eager"):  # compiled blocks would pass the hooks by
+            yield shares
     finally:
         for handle in handles:
             handle.remove()

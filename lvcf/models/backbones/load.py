@@ -14,6 +14,7 @@ from lvcf.configuration import find_weights
 from lvcf.errors import UserError
 from lvcf.models.backbones.anyflow import AnyFlowBackbone
 from lvcf.models.backbones.cogvideox import CogVideoXBackbone
+from lvcf.models.backbones.compiled import compile_blocks
 from lvcf.models.backbones.hunyuan_video import HunyuanVideoBackbone
 from lvcf.models.backbones.latte import LatteBackbone
 from lvcf.models.backbones.lora import merge_loras
@@ -69,6 +70,7 @@ def load_backbone(
     slicing: bool = False,
     checkpointing: bool = False,
     offload: Offload = "none",
+    compiled: bool = False,
     frame_rate: float = 8.0,
 ) -> PipelineBackbone:
     """Load a backbone of whatever family it is.
@@ -89,16 +91,20 @@ def load_backbone(
             of keeping them: the same gradient in less memory, for one more pass of the decoder.
         offload: ``model``: VAE, text encoder and denoiser stay in the computer's memory, and one of them at a time
             comes to the device, when it is used; ``group``: of the denoiser, block by block, in the least memory.
+        compiled: compile the denoiser's blocks when they are first called, which takes a minute or so and a C++ compiler,
+            and again for clips of another size; not together with ``offload: group``.
         frame_rate: frames per second of the clips, which LTX-Video is told.
 
     Raises:
-        UserError: nothing is there, it is of no known family, or a part of it does not load.
+        UserError: nothing is there, it is of no known family, a part of it does not load, or options exclude each other.
     """
     check_number("model.backbone.frame_rate", frame_rate, 0.0, above=True)
     check_choice("model.backbone.text_dtype", text_dtype, get_args(TextDtype))
     check_choice("model.backbone.weights_dtype", weights_dtype, get_args(WeightsDtype))
     check_choice("model.backbone.quantized", quantized, get_args(Quantized))
     check_choice("model.backbone.offload", offload, get_args(Offload))
+    if compiled and offload == "group":
+        raise UserError("model.backbone.compiled: not with offload: group, whose blocks are other ones at every call")
     folder = find_backbone(weights)
     backbone = family_of(folder).from_pretrained(folder, text_dtype, weights_dtype)
     backbone.frame_rate = frame_rate
@@ -108,6 +114,9 @@ def load_backbone(
         backbone.quantise(quantized)
     if offload != "none":
         backbone.take_home(offload)
+    if compiled:
+        for denoiser in backbone.denoisers().values():
+            compile_blocks(denoiser)
     if tiling:
         backbone.vae.enable_tiling()
     if checkpointing:
