@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder
 from safetensors import safe_open
 
 from lvcf.datamodules import latents
@@ -69,6 +72,33 @@ def test_too_few_clips_for_a_batch_are_told_before_anything_is_encoded(echo_root
     with pytest.raises(UserError, match=r"8 clips in batches of 9 are too few for training; lower --data\.batch_size"):
         data.prepare_data()
     assert not list(tmp_path.iterdir())
+
+
+class Hungry(LightningModule):
+    """For more than 4 latents it asks for memory that no computer has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.sizes = torch.nn.Parameter(torch.zeros(())), list[int]()
+
+    def training_step(self, batch: dict[str, Any]) -> torch.Tensor:
+        self.sizes.append(len(batch["latent"]))
+        if self.sizes[-1] > 4:
+            torch.empty(2**60)
+        return self.weight * batch["latent"].mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_lightning_finds_the_batch_size_that_fits(echo_root, folder, tmp_path) -> None:
+    task, data = Hungry(), module(echo_root, folder, tmp_path)
+    finder = BatchSizeFinder(steps_per_trial=1)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "default_root_dir": tmp_path}
+    Trainer(accelerator="cpu", max_steps=2, limit_val_batches=0, callbacks=[finder], **quiet).fit(task, datamodule=data)
+    assert task.sizes == [2, 4, 8, 4, 4]
+    assert data.batch_size == 4
 
 
 def test_a_killed_encoding_goes_on_where_it_stopped(echo_root, folder, tmp_path) -> None:
