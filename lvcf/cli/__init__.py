@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -62,6 +63,7 @@ def main(args: Sequence[str] | None = None) -> int:
     130, and a reader of the output that has gone (``lvcf ... | head``) 141, all as a shell counts.
     """
     arguments = list(sys.argv[1:] if args is None else args)
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns that it could not download code of a hub's
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal may lack a letter; that must not end a run
     try:
