@@ -108,6 +108,7 @@ def run_context(folder: Path) -> Json:
         "evaluated": run.metrics is not None,
         "partial": measured_on(run.metrics["n"] + run.metrics.get("failed", 0), asked) if run.metrics else "",
         "evaluate": f"lvcf evaluate {shlex.quote(str(run.folder))}",
+        "summarised": (run.folder / "summary.html").is_file(),
         "table": run.table,
         "numeric": [any(_is_number(cell) for cell in column) for column in zip_longest(*run.table)],
     }

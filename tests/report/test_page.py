@@ -171,6 +171,12 @@ def test_two_folders_are_refused_with_what_compares_them(run_folder: Path) -> No
         main(["one", "two"])
 
 
+def test_a_summary_that_is_there_is_linked(run_folder: Path) -> None:
+    assert 'href="summary.html"' not in _page(run_folder)
+    (run_folder / "summary.html").touch()
+    assert 'href="summary.html"' in _page(run_folder)
+
+
 def test_before_evaluate_it_says_so(run_folder: Path) -> None:
     for path in [run_folder / "metrics.json", run_folder / "table.csv", *run_folder.glob("predictions/*/curves.json")]:
         path.unlink()
