@@ -153,8 +153,6 @@ def test_make_lets_python_keep_what_it_compiled(tmp_path, monkeypatch) -> None:
     """Else every start of lvcf in the tests compiles torch and diffusers again: CI would not end in its time."""
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     (tmp_path / "print.mk").write_text("print:\n\t@env\n")
-    done = subprocess.run(
-        ["make", "-f", "Makefile", "-f", tmp_path / "print.mk", "print"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    command = ["make", "-f", "Makefile", "-f", tmp_path / "print.mk", "print"]
+    done = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
     assert "PYTHONDONTWRITEBYTECODE" not in done.stdout

@@ -91,12 +91,12 @@ def load_backbone(
             of keeping them: the same gradient in less memory, for one more pass of the decoder.
         offload: ``model``: VAE, text encoder and denoiser stay in the computer's memory, and one of them at a time
             comes to the device, when it is used; ``group``: of the denoiser, block by block, in the least memory.
-        compiled: compile the denoiser's blocks when they are first called, which takes a minute or so and a C++ compiler,
-            and again for clips of another size; not together with ``offload: group``.
+        compiled: compile the denoiser's blocks when they are first called, which takes a minute or so and a C++
+            compiler, and again for clips of another size; not together with ``offload: group``.
         frame_rate: frames per second of the clips, which LTX-Video is told.
 
     Raises:
-        UserError: nothing is there, it is of no known family, a part of it does not load, or options exclude each other.
+        UserError: nothing is there, it is of no known family, a part of it does not load, or an option cannot be.
     """
     check_number("model.backbone.frame_rate", frame_rate, 0.0, above=True)
     check_choice("model.backbone.text_dtype", text_dtype, get_args(TextDtype))
