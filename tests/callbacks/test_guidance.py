@@ -342,7 +342,7 @@ def test_out_of_memory_guidance_goes_on_with_fewer_perturbations_at_once(tmp_pat
 
 @pytest.mark.filterwarnings("ignore:out of memory")
 def test_out_of_memory_a_batch_is_made_in_smaller_parts(tmp_path) -> None:
-    """5 clips in room for 2: one perturbation of 5 and then of 3 is too much; 2 and 1 of those 3 fit, and the last 2."""
+    """5 clips in room for 2: one perturbation of 5 and then of 3 is too much; 2 and 1 of those fit, and the last 2."""
     whole, wanted = guided_in(25, tmp_path, clips=5)
     assert whole.asked == [25] * 3
     with pytest.warns(UserWarning, match="out of memory; goes on with 2 clips at once"):
