@@ -20,7 +20,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-what-may-change bench-speed bench-steering bench-face-motion bench-black-box bench-repair carphone bench-backbones bench-many clean
+.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-ways bench-what-may-change bench-speed bench-steering bench-face-motion bench-black-box bench-repair carphone bench-backbones bench-many clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -127,6 +127,13 @@ bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips 
 	$(PY) benchmarks/reliance.py
 	$(PY) benchmarks/tables.py
 
+bench-ways: $(VENV)/.installed  ## other ways to edit by M alone, on 16 echoes (half an hour)
+	$(LVCF) simulate echo --out runs/data/echo_unseen --n 16 --seed 900
+	$(LVCF) ablate --config ablations/ways_echo.yaml
+	cp runs/ways_echo/table.md benchmarks/results/ways_echo.md
+	cp runs/ways_echo/table.csv benchmarks/results/ways_echo.csv
+	$(PY) benchmarks/tables.py
+
 bench-given: $(VENV)/.installed  ## given frames, by words and by M alone, on 24 faces and 12 motions; the choice of face.yaml (an hour)
 	$(LVCF) simulate face --out runs/data/face_fresh --n 24 --seed 1700
 	$(LVCF) simulate motion --out runs/data/motion_fresh --n 12 --seed 1700
@@ -153,8 +160,12 @@ bench-what-may-change: $(VENV)/.installed  ## a region, frozen frames and three 
 	$(PY) benchmarks/what_may_change.py
 	$(PY) benchmarks/tables.py
 
-bench-speed: $(VENV)/.installed  ## what every method costs on 2 simulated echocardiograms, in one run with nothing beside it (five minutes)
+bench-speed: $(VENV)/.installed  ## what every method costs on 2 simulated echocardiograms, in one run with nothing beside it, and fewer steps on 12 (15 minutes)
 	$(PY) benchmarks/speed.py
+	$(LVCF) simulate echo --out runs/data/echo_val --n 12 --seed 700
+	$(LVCF) ablate --config ablations/few_steps.yaml
+	cp runs/few_steps/table.md benchmarks/results/few_steps.md
+	cp runs/few_steps/table.csv benchmarks/results/few_steps.csv
 	$(PY) benchmarks/tables.py
 
 bench-steering: $(VENV)/.installed  ## the experiment of benchmarks/plans/steering.md, fixed in advance: 77 simulated faces (half an hour)

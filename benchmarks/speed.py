@@ -45,6 +45,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "SG, M alone, tuned": ("SG", {}),
     "full, M alone": ("full", {}),
     "full, n = 1, M alone": ("full, n = 1", {}),
+    "full, n = 1, 6 steps, M alone": ("full, n = 1", {"steps": 6}),
     "posterior, M alone": ("posterior", {}),
     "RG, words": ("RG", {"prompt": "target"}),
     "full, words": ("full", {"prompt": "target"}),
