@@ -135,6 +135,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "vae_limit": lambda: whole("vae_limit"),
     "tiny_decoder": lambda: whole("tiny_decoder"),
     "steering": lambda: whole("steering"),
+    "axioms": lambda: whole("axioms"),
+    "judge": lambda: whole("judge"),
     "steering_llm": lambda: whole("steering_llm"),
     "steering_planned": lambda: whole("steering_planned"),
     "face_ruler": lambda: whole("face_ruler"),
