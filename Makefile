@@ -169,7 +169,7 @@ bench-steering: $(VENV)/.installed  ## the experiment of benchmarks/plans/steeri
 	$(PY) -m benchmarks.steering_planned
 	$(PY) benchmarks/tables.py
 
-bench-axioms: $(VENV)/.installed  ## Causal-Adapter's four figures of the demo's editor, and how far its judge is right, on 8 simulated faces (ten minutes)
+bench-axioms: $(VENV)/.installed  ## Causal-Adapter's four figures of the demo's editor, and how far its judge is right, on 8 simulated faces (a quarter of an hour)
 	$(LVCF) simulate face --out runs/data/face_axioms --n 8 --seed 3300
 	$(LVCF) steer --config steering/face.yaml --methods '[initial,graph,steered]' --clips 8 --data.root runs/data/face_axioms --evaluator.root runs/data/face_axioms --output runs/face_axioms
 	$(PY) -m benchmarks.axioms
