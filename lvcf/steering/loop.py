@@ -19,6 +19,7 @@ from lvcf.steering.answers import (
     Criticisms,
     NoAnswerError,
     Question,
+    Refused,
     Reply,
     Rewrite,
     Seen,
@@ -31,6 +32,7 @@ from lvcf.steering.case import Case
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.judges.base import Attempt, Edit, Judge, Rewriter, Shown
 from lvcf.steering.methods import METHODS
+from lvcf.steering.prompts import fitting
 from lvcf.steering.transcript import COUNTED, Line, Transcript
 
 LOST = 2
@@ -136,7 +138,7 @@ class Steering:
         if method == "paraphrase":
             request = {"prompt": self.case.initial_prompt}
             who = self.rewriter.identity
-            return self.transcript.ask("paraphrase", who, request, Rewrite, lambda: self.rewriter.paraphrase(self.case))
+            return self.transcript.ask("paraphrase", who, request, Rewrite, lambda: self._written([]))
         prompts = {"initial": self.case.initial_prompt, "given": self.case.given, "graph": self.case.target_prompt}
         return Rewrite(prompt=prompts[method], negative="")
 
@@ -207,8 +209,18 @@ class Steering:
             "target": self.case.target,
             "verdict": last.verdict.model_dump(mode="json"),
         }
-        who = self.rewriter.identity
-        return self.transcript.ask("rewrite", who, request, Rewrite, lambda: self.rewriter.rewrite(self.case, attempts))
+        return self.transcript.ask("rewrite", self.rewriter.identity, request, Rewrite, lambda: self._written(attempts))
+
+    def _written(self, attempts: list[Attempt]) -> Reply[Rewrite]:
+        """The rewriter's prompt, before any attempt a paraphrase; one that asks for something else is no answer."""
+        rewriter, first = self.rewriter, not attempts
+        reply = rewriter.paraphrase(self.case) if first else rewriter.rewrite(self.case, attempts)
+        try:
+            fitting(self.case, reply.answer, paraphrase=first)
+        except NoAnswerError as problem:
+            refused = [*reply.refused, Refused(reply.answer.model_dump_json(), str(problem))]
+            raise NoAnswerError(str(problem), reply.asked, reply.tokens, refused) from problem
+        return reply
 
     def _shown(self, clip: Tensor) -> Shown:
         return Shown(self.case.id, clip, self.transcript.fps)

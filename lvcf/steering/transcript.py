@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -151,8 +152,8 @@ class Transcript:
             with _spending() as spent:
                 reply = _called(line["who"], run)
         except NoAnswerError as problem:
-            return {**line, "answer": None, "problem": one_line(str(problem)), **spent}
-        facts = {"asked": reply.asked, "images": reply.images, "tokens": reply.tokens, "requests": reply.requests}
+            return {**line, **_told(problem), "answer": None, "problem": one_line(str(problem)), **spent}
+        facts = {"images": reply.images, "requests": reply.requests, **_told(reply)}
         answer = reply.answer.model_dump(mode="json")
         return {**line, **facts, "answer": answer, "problem": "", **spent}
 
@@ -263,6 +264,11 @@ def _called(who: str, run: Callable[[], Called]) -> Called:
         raise
     except Exception as error:
         raise CaseError(f"{who}: {reason(error)}") from error
+
+
+def _told(said: Reply[Any] | NoAnswerError) -> Line:
+    """What a call took, whether an answer came of it or not."""
+    return {"asked": said.asked, "tokens": said.tokens, "refused": [asdict(one) for one in said.refused]}
 
 
 def _head(kind: str, who: str, request: Line) -> Line:

@@ -91,7 +91,8 @@ class ChatServer:
         if images:
             return json.dumps({"answers": [self.look(images[-1], *found) for found in OPTIONS.findall(text)]})
         tried = re.findall(r'^\d+\. "(.*?)"', text, re.MULTILINE)
-        prompt = tried[-1].replace("an old", "a very old, elderly, wrinkled") if tried else "in other words"
+        prompt = tried[-1].replace("an old", "a very old, elderly, wrinkled") if tried else "in other words "
+        prompt += "" if tried else re.findall(r'^"(.*?)"', text, re.MULTILINE)[0]
         return json.dumps({"prompt": prompt, "negative": ""})
 
     def look(self, image: np.ndarray, name: str, options: str) -> dict[str, Any]:

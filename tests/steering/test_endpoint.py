@@ -15,7 +15,7 @@ from lvcf.errors import UserError
 from lvcf.steering.answers import UNSURE, NoAnswerError, Observation, Seen, verdict_of
 from lvcf.steering.case import observe
 from lvcf.steering.judges.base import Attempt, Edit, Shown
-from lvcf.steering.judges.endpoint import Endpoint, EndpointJudge, EndpointRewriter
+from lvcf.steering.judges.endpoint import Endpoint, EndpointJudge, EndpointRewriter, bare
 from lvcf.steering.judges.graph_rewriter import GraphRewriter
 from lvcf.steering.judges.instructions import criticise, step
 from lvcf.steering.loop import Budget, Outcome, Steering
@@ -276,9 +276,51 @@ def test_no_key_is_no_header(start, monkeypatch) -> None:
     assert "Authorization" not in server.headers[0]
 
 
+def test_a_prompt_that_asks_for_something_else_is_repaired_before_it_costs_an_edit(start, tmp_path) -> None:
+    """A weak model repeats its instruction: it is told what is missing, and its words are kept."""
+    echo = '{"prompt": "Write the next prompt.", "negative": ""}'
+    server = start([None, None, echo])  # it looks, criticises, and writes
+    outcome = steer(tmp_path, server)
+    assert [a.prompt for a in outcome.attempts] == [
+        "a video of an old bald man with a beard",
+        "a video of a very old, elderly, wrinkled bald man with a beard",
+    ]
+    assert (outcome.stopped, outcome.problems) == ("realised", [])
+    told, why = server.bodies[3]["messages"][-2:], "the prompt does not say that age is old; write 'old'"
+    assert (told[0]["content"], why in told[1]["content"]) == (echo, True)
+    lines = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
+    (rewrite,) = (line for line in lines if line["kind"] == "rewrite")
+    assert (rewrite["refused"], rewrite["requests"]) == ([{"said": echo, "why": why}], 2)
+
+
+def test_a_paraphrase_that_says_something_else_is_asked_again(start) -> None:
+    away = json.dumps({"prompt": ASKED.initial_prompt, "negative": ASKED.initial_prompt})
+    reply = EndpointRewriter(endpoint(start(['{"prompt": "I am a student", "negative": ""}']))).paraphrase(ASKED)
+    assert [one.why for one in reply.refused] == ["the prompt does not say that age is old; write 'old'"]
+    with pytest.raises(NoAnswerError, match="the negative prompt says 'old', which is what age should be") as problem:
+        EndpointRewriter(endpoint(start([away, away]))).paraphrase(ASKED)
+    assert (len(problem.value.refused), problem.value.tokens) == (2, 200)
+
+
+def test_what_is_asked_for_is_not_described_in_words_that_a_model_may_answer_with(start) -> None:
+    server = start()
+    EndpointRewriter(endpoint(server)).paraphrase(ASKED)
+    EndpointJudge(endpoint(server)).look(WANTED, ASKED.questions)
+    for body, name in zip(server.bodies, ("Rewrite", "Seen"), strict=True):
+        sent = body["response_format"]["json_schema"]
+        assert sent["name"] == name
+        schema = json.dumps(sent["schema"])
+        assert schema in body["messages"][0]["content"][0]["text"]
+        assert "description" not in schema
+        assert '"title"' not in schema
+    noted = {"title": "T", "properties": {"title": {"type": "string", "description": "D"}}}
+    assert bare(noted) == {"properties": {"title": {"type": "string"}}}  # a field of that name stays
+
+
 def test_a_paraphrase_and_arguments(start) -> None:
     server = start()
-    assert EndpointRewriter(endpoint(server)).paraphrase(ASKED).answer.prompt == "in other words"
+    said = EndpointRewriter(endpoint(server)).paraphrase(ASKED).answer.prompt
+    assert said == f"in other words {ASKED.initial_prompt}"
     assert f'"{ASKED.initial_prompt}"' in server.bodies[0]["messages"][0]["content"][0]["text"]
     with pytest.raises(UserError, match="no address of an endpoint"):
         Endpoint("localhost:8000", "toy")

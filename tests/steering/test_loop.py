@@ -70,6 +70,24 @@ class Mute(Rewriter):
         raise NoAnswerError("HTTP 500")
 
 
+class Echo(Rewriter):
+    """Answers with its instruction, as weak models do; at last as the graph would."""
+
+    identity = "echo"
+
+    def __init__(self, echoes: int) -> None:
+        self.left = echoes
+
+    def rewrite(self, case, attempts):
+        self.left -= 1
+        if self.left < 0:
+            return GraphRewriter().rewrite(case, attempts)
+        return Reply(Rewrite(prompt="Write the next prompt.", negative=""), "the instruction", tokens=7)
+
+    def paraphrase(self, case):
+        return self.rewrite(case, [])
+
+
 def steering(folder, asked, editor=None, judge=None, rewriter=None, live=True, seed=0, made=None, **budget) -> Steering:
     return Steering(
         asked,
@@ -130,6 +148,31 @@ def test_only_what_was_seen_last_is_in_the_negative() -> None:
         negatives.append(rewrite.negative)
         assert "person" not in rewrite.prompt
     assert negatives == ["a video of a young man", "", "a video of a young man"]
+
+
+def test_a_rewritten_prompt_that_asks_for_something_else_costs_no_edit(tmp_path) -> None:
+    """It is refused before the editor hears it, the former prompt is tried again; after two there is no more."""
+    asked, why = case(YOUNG_MAN, age="old"), "the prompt does not say that age is old; write 'old'"
+    editor, budget = BandEditor(needs=["old very old"]), {"edits": 6, "calls": 20, "patience": 6}
+    outcome = steering(tmp_path / "mended", asked, editor, rewriter=Echo(1), **budget).run("steered")
+    assert [prompt for prompt, _, _ in editor.edits] == [
+        *[asked.target_prompt] * 2,
+        "a video of a very old, elderly, wrinkled bald man with a beard",
+    ]
+    assert (outcome.stopped, outcome.problems) == ("realised", [f"echo: {why}"])
+    again = steering(tmp_path / "mended", asked, BandEditor(needs=["old very old"]), live=False, **budget)
+    again.rewriter = Echo(0)  # from the record nobody is asked
+    assert again.run("steered").problems == outcome.problems
+    lost = steering(tmp_path / "lost", asked, BandEditor(deaf=["age"]), rewriter=Echo(9), **budget)
+    assert (lost.run("steered").stopped, lost.transcript.count("edit")) == ("no answer", 2)
+    refused = [line for line in lost.transcript.lines if line["kind"] == "rewrite"]
+    said = {"said": '{"prompt":"Write the next prompt.","negative":""}', "why": why}
+    assert [(line["refused"], line["problem"], line["asked"]) for line in refused] == [
+        ([said], why, "the instruction")
+    ] * 2
+    assert lost.transcript.cost()["tokens"] == 14
+    paraphrased = steering(tmp_path / "paraphrased", asked, rewriter=Echo(1)).run("paraphrase")
+    assert (paraphrased.attempts, paraphrased.problems, paraphrased.stopped) == ([], [f"echo: {why}"], "no answer")
 
 
 def test_the_best_is_returned_and_not_the_last(tmp_path) -> None:

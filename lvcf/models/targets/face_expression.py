@@ -131,26 +131,35 @@ class FaceExpression(TargetModel):
 
     def __init__(self, box: Box = WHOLE) -> None:
         super().__init__()
-        left, top, right, bottom = self.box = box
-        if not (0.0 <= left < right <= 1.0 and 0.0 <= top < bottom <= 1.0):
-            raise UserError(
-                f"target_model box {list(box)}: write left, top, right, bottom as shares, e.g. {list(WHOLE)}"
-            )
+        self.box = checked(box, "target_model box")
         self.network = FaceExpressionNetwork()
         self.register_buffer("mean", torch.tensor(MEAN_LEVEL).view(3, 1, 1), False)
 
     def forward(self, video: Tensor) -> Tensor:
         """Clips ``(B, 3, T, H, W)`` in [-1, 1], any T and size, to logits ``(B, 7)``."""
-        levels = rearrange((self._cut(video) + 1.0) * 127.5, "b c t h w -> (b t) c h w")
-        each: Tensor = self.network((fitted(levels) - self.mean) / 255.0)
+        each: Tensor = self.network(standardised(video, self.box, self.mean))
         return rearrange(each.to(video), "(b t) k -> b t k", b=len(video)).mean(1)
 
-    def _cut(self, video: Tensor) -> Tensor:
-        """The box, to whole pixels outwards."""
-        left, top, right, bottom = self.box
-        height, width = video.shape[-2:]
-        rows = slice(math.floor(top * height), math.ceil(bottom * height))
-        return video[..., rows, math.floor(left * width) : math.ceil(right * width)]
+
+def checked(box: Box, what: str) -> Box:
+    """A box, if it is one.
+
+    Raises:
+        UserError: it does not lie inside the clip.
+    """
+    left, top, right, bottom = box
+    if not (0.0 <= left < right <= 1.0 and 0.0 <= top < bottom <= 1.0):
+        raise UserError(f"{what} {list(box)}: write left, top, right, bottom as shares, e.g. {list(WHOLE)}")
+    return box
+
+
+def standardised(video: Tensor, box: Box, mean: Tensor) -> Tensor:
+    """Every frame's face as face-api's networks read it: ``(B, 3, T, H, W)`` to ``(B * T, 3, 112, 112)``."""
+    left, top, right, bottom = box
+    height, width = video.shape[-2:]
+    rows = slice(math.floor(top * height), math.ceil(bottom * height))
+    cut = video[..., rows, math.floor(left * width) : math.ceil(right * width)]
+    return (fitted(rearrange((cut + 1.0) * 127.5, "b c t h w -> (b t) c h w")) - mean) / 255.0
 
 
 def fitted(frames: Tensor) -> Tensor:
@@ -181,7 +190,7 @@ def face_expression(weights: str, box: Box = WHOLE) -> FaceExpression:
         manifest = find_weights(weights) / MANIFEST
     except UserError as error:
         raise UserError(f"{weights}: neither a folder nor a .safetensors file; give {PUBLISHED}") from error
-    fill(model.network, _read_published(manifest), manifest)
+    fill(model.network, read_published(manifest, "the expression network"), manifest)
     return model
 
 
@@ -220,8 +229,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: no safetensors file ({' '.join(str(error).split())}); copy it again") from error
 
 
-def _read_published(manifest: Path) -> dict[str, Tensor]:
-    """The tensors that a TensorFlow.js manifest names, in float32, under their names and in their shapes here."""
+def read_published(manifest: Path, network: str) -> dict[str, Tensor]:
+    """The tensors that a TensorFlow.js manifest names, in float32, under their names and in their shapes here.
+
+    Raises:
+        UserError: files are missing or damaged, or are no ``network``'s.
+    """
     try:
         groups = json.loads(manifest.read_text())
         entries = [entry for group in groups for entry in group["weights"]]
@@ -237,7 +250,7 @@ def _read_published(manifest: Path) -> dict[str, Tensor]:
         raise UserError(f"{error.filename}: not found; give {PUBLISHED}") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{manifest}: no manifest of the expression network ({reason}); give {PUBLISHED}") from error
+        raise UserError(f"{manifest}: no manifest of {network} ({reason}); give {PUBLISHED}") from error
 
 
 def _tensor(entry: dict[str, Any], content: bytes) -> tuple[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Diffusers' own video-to-video pipelines as editors: CogVideoX, LTX-Video, Wan and Wan VACE.
+"""Diffusers' own video-to-video pipelines as editors: CogVideoX, LTX-Video, Wan, Wan VACE and Lucy-Edit.
 
 The pipelines do all the work.  Here a clip is brought to what each takes, and back.
 """
@@ -37,8 +37,13 @@ VIDEO_TO_VIDEO = {
     "WanPipeline": "WanVideoToVideoPipeline",
     "WanVideoToVideoPipeline": "WanVideoToVideoPipeline",
     "WanVACEPipeline": "WanVACEPipeline",
+    "LucyEditPipeline": "LucyEditPipeline",
 }
 """By ``_class_name`` of ``model_index.json``: the pipeline of the same parts that takes a clip."""
+OF_WAN = ("WanVideoToVideoPipeline", "WanVACEPipeline", "LucyEditPipeline")
+"""Pipelines with Wan's text encoder."""
+INSTRUCTIONS = {"LucyEditPipeline": "Change the video so that it shows {prompt}"}
+"""How a pipeline that is tuned on instructions is told what should be seen."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ class PipelineEditor(Editor):
     """Edits a clip by the video-to-video pipeline of a published backbone.
 
     CogVideoX, LTX-Video and Wan noise the clip's latents and denoise them under the prompt (SDEdit, Meng et al. 2022).
-    Wan VACE draws a new clip with the given one as its control video, and knows no strength.
+    Wan VACE draws a new clip with the given one as its control video, Lucy-Edit with the given one in further channels;
+    both know no strength.  Lucy-Edit is tuned on instructions: :data:`INSTRUCTIONS` says the prompt as one.
 
     Args:
         weights: a folder in the diffusers layout, or a hub id; the text-to-video pipeline that a published folder names
@@ -156,7 +162,9 @@ class PipelineEditor(Editor):
 
     def _words(self, prompt: str, negative: str) -> dict[str, Any]:
         """The prompts as the pipeline takes them; Wan's are embedded here, as its own way wants another package."""
-        if not type(self.pipeline).__name__.startswith("Wan"):
+        name = type(self.pipeline).__name__
+        prompt = INSTRUCTIONS.get(name, "{prompt}").format(prompt=prompt)
+        if name not in OF_WAN:
             return {"prompt": prompt, "negative_prompt": negative}
         words = embed_wan_prompts(self.pipeline.text_encoder, self.pipeline.tokenizer, [prompt, negative])
         return {"prompt_embeds": words.tokens[:1], "negative_prompt_embeds": words.tokens[1:]}
@@ -204,6 +212,8 @@ def _loaded(folder: Path, dtype: torch.dtype) -> Any:
         raise UserError(f"{folder}: a part of the pipeline does not load ({said(error)})") from error
     if pipeline.transformer.config.get("patch_size_t") not in (None, 1):
         raise UserError(f"{folder}: CogVideoX 1.5 packs latent frames in pairs, which is not supported; use 1.0")
+    if name == "LucyEditPipeline":
+        pipeline.vae.float()  # it is given the clip in float32
     if name == "LTXPipeline":  # the other pipeline gives its scheduler the times themselves, not to be shifted again
         settings = {"use_dynamic_shifting": False, "shift_terminal": None}
         pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **settings)

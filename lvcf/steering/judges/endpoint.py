@@ -21,12 +21,24 @@ from lvcf.addresses import hidden, shown_address
 from lvcf.data.video import Frames
 from lvcf.errors import UserError, line
 from lvcf.models.targets.black_box import TEMPORARY
-from lvcf.steering.answers import Criticisms, NoAnswerError, Question, Reply, Rewrite, Seen, Verdict, Wanted, in_order
+from lvcf.steering.answers import (
+    Criticisms,
+    NoAnswerError,
+    Question,
+    Refused,
+    Reply,
+    Rewrite,
+    Seen,
+    Verdict,
+    Wanted,
+    in_order,
+)
 from lvcf.steering.case import Case
 from lvcf.steering.judges import instructions
 from lvcf.steering.judges.base import Attempt, Edit, Judge, Rewriter, Shown, check_shown
 from lvcf.steering.judges.completion import Completion, read_answer, read_completion
 from lvcf.steering.judges.transport import Response, post
+from lvcf.steering.prompts import fitting
 
 T = TypeVar("T", bound=BaseModel)
 Message = dict[str, Any]
@@ -34,6 +46,8 @@ LADDER = ("json_schema", "json_object", "text")
 """Ways to ask for JSON, strictest first; an endpoint that refuses one is asked by the next from then on."""
 REFUSES = (400, 415, 422, 501)
 """HTTP states by which endpoints refuse a response format, or another part of a request, that they do not know."""
+ASKED = 2
+"""Times: an answer that does not fit is repaired once."""
 DAY = 86400.0
 SHORTEST = 8
 """Characters of a secret that an answer is searched for; a shorter key is a placeholder, such as none."""
@@ -102,27 +116,30 @@ class Endpoint:
         Raises:
             NoAnswerError: the endpoint is away, refuses, or answers something else twice.
         """
-        schema = expected.model_json_schema()
+        schema = bare(expected.model_json_schema())
         told = f"{instruction}\n\nAnswer with one JSON object of this schema and nothing else:\n{json.dumps(schema)}"
         content: list[Message] = [{"type": "text", "text": told}]
         content += [{"type": "image_url", "image_url": {"url": _data_url(image)}} for image in images]
         messages: list[Message] = [{"role": "user", "content": content}]
-        tokens, problem = 0, ""
-        for request in (1, 2):
+        asked, tokens, refused = self._hide(instruction, SHORTEST), 0, list[Refused]()
+        while len(refused) < ASKED:
             said = self._complete(messages, schema, expected.__name__)
             tokens += said.tokens
             try:
                 answer = check(read_answer(said, expected))
             except (ValidationError, NoAnswerError) as error:
+                problem = f"cut off at {self.max_tokens} tokens" if said.cut else self._told(_line(error))
+                refused.append(Refused(said.text, problem))
                 if said.cut:
-                    raise NoAnswerError(f"cut off at {self.max_tokens} tokens; raise endpoint.max_tokens") from error
-                problem = self._told(_line(error))
+                    told = f"{problem}; raise endpoint.max_tokens"
+                    raise NoAnswerError(told, asked, tokens or None, refused) from error
                 complaint = f"That does not fit: {problem}. Answer again with the corrected JSON object alone."
                 messages += [{"role": "assistant", "content": said.text}, {"role": "user", "content": complaint}]
                 continue
             hashes = [hashlib.sha256(image).hexdigest() for image in images]
-            return Reply(answer, self._hide(instruction, SHORTEST), hashes, tokens or None, request)
-        raise NoAnswerError(f"no answer that fits, also not after a repair: {problem}")
+            return Reply(answer, asked, hashes, tokens or None, len(refused) + 1, refused)
+        told = f"no answer that fits, also not after a repair: {refused[-1].why}"
+        raise NoAnswerError(told, asked, tokens or None, refused)
 
     def _complete(self, messages: list[Message], schema: Message, name: str) -> Completion:
         """One completion, by the strictest format and with the settings that the endpoint takes."""
@@ -261,11 +278,21 @@ class EndpointRewriter(Rewriter):
 
     def rewrite(self, case: Case, attempts: Sequence[Attempt]) -> Reply[Rewrite]:
         """See the base class."""
-        return self.endpoint.ask(instructions.step(case, attempts), [], Rewrite, lambda rewrite: rewrite)
+        return self.endpoint.ask(instructions.step(case, attempts), [], Rewrite, lambda said: fitting(case, said))
 
     def paraphrase(self, case: Case) -> Reply[Rewrite]:
         """See the base class."""
-        return self.endpoint.ask(instructions.paraphrase(case), [], Rewrite, lambda rewrite: rewrite)
+        return self.endpoint.ask(instructions.paraphrase(case), [], Rewrite, lambda said: fitting(case, said, True))
+
+
+def bare(schema: Any) -> Any:
+    """A JSON schema without its descriptions and titles, which are lvcf's words: weak models answer with them."""
+    if isinstance(schema, list):
+        return [bare(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    notes = {name for name in ("description", "title") if isinstance(schema.get(name), str)}
+    return {name: bare(part) for name, part in schema.items() if name not in notes}
 
 
 def png(frame: Frames) -> bytes:

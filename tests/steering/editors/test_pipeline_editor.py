@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKLCogVideoX
+from diffusers import AutoencoderKLCogVideoX, LucyEditPipeline
+from einops import rearrange
 from jsonargparse import ArgumentParser
+from PIL import Image
 
+from lvcf.data.clip import to_frames
 from lvcf.errors import UserError
 from lvcf.models.backbones.load import load_backbone
 from lvcf.steering.editors.base import Editor
 from lvcf.steering.editors.pipeline_editor import VIDEO_TO_VIDEO, PipelineEditor
-from tests.families import CHANNELS, SIZES, save_family, wan_vace
+from tests.families import CHANNELS, SIZES, lucy_edit, save_family, wan_vace, wan_words
 from tests.steering.editors.tiny import moving_clip
 
 NOISING = ("cogvideox_2b", "ltx_2b", "wan_1_3b")
@@ -32,9 +35,9 @@ def certain_posterior(folder: Path) -> None:
     vae.save_pretrained(folder / "vae")
 
 
-def save_vace(folder: Path) -> Path:
+def save(pipeline: Callable[[], Any], folder: Path) -> Path:
     torch.manual_seed(6)
-    wan_vace().save_pretrained(folder)
+    pipeline().save_pretrained(folder)
     return folder
 
 
@@ -43,18 +46,19 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("families")
     saved = {name: save_family(name, root / name) for name in (*NOISING, "latte")}
     certain_posterior(saved["cogvideox_2b"])
-    return {**saved, "wan_vace": save_vace(root / "wan_vace")}
+    others = {"wan_vace": wan_vace, "lucy_edit": lucy_edit}
+    return saved | {name: save(pipeline, root / name) for name, pipeline in others.items()}
 
 
 def size(name: str) -> int:
-    return SIZES.get(name, 32)
+    return SIZES.get(name, 64 if name == "lucy_edit" else 32)
 
 
 def make(folder: Path, **options: Any) -> PipelineEditor:
     return PipelineEditor(str(folder), **{"steps": 4, "dtype": "float32", "device": "cpu", **options})
 
 
-@pytest.mark.parametrize("name", [*NOISING, "wan_vace"])
+@pytest.mark.parametrize("name", [*NOISING, "wan_vace", "lucy_edit"])
 def test_a_clip_is_edited(name, folders) -> None:
     editor, clip = make(folders[name]), moving_clip(FRAMES, size(name))
     state = editor.prepare(clip, "apical")
@@ -94,6 +98,30 @@ def test_frames_that_the_vae_wants_are_added_at_the_end_and_taken_off(name, fold
     short, long = (editor.edit(editor.prepare(c, ""), "apical", "", seed=0) for c in (clip, longer))
     assert long.shape[1] == 9
     assert torch.equal(long[:, :FRAMES], short)
+
+
+def test_lucy_edit_is_told_what_should_be_seen_as_an_instruction(folders) -> None:
+    """The stock pipeline, told so, draws the same clip; prompts longer than a word and its negative are heard."""
+    editor, clip = make(folders["lucy_edit"], guidance=3.0), moving_clip(5, 64)
+    edited = editor.edit(editor.prepare(clip, ""), "apical", "percent", seed=3)
+    pipe = LucyEditPipeline.from_pretrained(folders["lucy_edit"])
+    words = {"prompt_embeds": "Change the video so that it shows apical", "negative_prompt_embeds": "percent"}
+    stock = pipe(
+        video=[Image.fromarray(frame) for frame in to_frames(clip)],
+        **{name: wan_words(pipe, text) for name, text in words.items()},
+        num_frames=5,
+        height=64,
+        width=64,
+        num_inference_steps=4,
+        guidance_scale=3.0,
+        generator=torch.Generator().manual_seed(3),
+        output_type="pt",
+    ).frames[0]
+    assert torch.allclose(edited, rearrange(stock, "t c h w -> c t h w") * 2 - 1, atol=1e-5)
+    assert "strength" not in editor.identity
+    half = make(folders["lucy_edit"], dtype="bfloat16")
+    assert half.pipeline.vae.dtype == torch.float32
+    assert half.edit(half.prepare(clip, ""), "apical", "", seed=0).isfinite().all()
 
 
 def test_guidance_steps_and_strength_arrive(folders) -> None:
@@ -177,7 +205,7 @@ def test_numbers_that_make_no_sense(options, says, folders) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "multiple"), [("cogvideox_2b", 16), ("ltx_2b", 32), ("wan_1_3b", 16), ("wan_vace", 16)]
+    ("name", "multiple"), [("cogvideox_2b", 16), ("ltx_2b", 32), ("wan_1_3b", 16), ("wan_vace", 16), ("lucy_edit", 32)]
 )
 def test_a_size_that_makes_no_whole_tokens(name, multiple, folders) -> None:
     with pytest.raises(
