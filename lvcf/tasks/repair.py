@@ -17,7 +17,7 @@ from lvcf.datamodules.repair import RepairBatch, RepairDataModule
 from lvcf.errors import UserError, hint
 from lvcf.files import write_json
 from lvcf.models.targets.base import TargetModel
-from lvcf.phantoms.motion.reliance import reliance_on_marker
+from lvcf.phantoms.reliance import reliance_on_marker
 from lvcf.region import Region, check_region, may_change, read_region, written
 from lvcf.tasks.optim import finite
 from lvcf.tasks.target import TargetTask, degrade, disagreement, scores_of
@@ -174,7 +174,7 @@ class RepairTask(TargetTask):
 
 @torch.no_grad()
 def measured(model: TargetModel, clips: ClipDataset) -> dict[str, float]:
-    """How right M is on clips; of simulated motions with a marker also how much it relies on that."""
+    """How right M is on clips; of simulated clips with a marker also how much it relies on that."""
     device = next(model.parameters()).device
     scores = MetricCollection(scores_of(model)).to(device)
     loader: DataLoader[Batch] = DataLoader(clips, AT_ONCE)  # type: ignore[arg-type]  # collation makes batches of clips
