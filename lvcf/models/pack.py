@@ -82,8 +82,8 @@ SHIPPED = {
         "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_do}.yaml`,\n"
         "`configs/face_motion/{denoiser_given,detail_decoder}.yaml` for `given`;\n"
         "`configs/{face,motion}/{target,target_right,latent_reader}.yaml`,\n"
-        "`configs/face/{oracle,attributes,target_right_longer}.yaml`; `face_target_right` is the mean of `face_target` and of\n"
-        "both trainings after it (`lvcf.models.soup`).\n"
+        "`configs/face/{oracle,attributes,target_right_longer}.yaml`;\n"
+        "`face_target_right` is the mean of `face_target` and of both trainings after it (`lvcf.models.soup`).\n"
         "Of trainings in pieces, as the configurations tell, the last piece is shown.",
     ),
 }

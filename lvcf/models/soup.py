@@ -1,8 +1,8 @@
 """``python -m lvcf.models.soup TO SHARPNESS FROM FROM ...``: one classifier of several trainings.
 
 Each training went on from the one before.  The weights are their mean (Wortsman et al. 2022); the logits are multiplied
-by ``SHARPNESS``, the inverse of the temperature that suits validation clips best (Guo et al. 2017), since the mean is right
-more often and less sure of it.
+by ``SHARPNESS``, the inverse of the temperature that suits validation clips best (Guo et al. 2017), since the mean is
+right more often and less sure of it.
 """
 
 from __future__ import annotations
