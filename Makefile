@@ -15,7 +15,7 @@ EXTRAS = dev,docs,onnx,backbones,quantized,dicom,flow,fid,notebook,app
 # Quoted arguments are pytest's: make test PYTEST_ARGS="-k guidance"
 PYTEST_ARGS ?=
 PHANTOM = $(addprefix phantom/,autoencoder target oracle denoiser denoiser_longer detail_decoder target_right latent_reader)
-FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_do face_motion/denoiser_given face_motion/detail_decoder face/target_right motion/target_right face/latent_reader motion/latent_reader
+FACE_MOTION = face_motion/autoencoder face/target face/oracle face/attributes motion/target face_motion/denoiser face_motion/denoiser_longer face_motion/denoiser_do face_motion/denoiser_given face_motion/detail_decoder face/target_right motion/target_right face/target_right_longer face/latent_reader motion/latent_reader
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -94,9 +94,11 @@ weights-face-motion: $(VENV)/.installed  ## the same for the face and motion pha
 	$(LVCF) simulate face --out runs/data/face_train --n 800 --seed 1
 	$(LVCF) simulate face --out runs/data/face_random --n 200 --seed 31 --marker random
 	$(LVCF) simulate face_do --out runs/data/face_do --n 800 --seed 51
+	$(LVCF) simulate face --out runs/data/face_more --n 280 --seed 41
 	$(LVCF) simulate motion --out runs/data/motion_train --n 2000 --seed 1
 	$(LVCF) simulate motion --out runs/data/motion_random --n 400 --seed 31 --marker random
 	@$(call train,$(FACE_MOTION))
+	$(PY) -m lvcf.models.soup runs/weights/face_motion/face_target_right 3 $(addprefix runs/weights/face_motion/face_target,_right_longer _right_first) runs/weights/face_motion/face_target
 	$(PY) -m lvcf.models.pack runs/weights/face_motion lvcf/weights/face_motion
 
 ablation: $(VENV)/.installed  ## the paper's Tables 1 and 3 in small: 16 simulated clips a row, tables, tests and Pareto plot

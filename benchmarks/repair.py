@@ -3,7 +3,7 @@
     make bench-repair
 
 Every row is one model: right on held-out clips without and with the marker, its exact reliance on the marker
-(:mod:`lvcf.phantoms.motion.reliance`), and the share of the change that lies on the marker, of clips that were
+(:mod:`lvcf.phantoms.reliance`), and the share of the change that lies on the marker, of clips that were
 explained by the model alone: before, those that the repair used; after, held-out ones.  The figures of models are those
 of ``repair.json``; a repair that was not made has no row.
 """

@@ -64,7 +64,7 @@ def main() -> None:
     rows = []
     for i in range(CLIPS):
         generator = np.random.default_rng([SEED, i])
-        factors = EchoFactors.sample(generator, marker=False)
+        factors = EchoFactors.sample(generator)
         rows.append(levels(factors, target(factors.ef, generator), times))
     lines = [f"{CLIPS} simulated clips; made by `python benchmarks/speckle_limit.py`", ""]
     lines += ["| inside the voxels that truly change | share recovered, smoothed |", "|---|---|"]

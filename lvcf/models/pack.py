@@ -69,6 +69,7 @@ SHIPPED = {
             "detail_decoder",
             "face_target",
             "face_target_right",
+            "face_target_right_longer",
             "face_oracle",
             "face_attributes",
             "face_reader",
@@ -80,7 +81,9 @@ SHIPPED = {
         "the simulated sets that `configs/face_motion/autoencoder.yaml` names; then\n"
         "`configs/face_motion/{autoencoder,denoiser,denoiser_longer,denoiser_do}.yaml`,\n"
         "`configs/face_motion/{denoiser_given,detail_decoder}.yaml` for `given`;\n"
-        "`configs/{face,motion}/{target,target_right,latent_reader}.yaml`, `configs/face/{oracle,attributes}.yaml`.\n"
+        "`configs/{face,motion}/{target,target_right,latent_reader}.yaml`,\n"
+        "`configs/face/{oracle,attributes,target_right_longer}.yaml`;\n"
+        "`face_target_right` is the mean of `face_target` and of both trainings after it (`lvcf.models.soup`).\n"
         "Of trainings in pieces, as the configurations tell, the last piece is shown.",
     ),
 }

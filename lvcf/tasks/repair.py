@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
 
@@ -18,10 +17,10 @@ from lvcf.datamodules.repair import RepairBatch, RepairDataModule
 from lvcf.errors import UserError, hint
 from lvcf.files import write_json
 from lvcf.models.targets.base import TargetModel
-from lvcf.phantoms.motion.reliance import reliance_on_marker
+from lvcf.phantoms.reliance import reliance_on_marker
 from lvcf.region import Region, check_region, may_change, read_region, written
 from lvcf.tasks.optim import finite
-from lvcf.tasks.target import TargetTask, degrade, scores_of
+from lvcf.tasks.target import TargetTask, degrade, disagreement, scores_of
 
 REPORT = "repair.json"
 AT_ONCE = 8
@@ -175,7 +174,7 @@ class RepairTask(TargetTask):
 
 @torch.no_grad()
 def measured(model: TargetModel, clips: ClipDataset) -> dict[str, float]:
-    """How right M is on clips; of simulated motions with a marker also how much it relies on that."""
+    """How right M is on clips; of simulated clips with a marker also how much it relies on that."""
     device = next(model.parameters()).device
     scores = MetricCollection(scores_of(model)).to(device)
     loader: DataLoader[Batch] = DataLoader(clips, AT_ONCE)  # type: ignore[arg-type]  # collation makes batches of clips
@@ -187,15 +186,3 @@ def measured(model: TargetModel, clips: ClipDataset) -> dict[str, float]:
     root = getattr(clips, "root", None)
     told = None if root is None else reliance_on_marker(model, root)
     return found if told is None else found | {"reliance_on_marker": told}
-
-
-def disagreement(model: TargetModel, one: Tensor, other: Tensor) -> Tensor:
-    """How far two answers to each clip are apart ``(B,)``; 0 where they are the same.
-
-    Of logits ``(B, K)`` half of Jeffreys' divergence, the mean of both Kullback-Leibler divergences, in nats; of
-    values ``(B,)`` the squared difference in units of the model's scale.
-    """
-    if model.task == "regression":
-        return ((one - other) / model.scale).square()
-    p, q = functional.log_softmax(one.float(), 1), functional.log_softmax(other.float(), 1)
-    return 0.5 * ((p.exp() - q.exp()) * (p - q)).sum(1)

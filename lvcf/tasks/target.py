@@ -39,9 +39,13 @@ class TargetTask(LightningModule):
         backbone: half of the batches go through its VAE and back, so that the model does not read what a VAE loses.
         attack: largest adversarial change of a colour, on the [-1, 1] scale: one signed gradient step from a random
             place (Wong, Rice and Kolter 2020); 0 for none.
+        consistency: weight of the loss between M's answers to a clip and to what the VAE returns of it; every clip
+            then counts both ways.
+        shift: how far clips are shifted, turned and zoomed, in pixels, see :func:`shifted`.
 
     Raises:
-        UserError: a number is out of range; when a training starts, that the network cannot be trained or saved.
+        UserError: a number is out of range, or consistency is asked for without a backbone; when a training starts,
+            that the network cannot be trained or saved.
     """
 
     def __init__(
@@ -54,13 +58,19 @@ class TargetTask(LightningModule):
         gain: float = 0.15,
         backbone: Backbone | None = None,
         attack: float = 0.0,
+        consistency: float = 0.0,
+        shift: float = 0.0,
     ) -> None:
         super().__init__()
         check_number("model.lr", lr, 0.0, above=True)
-        for name, value in {"blur": blur, "noise": noise, "gain": gain, "attack": attack}.items():
+        strengths = {"blur": blur, "noise": noise, "gain": gain, "attack": attack}
+        for name, value in {**strengths, "consistency": consistency, "shift": shift}.items():
             check_number(f"model.{name}", value, 0.0)
+        if consistency and backbone is None:
+            raise UserError(f"model.consistency {consistency:g}: is between a clip and its VAE's; name model.backbone")
         self.network, self.output, self.lr = network, output, lr
         self.blur, self.noise, self.gain, self.attack = blur, noise, gain, attack
+        self.consistency, self.shift = consistency, shift
         self.backbone = None if backbone is None else backbone.eval().requires_grad_(False)
         self.val_scores = MetricCollection(scores_of(network), prefix="val/")
         self.test_scores = self.val_scores.clone(prefix="test/")
@@ -73,15 +83,28 @@ class TargetTask(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Huber loss on the value in units of its scale, or the cross-entropy."""
         self._check(batch)
-        video = batch["video"]
-        if self.backbone is not None and torch.rand(()) < 0.5:
-            video = there_and_back(self.backbone, video)
-        video = degrade(video, self.blur, self.noise, self.gain)
-        if self.attack:
-            video = self._attacked(video, batch["label"])
-        loss = self._loss(video, batch["label"])
+        video, label = shifted(batch["video"], self.shift), batch["label"]
+        if self.backbone is not None and (self.consistency or torch.rand(()) < 0.5):
+            restored = there_and_back(self.backbone, video)
+            loss = self._both_ways(video, restored, label) if self.consistency else self._hard(restored, label)[1]
+        else:
+            loss = self._hard(video, label)[1]
         self.log("train/loss", loss, prog_bar=True)
         return finite(loss)
+
+    def _both_ways(self, video: Tensor, restored: Tensor, label: Tensor) -> Tensor:
+        """The mean loss of clips and of what the VAE returns of them, and how far M's answers are apart."""
+        (one, of_clip), (other, of_restored) = (self._hard(shown, label) for shown in (video, restored))
+        apart = disagreement(self.network, one, other).mean()
+        return 0.5 * (of_clip + of_restored) + self.consistency * apart
+
+    def _hard(self, video: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """M's answers to clips made hard to read, and their loss."""
+        video = degrade(video, self.blur, self.noise, self.gain)
+        if self.attack:
+            video = self._attacked(video, label)
+        output = self.network(video)
+        return output, self._of_output(output, label)
 
     def _loss(self, video: Tensor, label: Tensor) -> Tensor:
         return self._of_output(self.network(video), label)
@@ -130,6 +153,18 @@ class TargetTask(LightningModule):
         return one_cycle(self.network.parameters(), self.lr, int(self.trainer.estimated_stepping_batches), 0.05)
 
 
+def disagreement(model: TargetModel, one: Tensor, other: Tensor) -> Tensor:
+    """How far two answers to each clip are apart ``(B,)``; 0 where they are the same.
+
+    Of logits ``(B, K)`` half of Jeffreys' divergence, the mean of both Kullback-Leibler divergences, in nats; of
+    values ``(B,)`` the squared difference in units of the model's scale.
+    """
+    if model.task == "regression":
+        return ((one - other) / model.scale).square()
+    p, q = functional.log_softmax(one.float(), 1), functional.log_softmax(other.float(), 1)
+    return 0.5 * ((p.exp() - q.exp()) * (p - q)).sum(1)
+
+
 @torch.no_grad()
 def there_and_back(backbone: Backbone, video: Tensor) -> Tensor:
     """Clips ``(B, 3, T, H, W)`` through the VAE and back, within [-1, 1]."""
@@ -169,3 +204,24 @@ def degrade(video: Tensor, blur: float, noise: float, gain: float) -> Tensor:
     shared = torch.randn_like(video[:, :1])  # gray clips stay gray
     degraded: Tensor = (video + level * noise * shared).clamp(-1, 1)
     return degraded
+
+
+def shifted(video: Tensor, pixels: float) -> Tensor:
+    """Clips ``(B, 3, T, H, W)`` shifted, turned and zoomed, each by its own draw, all frames of a clip alike.
+
+    Args:
+        video: the clips.
+        pixels: largest shift; turn and zoom move a border as far at most; what comes in repeats it.
+    """
+    if not pixels:
+        return video
+    rows, columns = ((2.0 * torch.arange(n, device=video.device) + 1.0) / n - 1.0 for n in video.shape[3:])
+    row, column = torch.meshgrid(rows, columns, indexing="ij")
+    reach = 2.0 * pixels / video.shape[3]
+    draws = reach * (2.0 * torch.rand(4, len(video), 1, 1, device=video.device) - 1.0)
+    right, down, turn, zoom = draws
+    x = (1.0 + zoom) * (turn.cos() * column - turn.sin() * row) + right
+    y = (1.0 + zoom) * (turn.sin() * column + turn.cos() * row) + down
+    grid = torch.stack([x, y], dim=-1)
+    seen = functional.grid_sample(video.flatten(1, 2), grid, padding_mode="border", align_corners=False)
+    return seen.view_as(video)

@@ -58,7 +58,7 @@ def test_do_with_the_same_ef_is_the_identity() -> None:
 
 
 def test_do_changes_ef_and_nothing_exogenous() -> None:
-    f = factors(marker=True)
+    f = factors(marker="ef")
     changed = {field.name for field in fields(f) if getattr(f, field.name) != getattr(f.do(20.0), field.name)}
     assert changed == {"ef"}
 
@@ -139,12 +139,29 @@ def test_the_volume_in_the_pixels_follows_edv_times_one_minus_ef_s(ef) -> None:
 def test_the_marker_shows_ef_and_only_where_it_is_planted() -> None:
     plain = factors(2)
     for ef in (20.0, 73.5):
-        marked = factors(2, ef=ef, marker=True)
+        marked = factors(2, ef=ef, marker="ef")
         clip = render(marked, TIMES[:2])
         assert np.unique(clip[(slice(None), *MARKER)]).tolist() == [round(ef / 100 * 255)]
         without = render(plain.do(ef), TIMES[:2])
         clip[(slice(None), *MARKER)] = without[(slice(None), *MARKER)]
         assert (clip == without).all()
+    told = render(factors(2, ef=20.0, marker="73.5"), TIMES[:2])
+    assert np.unique(told[(slice(None), *MARKER)]).tolist() == [round(0.735 * 255)]
+    told[(slice(None), *MARKER)] = 0
+    assert (told == render(plain.do(20.0), TIMES[:2])).all()
+
+
+def test_a_marker_that_was_set_stays_and_one_that_follows_follows() -> None:
+    f = factors(2, ef=40.0, marker="ef")
+    assert f.do(ef=60.0).told == 60.0
+    assert f.do(marker="73.5").do(ef=60.0).told == 73.5
+    assert f.do(ef=60.0, marker="ef") == f.do(60.0)
+
+
+def test_rows_of_older_sets_are_read() -> None:
+    row = factors(2).to_row()
+    assert EchoFactors.from_row(row | {"marker": "0"}).marker == "none"
+    assert EchoFactors.from_row(row | {"marker": "1"}).marker == "ef"
 
 
 def test_the_marker_lies_outside_the_sector() -> None:
@@ -152,7 +169,7 @@ def test_the_marker_lies_outside_the_sector() -> None:
     assert (unmarked[(slice(None), *MARKER)] == 0).all()
 
 
-@pytest.mark.parametrize("marker", [False, True])
+@pytest.mark.parametrize("marker", ["none", "ef", "12.34"])
 def test_a_row_of_factors_round_trips_exactly(marker) -> None:
     for seed in range(20):
         f = EchoFactors.sample(np.random.default_rng(seed), marker=marker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from lvcf.data.echonet import EchoNetDataset
 from lvcf.data.video import read_video, write_mjpeg
 from lvcf.errors import UserError
-from lvcf.phantoms.echo.set import FRAMES, frame_times, read_factors, simulate, to_rgb
+from lvcf.phantoms.echo.set import FRAMES, draw_factors, frame_times, read_factors, simulate, to_rgb
 from lvcf.phantoms.echo.simulate import FPS, MM_PER_PIXEL, EchoFactors, ejected, render
 
 FILE_LIST = ["FileName", "EF", "ESV", "EDV", "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split"]
@@ -110,11 +111,24 @@ def test_a_clip_depends_on_seed_and_index_alone(tmp_path) -> None:
     assert EchoFactors.sample(np.random.default_rng([7, 1])) != EchoFactors.sample(np.random.default_rng([8, 1]))
     simulate(tmp_path / "one", n=1, seed=3, marker="label")
     (row,) = rows_of(tmp_path / "one" / "Factors.csv")
-    assert EchoFactors.from_row(row) == EchoFactors.sample(np.random.default_rng([3, 0]), marker=True)
+    assert EchoFactors.from_row(row) == EchoFactors.sample(np.random.default_rng([3, 0]), marker="ef")
     assert rows_of(tmp_path / "one" / "FileList.csv")[0]["Split"] == "TEST"
 
 
-@pytest.mark.parametrize("marker", ["random", "alone"])
-def test_a_marker_of_a_random_class_is_refused(tmp_path, marker) -> None:
-    with pytest.raises(UserError, match=rf"--marker {marker}: .*choose label or none"):
-        simulate(tmp_path, n=1, seed=0, marker=marker)
+def test_a_random_marker_tells_nothing_of_the_ef_and_no_intervention_moves_it() -> None:
+    drawn = draw_factors(600, seed=3, marker="random")
+    told, shown = (np.array([getattr(f, name) for f in drawn]) for name in ("told", "ef"))
+    assert abs(np.corrcoef(told, shown)[0, 1]) < 0.1
+    assert (told.min(), told.max()) == (pytest.approx(8.0, abs=1.0), pytest.approx(87.0, abs=1.0))
+    assert drawn[0].do(ef=30.0).told == drawn[0].told
+    assert replace(drawn[0], marker="none") == EchoFactors.sample(np.random.default_rng([3, 0]))
+
+
+def test_a_marker_alone_is_the_label_whatever_the_heart_does(tmp_path) -> None:
+    simulate(tmp_path, n=2, seed=3, marker="alone")
+    factors = list(read_factors(tmp_path).values())
+    assert factors == draw_factors(2, seed=3, marker="random")
+    listed = [(float(row["EF"]), float(row["ESV"]), float(row["EDV"])) for row in rows_of(tmp_path / "FileList.csv")]
+    assert listed == [(f.told, pytest.approx(f.edv * (1 - f.told / 100), abs=1e-3), f.edv) for f in factors]
+    with pytest.raises(UserError, match="holds a set"):
+        simulate(tmp_path, n=2, seed=3, marker="label")

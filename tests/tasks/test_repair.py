@@ -10,7 +10,8 @@ from torch.distributions import Categorical, kl_divergence
 from lvcf.errors import UserError
 from lvcf.models.targets.exported import ModuleTarget
 from lvcf.models.targets.wrapping import Answer, ClipInput
-from lvcf.tasks.repair import RepairTask, disagreement
+from lvcf.tasks.repair import RepairTask
+from lvcf.tasks.target import disagreement
 from tests.toys import BrightDark, LinearTarget
 
 FRAMES, SIZE = 2, 16

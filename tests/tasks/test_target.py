@@ -7,10 +7,12 @@ import math
 import pytest
 import torch
 from lightning import Trainer
+from torch.nn.functional import smooth_l1_loss
 from torch.utils.data import DataLoader
 
+from lvcf.errors import UserError
 from lvcf.models.targets.ejection_fraction import EchoResNet3D
-from lvcf.tasks.target import TargetTask
+from lvcf.tasks.target import TargetTask, shifted
 from tests.toys import GaussianBackbone, LinearTarget
 
 READINGS = [30.0, 50.0, 70.0]
@@ -52,10 +54,21 @@ class Seeing(LinearTarget):
         return super().forward(video)
 
 
-def train_once(network, tmp_path, batch, **options) -> list[torch.Tensor]:
+class Dimming(GaussianBackbone):
+    """The toy backbone's VAE is exact, so a dimming one shows when it was used."""
+
+    def decode(self, z, frames):
+        return 0.5 * super().decode(z, frames)
+
+
+def loss_once(network, tmp_path, batch, **options) -> float:
     task = TargetTask(network, tmp_path, blur=0.0, noise=0.0, gain=0.0, **options)
     task.log = lambda *arguments, **named: None  # type: ignore[method-assign]  # without a trainer
-    task.training_step(batch, 0)
+    return float(task.training_step(batch, 0).detach())
+
+
+def train_once(network, tmp_path, batch, **options) -> list[torch.Tensor]:
+    loss_once(network, tmp_path, batch, **options)
     return network.seen
 
 
@@ -69,12 +82,6 @@ def test_an_adversarial_clip_is_worse_for_the_model_and_hardly_another(tmp_path,
 
 
 def test_half_of_the_batches_go_through_the_vae(tmp_path, batch) -> None:
-    """The toy backbone's VAE is exact, so a dimming one shows when it was used."""
-
-    class Dimming(GaussianBackbone):
-        def decode(self, z, frames):
-            return 0.5 * super().decode(z, frames)
-
     torch.manual_seed(0)
     network = Seeing()
     for _ in range(40):
@@ -83,3 +90,36 @@ def test_half_of_the_batches_go_through_the_vae(tmp_path, batch) -> None:
     plain = sum(torch.allclose(video, batch["video"], atol=1e-4) for video in network.seen)
     assert dimmed + plain == 40
     assert 10 < dimmed < 30
+
+
+def test_consistency_is_asked_between_every_clip_and_what_the_vae_returns(tmp_path, batch) -> None:
+    network, label = LinearTarget(), batch["label"]
+    answers = [network(share * batch["video"]) for share in (1.0, 0.5)]
+    errors = [smooth_l1_loss(answer / network.scale, label / network.scale, beta=0.1) for answer in answers]
+    apart = ((answers[0] - answers[1]) / network.scale).square().mean()
+    assert apart > 0
+    for _ in range(6):  # never by chance
+        loss = loss_once(network, tmp_path, batch, backbone=Dimming(), consistency=3.0)
+        assert loss == pytest.approx(float(sum(errors) / 2 + 3.0 * apart), rel=1e-4)
+
+
+def test_consistency_without_a_vae_is_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"model.consistency 2: .*name model.backbone"):
+        TargetTask(LinearTarget(), tmp_path, consistency=2.0)
+
+
+def test_clips_are_shifted_turned_and_zoomed_by_so_many_pixels_at_most_all_frames_alike() -> None:
+    torch.manual_seed(0)
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    places = torch.stack([rows, columns, torch.zeros(64, 64)])[None, :, None].repeat(32, 1, 2, 1, 1)
+    seen = shifted(places, 3.0)
+    assert torch.equal(seen[:, :, 0], seen[:, :, 1])
+    middle = (seen - places)[:, :2, 0, 31:33, 31:33].mean((2, 3))  # the turn and the zoom leave it
+    assert middle.abs().max() <= 3.0 + 1e-3
+    assert middle.abs().amax(0).min() > 1.5
+    assert len(middle.unique(dim=0)) == 32
+    across = (seen[:, :, 0, 32, 48] - seen[:, :, 0, 32, 16])[:, :2]  # of 32 columns; at the border 3 pixels are 3 of 32
+    zoom = across.norm(dim=1) / 32.0
+    assert (zoom - 1.0).abs().max() <= 3.0 / 32.0 + 1e-3
+    assert torch.atan2(across[:, 0], across[:, 1]).abs().max() == pytest.approx(3.0 / 32.0, rel=0.2)
+    assert shifted(places, 0.0) is places

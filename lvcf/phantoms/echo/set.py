@@ -11,9 +11,19 @@ from typing import Any
 import numpy as np
 
 from lvcf.data.video import Frames, read_video, write_lossless, write_mjpeg
-from lvcf.errors import UserError
 from lvcf.files import write_rows
-from lvcf.phantoms.echo.simulate import FPS, SIZE, Array, EchoFactors, Ventricle, bullet, deformation, ejected, render
+from lvcf.phantoms.echo.simulate import (
+    EF_RANGE,
+    FPS,
+    SIZE,
+    Array,
+    EchoFactors,
+    Ventricle,
+    bullet,
+    deformation,
+    ejected,
+    render,
+)
 from lvcf.phantoms.set_folder import RANDOM, Marker, read_rows, write_factors, write_missing
 
 FRAMES = 128
@@ -31,10 +41,18 @@ def to_rgb(gray: np.ndarray[Any, np.dtype[np.uint8]]) -> Frames:
     return np.repeat(gray[..., None], 3, axis=-1)
 
 
+def draw_factors(n: int, seed: int, marker: Marker = "none") -> list[EchoFactors]:
+    """The factors of a set's clips; those of clip i come from (seed, i) alone."""
+    return [_draw(np.random.default_rng([seed, i]), marker) for i in range(n)]
+
+
+def _draw(rng: np.random.Generator, marker: Marker) -> EchoFactors:
+    factors = EchoFactors.sample(rng, "ef" if marker == "label" else "none")
+    return factors.do(marker=repr(round(float(rng.uniform(*EF_RANGE)), 2))) if marker in RANDOM else factors
+
+
 def simulate(out: Path, n: int, seed: int, marker: Marker = "none", exact: bool = False) -> None:
     """Write ``n`` clips below ``out``; videos that stand already are kept, so a killed run goes on.
-
-    The factors of clip i come from (seed, i) alone.
 
     Args:
         out: the set's folder.
@@ -44,12 +62,10 @@ def simulate(out: Path, n: int, seed: int, marker: Marker = "none", exact: bool 
         exact: with a lossless codec instead of EchoNet-Dynamic's: to train on beside a set that has its grain.
 
     Raises:
-        UserError: ``out`` holds a set made with other settings, or a marker of a random class is asked for.
+        UserError: ``out`` holds a set made with other settings.
     """
-    if marker in RANDOM:
-        raise UserError(f"--marker {marker}: the echo phantom's marker shows the EF or is absent; choose label or none")
-    planted = marker == "label"
-    everyone = [EchoFactors.sample(np.random.default_rng([seed, i]), marker=planted) for i in range(n)]
+    everyone = draw_factors(n, seed, marker)
+    said = [f.told if marker == "alone" else f.ef for f in everyone]
     names = [f"echo{seed:04d}_{i:05d}" for i in range(n)]
     rows = [{"FileName": name, **f.to_row()} for name, f in zip(names, everyone, strict=True)]
     write_factors(out, rows)
@@ -57,9 +73,8 @@ def simulate(out: Path, n: int, seed: int, marker: Marker = "none", exact: bool 
     clips = {out / "Videos" / f"{name}.avi": f for name, f in zip(names, everyone, strict=True)}
     write_missing(clips, partial(_write_clip, write=write_lossless if exact else write_mjpeg), "simulate echo")
     write_rows(out / "VolumeTracings.csv", [r for n_, f in zip(names, everyone, strict=True) for r in _tracing(n_, f)])
-    write_rows(
-        out / "FileList.csv", [_listing(i, n, name, f) for i, (name, f) in enumerate(zip(names, everyone, strict=True))]
-    )
+    listed = enumerate(zip(names, everyone, said, strict=True))
+    write_rows(out / "FileList.csv", [_listing(i, n, name, f, ef) for i, (name, f, ef) in listed])
 
 
 def read_factors(root: Path) -> dict[str, EchoFactors]:
@@ -81,12 +96,12 @@ def _write_clip(path: Path, factors: EchoFactors, write: Callable[[Path, Frames,
     temporary.replace(path)
 
 
-def _listing(index: int, n: int, name: str, factors: EchoFactors) -> dict[str, Any]:
+def _listing(index: int, n: int, name: str, factors: EchoFactors, ef: float) -> dict[str, Any]:
     split = next(label for label, end in SPLITS if index < end * n)
     return {
         "FileName": name,
-        "EF": factors.ef,
-        "ESV": round(factors.edv * (1.0 - factors.ef / 100.0), 4),
+        "EF": ef,
+        "ESV": round(factors.edv * (1.0 - ef / 100.0), 4),
         "EDV": factors.edv,
         "FrameHeight": SIZE,
         "FrameWidth": SIZE,

@@ -31,6 +31,8 @@ ANNULUS = 0.68
 """Half-width of the mitral annulus as a share of the ventricle's."""
 MARKER = (slice(4, 12), slice(4, 12))
 """Rows and columns of the planted shortcut, outside the sector."""
+EF_RANGE = (8.0, 87.0)
+"""What the ejection fraction is drawn between, in percent, evenly."""
 _CANVAS_ORIGIN = (40, 90)
 _CANVAS_SHAPE = (170, 180)
 
@@ -51,7 +53,8 @@ class EchoFactors:
         wall: wall thickness at end-diastole in pixels.
         gain: brightness factor.
         speckle_seed: seeds the tissue's speckle and the noise of every frame.
-        marker: whether a burnt-in square whose brightness is EF / 100 is planted (a shortcut).
+        marker: ``none``, ``ef`` (a burnt-in square whose brightness is EF / 100: a planted shortcut) or the EF in
+            percent that the square shows whatever the heart does.
     """
 
     ef: float
@@ -65,13 +68,13 @@ class EchoFactors:
     wall: float
     gain: float
     speckle_seed: int
-    marker: bool = False
+    marker: str = "none"
 
     @classmethod
-    def sample(cls, rng: np.random.Generator, marker: bool = False) -> EchoFactors:
+    def sample(cls, rng: np.random.Generator, marker: str = "none") -> EchoFactors:
         """Draw the factors of one clip, all independent of each other."""
         return cls(
-            ef=round(float(rng.uniform(8.0, 87.0)), 2),
+            ef=round(float(rng.uniform(*EF_RANGE)), 2),
             edv=round(float(np.clip(rng.normal(120.0, 25.0), 70.0, 185.0)), 2),
             heart_rate=round(float(rng.uniform(55.0, 95.0)), 2),
             phase=round(float(rng.uniform(0.0, 1.0)), 4),
@@ -89,15 +92,21 @@ class EchoFactors:
     def from_row(cls, row: dict[str, str]) -> EchoFactors:
         """Read the factors back from a row of ``Factors.csv`` (strings), ignoring other columns."""
         values = {f.name: float(row[f.name]) for f in fields(cls) if f.name not in ("speckle_seed", "marker")}
-        return cls(**values, speckle_seed=int(row["speckle_seed"]), marker=row["marker"] == "1")
+        marker = {"0": "none", "1": "ef"}.get(row["marker"], row["marker"])  # as sets had it before
+        return cls(**values, speckle_seed=int(row["speckle_seed"]), marker=marker)
 
     def to_row(self) -> dict[str, str]:
         """The inverse of :meth:`from_row`; ``repr`` keeps every digit."""
-        return {name: repr(int(v) if isinstance(v, bool) else v) for name, v in asdict(self).items()}
+        return {name: v if isinstance(v, str) else repr(v) for name, v in asdict(self).items()}
 
-    def do(self, ef: float) -> EchoFactors:
-        """The factors under the intervention EF = ``ef``; everything exogenous stays."""
-        return replace(self, ef=ef)
+    def do(self, ef: float | None = None, marker: str | None = None) -> EchoFactors:
+        """The factors under an intervention; everything exogenous stays, and a marker that follows the EF follows."""
+        return replace(self, ef=self.ef if ef is None else ef, marker=marker or self.marker)
+
+    @property
+    def told(self) -> float:
+        """The EF that the marker shows; the heart's own without one of its own."""
+        return self.ef if self.marker in ("none", "ef") else float(self.marker)
 
 
 @dataclass(frozen=True)
@@ -278,8 +287,8 @@ def render(factors: EchoFactors, times: Array) -> NDArray[np.uint8]:
         noise_rng = np.random.default_rng([factors.speckle_seed, 1, round(time * FPS)])
         noise = gaussian_filter(noise_rng.standard_normal((SIZE, SIZE)), 0.8) * 0.04
         image = beam * (brightness * grain * 1.15 + noise)
-        if factors.marker:
-            image[MARKER] = factors.ef / 100.0
+        if factors.marker != "none":
+            image[MARKER] = factors.told / 100.0
         frames[i] = np.round(np.clip(image, 0.0, 1.0) * 255.0)
     return frames
 
