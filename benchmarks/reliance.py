@@ -1,6 +1,6 @@
 """What the phantoms' target models read: the attribute they are named for, or what should not matter.
 
-    python benchmarks/reliance.py [--n 32]
+    python benchmarks/reliance.py [--n 24] [--seed 3100]
 
 Exact interventions on clips of a seed of their own.  Every clip is painted under do(attribute) x do(all else):
 ``reliance`` is the share of M's variance that stays when all else is drawn anew while the attribute is held (the
@@ -39,7 +39,7 @@ from lvcf.phantoms.motion.simulate import ACTIONS, MotionFactors, frame_times
 from lvcf.phantoms.motion.simulate import render as render_motion
 
 SEED = 3100
-RESULTS = Path("benchmarks/results/reliance.md")
+RESULTS = Path("benchmarks/results")
 FRAMES, FPS = 16, 8.0
 
 
@@ -134,15 +134,15 @@ class Clips:
 
 
 @torch.no_grad()
-def draw_clips(name: str, n: int) -> Clips:
+def draw_clips(name: str, n: int, seed: int = SEED) -> Clips:
     """The clips of one phantom that all its models are shown."""
-    phantom, rng = PHANTOMS[name], np.random.default_rng(SEED)
+    phantom, rng = PHANTOMS[name], np.random.default_rng(seed)
     own = [phantom.draw(rng) for _ in range(n)]
     others = [phantom.held(phantom.draw(rng), factors) for factors in own]
     bare, shown = zip(*(phantom.paint(factors) for factors in own), strict=True)
     held = [phantom.paint(factors)[1] for factors in others]
     clips, pairs, plain = (torch.stack([to_clip(f, f.shape[1]) for f in some]) for some in (shown, held, bare))
-    noise = torch.randn(clips.shape, generator=torch.Generator().manual_seed(SEED)) * 2.0 / 127.5
+    noise = torch.randn(clips.shape, generator=torch.Generator().manual_seed(seed)) * 2.0 / 127.5
     vae = ltx_backbone(phantom.backbone).eval()
     restored = torch.cat([vae.decode(vae.encode(clip[None]), FRAMES) for clip in clips]).clamp(-1, 1)
     variants = {"codec": plain, "noise": (clips + noise).clamp(-1, 1), "VAE": restored}
@@ -180,11 +180,13 @@ def measure(model: TargetModel, clips: Clips) -> dict[str, float]:
 def main() -> None:
     """Measure every model and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=32)
-    n = parser.parse_args().n
-    lines = [f"{n} simulated clips of each phantom, seed {SEED}; made by `python benchmarks/reliance.py`.", ""]
+    parser.add_argument("--n", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=SEED)
+    n, seed = (given := parser.parse_args()).n, given.seed
+    command = "python benchmarks/reliance.py" + (f" --n {n} --seed {seed}" if seed != SEED else "")
+    lines = [f"{n} simulated clips of each phantom, seed {seed}; made by `{command}`.", ""]
     for name, phantom in PHANTOMS.items():
-        clips = draw_clips(name, n)
+        clips = draw_clips(name, n, seed)
         for kind, load in phantom.models.items():
             found = measure(load().eval(), clips)
             if len(lines) == 2:
@@ -192,7 +194,8 @@ def main() -> None:
             digits = [f"{value:.{3 if figure.startswith('reliance') else 2}f}" for figure, value in found.items()]
             lines.append(f"| {name}, {kind} | " + " | ".join(digits) + " |")
             print(lines[-1], flush=True)
-    RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    name = "reliance.md" if seed == SEED else f"reliance_{seed}.md"
+    (RESULTS / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

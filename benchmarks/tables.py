@@ -131,6 +131,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "motion_whole": lambda: whole("motion"),
     "black_box_whole": lambda: whole("black_box"),
     "reliance": lambda: whole("reliance"),
+    "reliance_3200": lambda: whole("reliance_3200"),
     "shortcut": lambda: whole("shortcut"),
     "repair": lambda: whole("repair"),
     "sanity": lambda: whole("sanity"),
