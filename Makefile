@@ -133,6 +133,7 @@ bench-plausible: $(VENV)/.installed  ## whether counterfactuals look like clips 
 	  cp runs/words_$$part/table.csv benchmarks/results/words_$$part.csv; \
 	done
 	$(PY) benchmarks/reliance.py
+	$(PY) benchmarks/reliance.py --n 48 --seed 3200
 	$(PY) benchmarks/tables.py
 
 bench-ways: $(VENV)/.installed  ## other ways to edit by M alone, on 16 echoes (half an hour)

@@ -23,24 +23,18 @@ from torch import Tensor
 
 from lvcf.data.clip import to_clip
 from lvcf.data.ferv39k import EXPRESSIONS
-from lvcf.data.ssv2 import window
-from lvcf.data.video import Frames, clip_indices
+from lvcf.data.video import Frames
 from lvcf.models.backbones.ltx import ltx_backbone
 from lvcf.models.targets.base import TargetModel
 from lvcf.models.targets.clip_classifier import clip_resnet_3d
 from lvcf.models.targets.ejection_fraction import echo_resnet_3d
-from lvcf.phantoms.echo import set as echo
 from lvcf.phantoms.echo.simulate import EchoFactors
-from lvcf.phantoms.echo.simulate import render as render_echo
-from lvcf.phantoms.face import set as face
 from lvcf.phantoms.face.factors import FaceFactors
-from lvcf.phantoms.face.simulate import render as render_face
-from lvcf.phantoms.motion.simulate import ACTIONS, MotionFactors, frame_times
-from lvcf.phantoms.motion.simulate import render as render_motion
+from lvcf.phantoms.motion.simulate import ACTIONS, MotionFactors
+from lvcf.phantoms.reliance import FRAMES, paint_echo, paint_face, paint_motion
 
 SEED = 3100
 RESULTS = Path("benchmarks/results")
-FRAMES, FPS = 16, 8.0
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class Phantom:
     Attributes:
         draw: factors of a clip.
         held: factors of another clip with the attribute of the first.
-        paint: frames ``(T, 112, 112, 3)``, and how the set's codec returns them.
+        paint: see :func:`lvcf.phantoms.reliance.paint_echo`.
         models: the target models, by kind.
         backbone: whose VAE clips go through.
     """
@@ -60,27 +54,6 @@ class Phantom:
     paint: Callable[[Any], tuple[Frames, Frames]]
     models: dict[str, Callable[[], TargetModel]]
     backbone: str
-
-
-def paint_echo(factors: EchoFactors) -> tuple[Frames, Frames]:
-    """See :class:`Phantom`."""
-    grid = echo.frame_times()
-    gray = render_echo(factors, grid[clip_indices(grid, FRAMES, FPS)])
-    return echo.to_rgb(gray), echo.through_codec(gray)
-
-
-def paint_face(factors: FaceFactors) -> tuple[Frames, Frames]:
-    """See :class:`Phantom`."""
-    grid = face.frame_times()
-    frames = render_face(factors, grid[clip_indices(grid, FRAMES, FPS)])
-    return frames, face.through_codec(frames)
-
-
-def paint_motion(factors: MotionFactors) -> tuple[Frames, Frames]:
-    """See :class:`Phantom`; the set's codec is lossless."""
-    grid = frame_times()
-    frames = render_motion(factors, grid[window(grid, FRAMES, FPS)])
-    return frames, frames
 
 
 def draw_motion(rng: np.random.Generator) -> MotionFactors:

@@ -46,22 +46,22 @@ class Planted(NamedTuple):
         contents: its classes in the order of a model's; none where it is a value.
         labels: what a model calls them.
         read: a set's factors, by clip.
-        paint: frames ``(16, 112, 112, 3)`` that a data set reads of some factors.
+        paint: see :func:`paint_echo`.
     """
 
     content: str
     contents: tuple[str, ...]
     labels: tuple[str, ...]
     read: Callable[[Path], Mapping[str, Any]]
-    paint: Callable[[Any], Frames]
+    paint: Callable[[Any], tuple[Frames, Frames]]
 
     def own(self, factors: Any) -> Any:
         """What a clip shows."""
         return getattr(factors, self.content)
 
     def clip(self, factors: Any) -> Tensor:
-        """The frames as a clip ``(3, 16, 112, 112)``."""
-        return to_clip(self.paint(factors), SIZE)
+        """What a data set reads of the frames, as a clip ``(3, 16, 112, 112)``."""
+        return to_clip(self.paint(factors)[1], SIZE)
 
     def interventions(self, factors: Any, target: Any) -> Tensor:
         """The clip under (content, marker) = (own, own), (own, target), (target, own), (target, target)."""
@@ -87,25 +87,31 @@ class Planted(NamedTuple):
         return [self.contents[(self.contents.index(self.own(f)) + 1 + i % (n - 1)) % n] for i, f in enumerate(scenes)]
 
 
-def _paint_echo(factors: EchoFactors) -> Frames:
+def paint_echo(factors: EchoFactors) -> tuple[Frames, Frames]:
+    """The frames that a data set reads of some factors ``(16, 112, 112, 3)``, and how the set's codec returns them."""
     grid = echo.frame_times()
-    return echo.through_codec(render_echo(factors, grid[clip_indices(grid, FRAMES, FPS)]))
+    gray = render_echo(factors, grid[clip_indices(grid, FRAMES, FPS)])
+    return echo.to_rgb(gray), echo.through_codec(gray)
 
 
-def _paint_face(factors: FaceFactors) -> Frames:
+def paint_face(factors: FaceFactors) -> tuple[Frames, Frames]:
+    """See :func:`paint_echo`."""
     grid = face.frame_times()
-    return face.through_codec(render_face(factors, grid[clip_indices(grid, FRAMES, FPS)]))
+    frames = render_face(factors, grid[clip_indices(grid, FRAMES, FPS)])
+    return frames, face.through_codec(frames)
 
 
-def _paint_motion(factors: MotionFactors) -> Frames:
+def paint_motion(factors: MotionFactors) -> tuple[Frames, Frames]:
+    """See :func:`paint_echo`; the set's codec is lossless."""
     grid = motion_times()
-    return render_motion(factors, grid[ssv2.window(grid, FRAMES, FPS)])
+    frames = render_motion(factors, grid[ssv2.window(grid, FRAMES, FPS)])
+    return frames, frames
 
 
 PLANTED = {
-    "ef": Planted("ef", (), (), echo.read_factors, _paint_echo),
-    "expression": Planted("expression", EXPRESSIONS, EXPRESSIONS, face.read_factors, _paint_face),
-    "action": Planted("action", tuple(ACTIONS), motion.LABELS, motion.read_factors, _paint_motion),
+    "ef": Planted("ef", (), (), echo.read_factors, paint_echo),
+    "expression": Planted("expression", EXPRESSIONS, EXPRESSIONS, face.read_factors, paint_face),
+    "action": Planted("action", tuple(ACTIONS), motion.LABELS, motion.read_factors, paint_motion),
 }
 """By the factor that only this phantom has, as :data:`lvcf.phantoms.truth.PHANTOMS`."""
 
