@@ -13,9 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from lvcf.data.face_attributes import ATTRIBUTES
+from lvcf.data.video import Frames
 from lvcf.phantoms.face.attributes import BALD, OLD, measure_attributes
 from lvcf.phantoms.face.factors import FaceFactors
 from lvcf.phantoms.face.set import draw_factors, through_codec
@@ -41,13 +43,23 @@ def described(factors: FaceFactors, values: dict[str, str], ranges: Ranges, rng:
     return moved.do(beard=values["beard"] == "yes", baldness=float(rng.uniform(*ranges[values["baldness"]])))
 
 
+def softened(
+    factors: FaceFactors,
+    values: dict[str, str],
+    ranges: Ranges,
+    rng: np.random.Generator,
+    times: NDArray[np.float64],
+) -> Frames:
+    """Frames of the same person under these values, as blurred as a decoder's."""
+    frames = through_codec(render(described(factors, values, ranges, rng), times)).astype(float)
+    return np.round(gaussian_filter(frames, (0.0, SOFTNESS, SOFTNESS, 0.0))).astype(np.uint8)
+
+
 def read_one(i: int, factors: FaceFactors, ranges: Ranges) -> list[bool]:
     """Which attributes of clip ``i``, of this person, the ruler names rightly."""
     rng = np.random.default_rng([SEED, i])
     values = {name: str(rng.choice(domain)) for name, domain in ATTRIBUTES.items()}
-    frames = through_codec(render(described(factors, values, ranges, rng), TIMES)).astype(float)
-    soft = np.round(gaussian_filter(frames, (0.0, SOFTNESS, SOFTNESS, 0.0))).astype(np.uint8)
-    read = measure_attributes(soft, factors, TIMES).values
+    read = measure_attributes(softened(factors, values, ranges, rng, TIMES), factors, TIMES).values
     return [read[name] == values[name] for name in ATTRIBUTES]
 
 

@@ -15,14 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
-from benchmarks.face_ruler import DRAWN, SOFTNESS, described
+from benchmarks.face_ruler import DRAWN, softened
 from lvcf.data.clip import to_clip
 from lvcf.data.face_attributes import ATTRIBUTES
 from lvcf.data.video import Frames
-from lvcf.phantoms.face.set import draw_factors, through_codec
-from lvcf.phantoms.face.simulate import render
+from lvcf.phantoms.face.set import draw_factors
 from lvcf.runs.folder import read_predictions
 from lvcf.steering.agreement import CHOSEN
 from lvcf.steering.answers import UNSURE
@@ -52,10 +50,8 @@ def rendered(seed: int) -> list[Edit]:
     for i, factors in enumerate(draw_factors(N, seed)):
         rng = np.random.default_rng([seed, i])
         values = {name: str(rng.choice(domain)) for name, domain in ATTRIBUTES.items()}
-        shown = described(factors, values, DRAWN["clear of the thresholds"], rng)
-        frames = through_codec(render(shown, TIMES)).astype(float)
-        soft = np.round(gaussian_filter(frames, (0.0, SOFTNESS, SOFTNESS, 0.0))).astype(np.uint8)
-        edits.append((_shown(f"{i:03d}", soft), values))
+        frames = softened(factors, values, DRAWN["clear of the thresholds"], rng, TIMES)
+        edits.append((_shown(f"{i:03d}", frames), values))
     return edits
 
 

@@ -224,6 +224,12 @@ class SamplingState(DiffusionState):
     others: list[Tensor] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
 
+    def estimate(self, z_t: Tensor, t: Tensor, prompt: Embedding, rows: Tensor) -> Tensor:
+        """The denoiser's clean estimate of noised latents of some rows at ``t`` ``(N,)``, apart from the walk."""
+        condition = None if self.condition is None else self.condition[rows]
+        clean, _ = self.backbone.predict(self.shown(z_t, rows), self.at_frames(t), prompt, condition)
+        return self.held(clean.float(), rows)
+
     def reader(self, rows: Tensor, read: Read | None = None) -> Callable[[Tensor], Tensor]:
         """``read``, or another reading, of stacked copies of some rows; where M has no gradient, one by queries."""
         through = read or self.read

@@ -11,7 +11,7 @@ from lvcf.checks import check_number
 from lvcf.diffusion.inversion import ddim_invert
 from lvcf.diffusion.steps import ddim_step
 from lvcf.errors import UserError
-from lvcf.models.backbones.base import Backbone, Embedding
+from lvcf.models.backbones.base import Backbone
 from lvcf.sampling import SamplingCallback, SamplingState
 
 FIRST = 1e-3
@@ -80,16 +80,10 @@ class Leap(SamplingCallback):
 
     def _leap(self, state: SamplingState, rows: Tensor) -> Tensor:
         """Up the ODE of the factual prompt, and down that of the target's."""
-        condition = None if state.condition is None else state.condition[rows]
-
-        def clean(z: Tensor, t: Tensor, prompt: Embedding) -> Tensor:
-            z_t = state.shown(z, rows)
-            return state.held(state.backbone.predict(z_t, state.at_frames(t), prompt, condition)[0].float(), rows)
-
         rising = torch.linspace(0.0, self.share, self.steps + 1, device=state.z.device).clamp(min=FIRST)
         times, scales = [t.expand(len(rows)) for t in rising], state.backbone.alpha_sigma
         factual, target = state.prompts.inversion[rows], state.prompts.sampled[rows]
-        z = ddim_invert(state.z[rows], times, scales, lambda z, t: clean(z, t, factual))
+        z = ddim_invert(state.z[rows], times, scales, lambda z, t: state.estimate(z, t, factual, rows))
         for now, later in pairwise([*times[:0:-1], torch.zeros_like(times[0])]):
-            z = ddim_step(z, clean(z, now, target), scales(now), scales(later))
+            z = ddim_step(z, state.estimate(z, now, target, rows), scales(now), scales(later))
         return z

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from lvcf.checks import check_number
 from lvcf.diffusion.inversion import noised
@@ -36,11 +35,9 @@ class Renoising(SamplingCallback):
         """Replace ``state.z``."""
         everyone = torch.arange(len(state.z), device=state.z.device)
         noise = state.draw(everyone, state.z.shape[1:]).to(state.z)
-        edited, own = (self._estimate(state, z, noise) for z in (state.z, state.z_ref))
+        t = torch.full((len(state.z),), self.time, device=state.z.device)
+        edited, own = (
+            state.estimate(noised(z, noise, state.backbone.alpha_sigma(t)), t, state.prompts.sampled, everyone)
+            for z in (state.z, state.z_ref)
+        )
         state.z = state.held(state.z_ref + edited - own)
-
-    def _estimate(self, state: SamplingState, z: Tensor, noise: Tensor) -> Tensor:
-        """The denoiser's clean estimate of latents that are noised to ``time``; given frames are told at 0."""
-        t = torch.full((len(z),), self.time, device=z.device)
-        z_t = state.shown(noised(z, noise, state.backbone.alpha_sigma(t)))
-        return state.backbone.predict(z_t, state.at_frames(t), state.prompts.sampled, state.condition)[0].float()

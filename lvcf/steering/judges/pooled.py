@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 
 import torch
 
@@ -49,10 +50,8 @@ class PooledJudge(Judge):
         replies = [self.judge.look(replace(shown, video=clip), questions) for clip in clips]
         seen = [in_order(reply.answer.answers, questions) for reply in replies]
         answers = (self._pooled(q, said) for q, *said in zip(questions, *seen, strict=True))
-        together = replies[0]
-        for reply in replies[1:]:
-            together = together.then(reply, reply.answer)
-        return together.then(Reply(together.answer, requests=0), Seen(answers=tuple(answers)))
+        together = reduce(lambda before, reply: before.then(reply, reply.answer), replies)
+        return replace(together, answer=Seen(answers=tuple(answers)))
 
     def _pooled(self, question: Question, said: Sequence[Observation]) -> Observation:
         shares = dict.fromkeys(question.options, 0.0)
